@@ -1,0 +1,213 @@
+/**
+ * `container.json`: all of this program's configuration, written by the host and read once. Environment variables
+ * configure nothing here; credentials are handed to a provider by `main.ts` alone.
+ */
+import { readFileSync } from 'node:fs';
+import { EFFORTS, type Effort, type McpServer } from '@nanoclaw/runner';
+import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
+
+export interface Config {
+  readonly agentGroupId: string;
+  readonly assistantName: string;
+  readonly provider: ProviderConfig;
+  /** `undefined`: the provider's own default. */
+  readonly model: string | undefined;
+  /** `undefined`: the provider's own default. */
+  readonly effort: Effort | undefined;
+  /** Servers of more tools, by name. */
+  readonly mcpServers: Readonly<Record<string, McpServer>>;
+  /** Which of the skills in the folder of skills the model is told of. */
+  readonly skills: 'all' | readonly string[];
+  /** IANA name. */
+  readonly timeZone: string;
+  /** `undefined`: the runner's own figures. */
+  readonly idleExitMs: number | undefined;
+  readonly messagesPerPrompt: number | undefined;
+}
+
+export type ProviderConfig =
+  | { readonly name: 'offline' }
+  /** `executable` is the agent SDK's native program. */
+  | { readonly name: 'claude'; readonly executable: string };
+
+/** The configuration cannot be used; the message is one sentence that names the key. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** The host speaks another version of the protocol than this program; the message names both. */
+export class ProtocolMismatchError extends Error {
+  override readonly name = 'ProtocolMismatchError';
+}
+
+/** Reads and checks the file. Throws `ConfigError`, or `ProtocolMismatchError`, with one sentence for the operator. */
+export function readConfig(path: string): Config {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new ConfigError(
+      `The configuration ${path} cannot be read (${error instanceof Error ? error.message : String(error)}).`,
+    );
+  }
+  return parseConfig(text, path);
+}
+
+/** The configuration in the text of a file; `path` is for the messages only. */
+export function parseConfig(text: string, path: string): Config {
+  const json = jsonObject(text, path);
+  const wrong: Wrong = (what) => new ConfigError(`${path}: ${what} Nothing was started; write the file again.`);
+
+  const string = (key: string): string | undefined => {
+    const value = json[key];
+    if (value === undefined || value === null) return undefined;
+    if (typeof value !== 'string' || value === '') throw wrong(`"${key}" must be a text.`);
+    return value;
+  };
+  const required = (key: string): string => {
+    const value = string(key);
+    if (value === undefined) throw wrong(`"${key}" is missing.`);
+    return value;
+  };
+  const count = (key: string, max: number): number | undefined => {
+    const value = json[key];
+    if (value === undefined || value === null) return undefined;
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > max) {
+      throw wrong(`"${key}" must be a whole number from 1 to ${max}.`);
+    }
+    return value;
+  };
+
+  const unknown = Object.keys(json).find((key) => !KEYS.includes(key));
+  if (unknown !== undefined) throw wrong(`"${unknown}" is not a key of it; the keys are ${KEYS.join(', ')}.`);
+  if (json['protocolVersion'] !== PROTOCOL_VERSION) {
+    throw new ProtocolMismatchError(
+      `${path} is for protocol version ${JSON.stringify(json['protocolVersion'])} and this runner has version ` +
+        `${PROTOCOL_VERSION}. Nothing was started; use a runner image of the host's version.`,
+    );
+  }
+  const timeZone = required('timeZone');
+  if (!isTimeZone(timeZone)) throw wrong(`"timeZone" must be an IANA name, and ${JSON.stringify(timeZone)} is none.`);
+  return {
+    agentGroupId: required('agentGroupId'),
+    assistantName: required('assistantName'),
+    provider: providerConfig(required('provider'), json['claude'], wrong),
+    model: string('model'),
+    effort: effort(json['effort'], wrong),
+    mcpServers: mcpServers(json['mcpServers'], wrong),
+    skills: skills(json['skills'], wrong),
+    timeZone,
+    idleExitMs: count('idleExitMs', 86_400_000),
+    messagesPerPrompt: count('messagesPerPrompt', 1_000),
+  };
+}
+
+const KEYS = [
+  'protocolVersion',
+  'agentGroupId',
+  'assistantName',
+  'provider',
+  'model',
+  'effort',
+  'mcpServers',
+  'skills',
+  'timeZone',
+  'idleExitMs',
+  'messagesPerPrompt',
+  'claude',
+];
+
+type Wrong = (what: string) => ConfigError;
+
+function effort(value: unknown, wrong: Wrong): Effort | undefined {
+  if (value === undefined || value === null) return undefined;
+  const found = EFFORTS.find((known) => known === value);
+  if (found === undefined) throw wrong(`"effort" must be one of ${EFFORTS.join(', ')}.`);
+  return found;
+}
+
+function skills(value: unknown, wrong: Wrong): 'all' | readonly string[] {
+  if (value === undefined || value === null || value === 'all') return 'all';
+  if (!isTexts(value)) throw wrong('"skills" must be "all" or a list of names.');
+  return value;
+}
+
+function mcpServers(value: unknown, wrong: Wrong): Record<string, McpServer> {
+  if (value === undefined || value === null) return {};
+  if (!isObject(value)) throw wrong('"mcpServers" must be an object of servers by name.');
+  return Object.fromEntries(
+    Object.entries(value).map(([name, server]) => {
+      if (!/^[a-z0-9][a-z0-9-]{0,39}$/.test(name)) {
+        throw wrong(
+          `"mcpServers" has the name ${JSON.stringify(name)}: it takes 1 to 40 small letters, digits and dashes.`,
+        );
+      }
+      if (name === 'nanoclaw') throw wrong('"mcpServers" cannot name one "nanoclaw": that is the runner\'s own.');
+      return [name, mcpServer(server, (what) => wrong(`the MCP server "${name}" ${what}`))];
+    }),
+  );
+}
+
+/** As MCP clients commonly write it: a `command` with `args` and `env`, or `"type": "http"` with `url` and `headers`. */
+function mcpServer(server: unknown, wrong: Wrong): McpServer {
+  if (!isObject(server)) throw wrong('must be an object.');
+  const { type = 'stdio', command, args = [], env = {}, url, headers = {} } = server;
+  const keys = type === 'http' ? ['type', 'url', 'headers'] : ['type', 'command', 'args', 'env'];
+  if (type !== 'stdio' && type !== 'http') throw wrong('must have the "type" "stdio" or "http".');
+  const unknown = Object.keys(server).find((key) => !keys.includes(key));
+  if (unknown !== undefined)
+    throw wrong(`cannot have the key "${unknown}"; of type ${type} it has ${keys.join(', ')}.`);
+  if (type === 'http') {
+    if (typeof url !== 'string' || !/^https?:\/\//.test(url) || !URL.canParse(url)) {
+      throw wrong('needs a "url" that begins with http:// or https://.');
+    }
+    if (!isTextsByName(headers)) throw wrong('must have texts as "headers".');
+    return { type, url, headers };
+  }
+  if (typeof command !== 'string' || command === '') throw wrong('needs a "command", the program that is the server.');
+  if (!isTexts(args)) throw wrong('must have a list of texts as "args".');
+  if (!isTextsByName(env)) throw wrong('must have texts as "env".');
+  return { type, command, args, env };
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((item: unknown) => typeof item === 'string');
+}
+
+function isTextsByName(value: unknown): value is Readonly<Record<string, string>> {
+  return isObject(value) && Object.values(value).every((item) => typeof item === 'string');
+}
+
+function providerConfig(name: string, claude: unknown, wrong: Wrong): ProviderConfig {
+  if (name === 'offline') return { name };
+  if (name !== 'claude') throw wrong(`"provider" must be "offline" or "claude", and is ${JSON.stringify(name)}.`);
+  const executable = isObject(claude) ? claude['executable'] : undefined;
+  if (typeof executable !== 'string' || executable === '') {
+    throw wrong('the provider "claude" needs "claude": { "executable": path of its program }.');
+  }
+  return { name, executable };
+}
+
+function jsonObject(text: string, path: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new ConfigError(`${path} is not JSON (${error instanceof Error ? error.message : String(error)}).`);
+  }
+  if (!isObject(value)) throw new ConfigError(`${path} must hold a JSON object.`);
+  return value;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
+}

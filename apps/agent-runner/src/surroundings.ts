@@ -1,0 +1,106 @@
+/**
+ * The world as this program gives it to the runner: the clock, the host's bell, and bash.
+ */
+import { spawn } from 'node:child_process';
+import {
+  type Bell,
+  type Clock,
+  type RunScript,
+  SCRIPT_OUTPUT_BYTES_MAX,
+  SCRIPT_TIMEOUT_MS,
+  type ScriptEnd,
+} from '@nanoclaw/runner';
+import { Doorbell, type InboundFolder } from '@nanoclaw/session-db';
+
+/** The machine's clock and timers. */
+export const clock: Clock = {
+  now: () => Date.now(),
+  after: (ms, callback) => {
+    const timer = setTimeout(callback, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Resolves after `ms`, or as soon as the signal is aborted. */
+export function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve();
+      return;
+    }
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done);
+  });
+}
+
+/** The host's commits, by the system's file notification and a poll of its own. */
+export function hostBell(folder: InboundFolder): Bell {
+  return {
+    listen: (heard) => {
+      const doorbell = new Doorbell(folder, heard, { setTimer: clock.after, pollMaxMs: POLL_MAX_MS });
+      return () => doorbell[Symbol.dispose]();
+    },
+  };
+}
+
+/** Where notifications do not cross a mount, /stop must still be obeyed within a second. */
+const POLL_MAX_MS = 250;
+
+/** Runs task scripts with bash in `cwd`, each in a process group of its own, which ends with it. */
+export function bashScripts(cwd: string, env: Readonly<Record<string, string>>, after: Clock['after']): RunScript {
+  return (script, signal) =>
+    new Promise((resolve) => {
+      if (signal.aborted) {
+        resolve({ type: 'aborted' });
+        return;
+      }
+      const child = spawn('bash', ['-c', script], { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+      let stdout = '';
+      let stderr = '';
+      let bytes = 0;
+      let isEnded = false;
+
+      const end = (how: ScriptEnd): void => {
+        if (isEnded) return;
+        isEnded = true;
+        cancelLimit();
+        signal.removeEventListener('abort', abort);
+        if (child.exitCode === null && child.signalCode === null) killGroup(child.pid);
+        resolve(how);
+      };
+      const abort = (): void => end({ type: 'aborted' });
+      const cancelLimit = after(SCRIPT_TIMEOUT_MS, () => end({ type: 'timed-out' }));
+      signal.addEventListener('abort', abort);
+
+      const count = (text: string): string => {
+        bytes += Buffer.byteLength(text);
+        if (bytes > SCRIPT_OUTPUT_BYTES_MAX) end({ type: 'too-much-output' });
+        return text;
+      };
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        stdout += count(text);
+      });
+      child.stderr.setEncoding('utf8').on('data', (text: string) => {
+        stderr += count(text);
+      });
+      child.on('error', (error) => end({ type: 'not-started', reason: error.message }));
+      // What it left running would hold the pipes open.
+      child.on('exit', () => killGroup(child.pid));
+      child.on('close', (code) => end({ type: 'exited', code: code ?? 1, stdout, stderr }));
+    });
+}
+
+/** What the script left running goes as well; the group may be gone already. */
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}

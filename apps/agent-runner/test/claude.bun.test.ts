@@ -1,0 +1,521 @@
+/**
+ * The `claude` provider against the SDK's real program and a fake of the model's API. `NANOCLAW_CLAUDE_BINARY` names
+ * the program; each test gives it a home of its own and checks that no process is left.
+ */
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Prompt, Tool, TurnEvent } from '@nanoclaw/runner';
+import {
+  ClaudeBench,
+  command,
+  ends,
+  eventsOf,
+  inbound,
+  isAlive,
+  isEnd,
+  says,
+  TURN_MAX_MS,
+  tokenOf,
+} from './claude-bench.js';
+import {
+  echo,
+  type FakeReply,
+  type FakeRequest,
+  type FakeRules,
+  inOrder,
+  textsOf,
+  toolNamesOf,
+} from './fake-messages-api.js';
+
+let bench: ClaudeBench;
+
+beforeEach(() => {
+  bench = new ClaudeBench();
+});
+
+afterEach(async () => {
+  expect(await bench.close()).toEqual([]);
+});
+
+describe('a turn', () => {
+  test(
+    'answers with the text of the model, after its continuation, and says what it cost',
+    async () => {
+      const events = await eventsOf(
+        await bench.startTurn(inOrder({ type: 'text', text: 'Hello, Ada.' }), 'Say hello.'),
+      );
+
+      expect(events[0]).toEqual({ type: 'continuation', token: expect.stringMatching(/^[0-9a-f-]{36}$/) });
+      expect(events).toContainEqual({ type: 'progress' });
+      expect(events.at(-1)).toEqual({
+        type: 'result',
+        text: 'Hello, Ada.',
+        usage: { inputTokens: 12, outputTokens: 5, cacheReadTokens: 2, costUsd: expect.any(Number) },
+      });
+      expect(ends(events)).toHaveLength(1);
+      expect(JSON.stringify(bench.requests[0]?.body['system'])).toContain('You are Andy.');
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'with nothing to say has no text',
+    async () => {
+      const events = await eventsOf(await bench.startTurn(() => ({ type: 'text', text: ' ' }), 'Say nothing.'));
+
+      expect(events.at(-1)).toMatchObject({ type: 'result', text: null });
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'offers files, shell and web, and nothing that asks at a terminal or works on after the turn',
+    async () => {
+      await eventsOf(await bench.startTurn(inOrder({ type: 'text', text: 'Fine.' }), 'What can you do?'));
+
+      const names = toolNamesOf(bench.request(0));
+      expect(names).toContain('Bash');
+      expect(names).toContain('WebFetch');
+      for (const name of ['AskUserQuestion', 'CronCreate', 'ScheduleWakeup', 'SendMessage', 'Workflow']) {
+        expect(names).not.toContain(name);
+      }
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'does not read a file aloud because somebody mentioned its name',
+    async () => {
+      writeFileSync(join(bench.cwd, 'secret.txt'), 'the treasure is under the oak');
+      const events = await eventsOf(await bench.startTurn(echo, 'What of @secret.txt?'));
+
+      expect(events.at(-1)).toMatchObject({ type: 'result', text: 'echo: What of @secret.txt?' });
+      expect(JSON.stringify(bench.request(0).body)).not.toContain('under the oak');
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'takes a slash for a command only when the message is one',
+    async () => {
+      const asCommand = await eventsOf(await bench.startTurn(inOrder(), command('/cost')));
+      expect(asCommand.at(-1)).toMatchObject({ type: 'result', text: expect.stringContaining('cost') });
+      expect(bench.requests).toHaveLength(0);
+
+      const chat: Prompt = { text: '/cost', messages: [inbound('chat')] };
+      const asChat = await eventsOf(await bench.startTurn(inOrder({ type: 'text', text: 'Nothing yet.' }), chat));
+      expect(asChat.at(-1)).toMatchObject({ type: 'result', text: 'Nothing yet.' });
+      expect(textsOf(bench.request(0))).toContain('/cost');
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'ends its program when nobody reads on',
+    async () => {
+      const turn = await bench.startTurn(() => ({ type: 'hang' }), 'Say hello.');
+      for await (const event of turn.events) {
+        expect(event.type).toBe('continuation');
+        break;
+      }
+      expect(bench.startedPids().filter(isAlive)).toEqual([]);
+    },
+    TURN_MAX_MS,
+  );
+});
+
+describe('a tool', () => {
+  test(
+    'of ours runs with the arguments of the model, which is shown what it returned',
+    async () => {
+      const calls: unknown[] = [];
+      const rules = inOrder(
+        { type: 'tool', name: 'mcp__nanoclaw__note', input: { text: 'milk' } },
+        { type: 'text', text: 'Noted.' },
+      );
+      const tool = noteTool(async (input) => {
+        calls.push(input);
+        return 'it is note number 7';
+      });
+      const events = await eventsOf(await bench.startTurn(rules, 'Note: milk.', { tools: [tool] }));
+
+      expect(calls).toEqual([{ text: 'milk' }]);
+      expect(textsOf(bench.request(1))).toContain('it is note number 7');
+      expect(offeredTool(0, 'mcp__nanoclaw__note')).toMatchObject({
+        description: tool.description,
+        input_schema: tool.inputSchema,
+      });
+      const toolUseId = 'toolu_fake_0';
+      expect(events).toContainEqual({ type: 'tool-started', toolUseId, name: 'note', timeoutMs: 4_000 });
+      expect(indexOf(events, 'tool-started')).toBeLessThan(indexOf(events, 'tool-ended'));
+      expect(events).toContainEqual({ type: 'tool-ended', toolUseId });
+      expect(events.at(-1)).toMatchObject({
+        type: 'result',
+        text: 'Noted.',
+        usage: { inputTokens: 24, outputTokens: 10, cacheReadTokens: 4 },
+      });
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'that throws tells the model why, and the turn goes on',
+    async () => {
+      const rules = inOrder(
+        { type: 'tool', name: 'mcp__nanoclaw__note', input: { text: 'milk' } },
+        { type: 'text', text: 'That did not work.' },
+      );
+      const tool = noteTool(() => Promise.reject(new Error('the notebook is full')));
+      const events = await eventsOf(await bench.startTurn(rules, 'Note: milk.', { tools: [tool] }));
+
+      expect(textsOf(bench.request(1)).join()).toContain('the notebook is full');
+      expect(events.at(-1)).toMatchObject({ type: 'result', text: 'That did not work.' });
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'that is the shell reports the time it may take: what it declares, at most ten minutes, or two',
+    async () => {
+      const rules = inOrder(
+        shell({ command: 'echo one', timeout: 5_000 }),
+        shell({ command: 'echo two', timeout: 86_400_000 }),
+        shell({ command: 'echo three' }),
+        { type: 'text', text: 'Done.' },
+      );
+      const events = await eventsOf(await bench.startTurn(rules, 'Count.'));
+
+      expect(events.flatMap((event) => (event.type === 'tool-started' ? [[event.name, event.timeoutMs]] : []))).toEqual(
+        [
+          ['Bash', 5_000],
+          ['Bash', 600_000],
+          ['Bash', 120_000],
+        ],
+      );
+      expect(textsOf(bench.request(3))).toEqual(expect.arrayContaining(['one', 'two', 'three']));
+    },
+    TURN_MAX_MS,
+  );
+});
+
+describe('a follow-up', () => {
+  test(
+    'pushed while a tool runs is read before the model goes on, and covered by the one result',
+    async () => {
+      const taken: boolean[] = [];
+      const tool = noteTool(async () => {
+        taken.push(turn.push(says('And eggs.')));
+        // The program reads its input between two steps; the tool gives it the time.
+        await sleep(300);
+        return 'noted';
+      });
+      const turn = await bench.startTurn(notingMilkAndEggs, 'Note: milk.', { tools: [tool] });
+      const events = await eventsOf(turn);
+
+      expect(taken).toEqual([true]);
+      // On a machine under load the program may read it only after the model's next answer: then there are two.
+      expect(ends(events)).toMatchObject([{ type: 'result', text: expect.stringContaining('Noted milk and eggs.') }]);
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'pushed while the model writes its answer is answered too before the turn is over',
+    async () => {
+      const rules: FakeRules = (_request, index) => {
+        if (index > 0) return { type: 'text', text: 'Second answer.' };
+        expect(turn.push(says('One more thing.'))).toBe(true);
+        return { type: 'text', text: 'First answer.' };
+      };
+      const turn = await bench.startTurn(rules, 'Say something.');
+      const events = await eventsOf(turn);
+
+      expect(textsOf(bench.request(1))).toContain('One more thing.');
+      expect(ends(events)).toMatchObject([
+        {
+          type: 'result',
+          text: 'First answer.\n\nSecond answer.',
+          usage: { inputTokens: 24, outputTokens: 10, cacheReadTokens: 4 },
+        },
+      ]);
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'is refused or answered, at whatever moment it is pushed',
+    async () => {
+      const turn = await bench.startTurn(numbered, 'Start.');
+      const taken: string[] = [];
+      const refused: string[] = [];
+      const events: TurnEvent[] = [];
+      for await (const event of turn.events) {
+        events.push(event);
+        const text = `Follow-up ${events.length} after ${event.type}.`;
+        // Two dozen cover three answers' worth of moments; from there on the turn may come to its end.
+        if (events.length > 24 && !isEnd(event)) continue;
+        (turn.push(says(text)) ? taken : refused).push(text);
+      }
+
+      expect(taken.length).toBeGreaterThan(0);
+      const asked = textsOf(bench.request(bench.requests.length - 1)).join('\n');
+      for (const text of taken) expect(asked).toContain(text);
+      expect(events.at(-1)).toMatchObject({ text: expect.stringContaining(`Answer ${bench.requests.length - 1}.`) });
+      expect(refused).toEqual([`Follow-up ${events.length} after result.`]);
+      expect(ends(events)).toHaveLength(1);
+    },
+    TURN_MAX_MS,
+  );
+});
+
+describe('a continuation', () => {
+  test(
+    'resumes the conversation: the model is shown what was said before',
+    async () => {
+      const first = await eventsOf(await bench.startTurn(numbered, 'My name is Ada.'));
+      const continuation = tokenOf(first);
+      const second = await eventsOf(bench.nextTurn('Who am I?', { continuation }));
+
+      expect(textsOf(bench.request(1))).toEqual(expect.arrayContaining(['My name is Ada.', 'Answer 0.', 'Who am I?']));
+      expect(tokenOf(second)).toBe(continuation);
+      expect(second.at(-1)).toEqual({
+        type: 'result',
+        text: 'Answer 1.',
+        // Not what the conversation has cost in all: only this turn.
+        usage: { inputTokens: 12, outputTokens: 5, cacheReadTokens: 2, costUsd: costOf(first) },
+      });
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'that is dead ends the turn, says so, and gives no new one',
+    async () => {
+      for (const continuation of ['0b3a8f1e-6d5c-4a2b-9e7f-1c2d3e4f5a6b', 'not-an-id']) {
+        const events = await eventsOf(await bench.startTurn(inOrder(), 'Who am I?', { continuation }));
+
+        expect(events).toMatchObject([
+          { type: 'error', reason: expect.stringContaining(continuation), lostContinuation: true },
+        ]);
+        expect(bench.requests).toHaveLength(0);
+      }
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'whose conversation the API refuses is given up; a refused first turn has none to give up',
+    async () => {
+      // Beyond its script the fake answers 400.
+      const rules = inOrder({ type: 'text', text: 'Hello.' });
+      const first = await eventsOf(await bench.startTurn(rules, 'Hello.'));
+      const resumed = await eventsOf(bench.nextTurn('Again.', { continuation: tokenOf(first) }));
+      const fresh = await eventsOf(bench.nextTurn('Again.'));
+
+      expect(resumed.at(-1)).toMatchObject({ type: 'error', lostContinuation: true });
+      expect(fresh.at(-1)).toMatchObject({ type: 'error', lostContinuation: false });
+    },
+    TURN_MAX_MS,
+  );
+});
+
+describe('a failure of the API', () => {
+  const failures: readonly [string, FakeReply, RegExp][] = [
+    ['429', { type: 'status', status: 429, message: 'too many', retryAfterSeconds: 1 }, /429.*too many/],
+    ['429 that lasts', { type: 'status', status: 429, message: 'too many', retryAfterSeconds: 600 }, /429.*too many/],
+    ['500', { type: 'status', status: 500, message: 'out of order' }, /500.*out of order/],
+    ['401', { type: 'status', status: 401, message: 'who are you' }, /401.*who are you/],
+    ['connection closed in the middle of the answer', { type: 'cut', text: 'Once upon' }, /Connection/],
+  ];
+  for (const [name, reply, reason] of failures) {
+    test(
+      `by ${name} ends the turn with an error after at most three attempts, and never with a result`,
+      async () => {
+        const events = await eventsOf(await bench.startTurn(() => reply, 'Say hello.'));
+
+        expect(ends(events)).toMatchObject([
+          { type: 'error', reason: expect.stringMatching(reason), lostContinuation: false },
+        ]);
+        expect(bench.requests.length).toBeLessThanOrEqual(3);
+      },
+      TURN_MAX_MS,
+    );
+  }
+
+  test(
+    'after a part of the work was done says what that has cost',
+    async () => {
+      const rules = inOrder(shell({ command: 'echo one' }), { type: 'status', status: 401, message: 'who are you' });
+      const events = await eventsOf(await bench.startTurn(rules, 'Count.'));
+
+      expect(ends(events)).toMatchObject([
+        { type: 'error', usage: { inputTokens: 12, outputTokens: 5, cacheReadTokens: 2, costUsd: expect.any(Number) } },
+      ]);
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'that passes is got over within the turn',
+    async () => {
+      const rules = inOrder({ type: 'status', status: 529, message: 'busy' }, { type: 'text', text: 'Here I am.' });
+      const events = await eventsOf(await bench.startTurn(rules, 'Say hello.'));
+
+      expect(ends(events)).toMatchObject([{ type: 'result', text: 'Here I am.' }]);
+    },
+    TURN_MAX_MS,
+  );
+});
+
+describe('an abort', () => {
+  test(
+    'ends a turn whose API hangs, with its own reason, and the conversation can go on',
+    async () => {
+      const asked = Promise.withResolvers<void>();
+      const rules: FakeRules = (_request, index) => {
+        asked.resolve();
+        return index === 0 ? { type: 'hang' } : { type: 'text', text: 'Back again.' };
+      };
+      const turn = await bench.startTurn(rules, 'Say hello.');
+      const reading = eventsOf(turn);
+      await asked.promise;
+      turn.abort('somebody said stop');
+      turn.abort('and somebody else');
+      expect(turn.push(says('Too late.'))).toBe(false);
+      const events = await reading;
+
+      expect(ends(events)).toMatchObject([{ type: 'error', reason: 'somebody said stop', lostContinuation: false }]);
+      const next = await eventsOf(bench.nextTurn('Are you there?', { continuation: tokenOf(events) }));
+      expect(next.at(-1)).toMatchObject({ type: 'result', text: 'Back again.' });
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'ends a shell command with the turn',
+    async () => {
+      const pidFile = join(bench.home, 'shell.pid');
+      const rules = inOrder({ type: 'tool', name: 'Bash', input: { command: `echo $$ > ${pidFile}; sleep 600` } });
+      const turn = await bench.startTurn(rules, 'Wait.');
+      const reading = eventsOf(turn);
+      while (!existsSync(pidFile) || readFileSync(pidFile, 'utf8') === '') await sleep(20);
+      turn.abort('somebody said stop');
+
+      expect(ends(await reading)).toMatchObject([
+        { type: 'error', reason: 'somebody said stop', lostContinuation: false, usage: { inputTokens: 12 } },
+      ]);
+      expect(isAlive(Number(readFileSync(pidFile, 'utf8')))).toBe(false);
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'ends a turn that waits for a tool of ours',
+    async () => {
+      const tool = noteTool(() => {
+        turn.abort('somebody said stop');
+        return new Promise(() => {});
+      });
+      const rules = inOrder({ type: 'tool', name: 'mcp__nanoclaw__note', input: { text: 'milk' } });
+      const turn = await bench.startTurn(rules, 'Note: milk.', { tools: [tool] });
+
+      expect(ends(await eventsOf(turn))).toMatchObject([
+        { type: 'error', reason: 'somebody said stop', lostContinuation: false },
+      ]);
+    },
+    TURN_MAX_MS,
+  );
+
+  test('before the turn has begun starts nothing', async () => {
+    const turn = await bench.startTurn(inOrder(), 'Say hello.');
+    turn.abort('changed my mind');
+
+    expect(await eventsOf(turn)).toEqual([{ type: 'error', reason: 'changed my mind', lostContinuation: false }]);
+    expect(bench.startedPids()).toEqual([]);
+  });
+
+  test(
+    'after the result changes nothing',
+    async () => {
+      const turn = await bench.startTurn(inOrder({ type: 'text', text: 'Done.' }), 'Be quick.');
+      const events: TurnEvent[] = [];
+      for await (const event of turn.events) {
+        events.push(event);
+        if (isEnd(event)) turn.abort('too late');
+      }
+      expect(ends(events)).toMatchObject([{ type: 'result', text: 'Done.' }]);
+    },
+    TURN_MAX_MS,
+  );
+});
+
+describe('a program', () => {
+  test('that is missing, is none, or breaks down at once is an error that names it or says its last words', async () => {
+    const text = join(bench.home, 'no-program');
+    writeFileSync(text, 'just text');
+    const broken = join(bench.home, 'broken');
+    writeFileSync(broken, '#!/bin/sh\necho "no such luck" >&2\nexit 3\n');
+    chmodSync(broken, 0o755);
+    const cases: readonly [string, RegExp][] = [
+      [join(bench.home, 'nowhere'), /nowhere/],
+      [text, /no-program/],
+      [broken, /no such luck/],
+    ];
+    for (const [executable, reason] of cases) {
+      const events = await eventsOf(bench.provider(executable).start(says('Say hello.'), bench.startOptions()));
+
+      expect(events).toEqual([{ type: 'error', reason: expect.stringMatching(reason), lostContinuation: false }]);
+    }
+  });
+
+  test('whose working directory is gone is an error that names it', async () => {
+    rmSync(bench.cwd, { recursive: true });
+    const events = await eventsOf(await bench.startTurn(inOrder(), 'Say hello.'));
+
+    expect(events).toEqual([{ type: 'error', reason: expect.stringContaining(bench.cwd), lostContinuation: false }]);
+  });
+});
+
+function numbered(_request: FakeRequest, index: number): FakeReply {
+  return { type: 'text', text: `Answer ${index}.` };
+}
+
+function notingMilkAndEggs(asked: FakeRequest, index: number): FakeReply {
+  if (index === 0) return { type: 'tool', name: 'mcp__nanoclaw__note', input: { text: 'milk' } };
+  const isTold = textsOf(asked).join().includes('And eggs.');
+  return { type: 'text', text: isTold ? 'Noted milk and eggs.' : 'Noted milk.' };
+}
+
+function shell(input: Readonly<Record<string, unknown>>): FakeReply {
+  return { type: 'tool', name: 'Bash', input };
+}
+
+function noteTool(call: Tool['call']): Tool {
+  return {
+    name: 'note',
+    description: 'Writes a note.',
+    inputSchema: {
+      type: 'object',
+      properties: { text: { type: 'string', minLength: 1 } },
+      required: ['text'],
+      additionalProperties: false,
+    },
+    timeoutMs: 4_000,
+    call,
+  };
+}
+
+function indexOf(events: readonly TurnEvent[], type: TurnEvent['type']): number {
+  return events.findIndex((event) => event.type === type);
+}
+
+function costOf(events: readonly TurnEvent[]): number | null {
+  return events.flatMap((event) => (event.type === 'result' ? [event.usage.costUsd] : [])).at(-1) ?? null;
+}
+
+function offeredTool(index: number, name: string): unknown {
+  const tools: unknown = bench.request(index).body['tools'];
+  return Array.isArray(tools) ? tools.find((tool: { name?: unknown }) => tool.name === name) : undefined;
+}

@@ -1,0 +1,141 @@
+/**
+ * The host's configuration: one table of keys, each with its default, its environment variable and what it means.
+ * `--help` prints the table; the file `config.json` in the data folder and the environment are checked against it.
+ *
+ * The environment wins over the file, and the file over the defaults.
+ */
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { messageOf, Problem, systemCode } from './problem.js';
+
+const milliseconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+
+const KEYS = {
+  provider: key('NANOCLAW_PROVIDER', z.enum(['auto', 'offline', 'claude']), 'auto', {
+    help: 'who answers; auto takes claude when ANTHROPIC_API_KEY or ANTHROPIC_BASE_URL is set, else offline',
+  }),
+  driver: key('NANOCLAW_DRIVER', z.enum(['auto', 'docker', 'podman', 'process']), 'auto', {
+    help: 'what runs the agents; auto takes docker, else podman, else plain processes without isolation',
+  }),
+  image: key('NANOCLAW_IMAGE', z.string(), '', {
+    help: "the agents' image; empty: nanoclaw-agent:slim, or nanoclaw-agent:claude where claude answers",
+  }),
+  network: key('NANOCLAW_NETWORK', z.string().regex(/^[A-Za-z0-9][\w.-]*$/, 'no name of a network'), 'auto', {
+    help: 'what agents in containers can reach: none, a network of the engine, or auto: none unless claude needs one',
+  }),
+  runMemoryMb: key('NANOCLAW_RUN_MEMORY_MB', z.coerce.number().int().min(128).max(1_048_576), 2_048, {
+    help: 'memory of an agent in a container, in megabytes',
+  }),
+  runCpus: key('NANOCLAW_RUN_CPUS', z.coerce.number().min(0.1).max(1_024), 1, {
+    help: 'processors of an agent in a container; 0.5 is half of one',
+  }),
+  runPids: key('NANOCLAW_RUN_PIDS', z.coerce.number().int().min(64).max(100_000), 512, {
+    help: 'processes and threads of an agent in a container',
+  }),
+  bunPath: key('NANOCLAW_BUN', z.string().min(1), 'bun', { help: 'the Bun that runs the agents: a name or a path' }),
+  claudeBinary: key('NANOCLAW_CLAUDE_BINARY', z.string(), '', { help: 'the executable of the Claude Agent SDK' }),
+  timeZone: key('NANOCLAW_TIME_ZONE', z.string().refine(isZone, 'no such IANA time zone'), '', {
+    help: "the agents' time zone (IANA name); empty: this machine's",
+  }),
+  runsMax: key('NANOCLAW_RUNS_MAX', z.coerce.number().int().min(1).max(1_000), 8, {
+    help: 'how many agents may run at once',
+  }),
+  idleExitMs: key('NANOCLAW_IDLE_EXIT_MS', milliseconds(1_000, 86_400_000), 60_000, {
+    help: 'how long an agent with nothing to do stays, in milliseconds',
+  }),
+  stopGraceMs: key('NANOCLAW_STOP_GRACE_MS', milliseconds(0, 600_000), 5_000, {
+    help: 'what an agent that is stopped gets to finish, in milliseconds',
+  }),
+  drainMs: key('NANOCLAW_DRAIN_MS', milliseconds(0, 600_000), 5_000, {
+    help: 'how long a stopping host waits for what is under way, in milliseconds',
+  }),
+  answerMs: key('NANOCLAW_ANSWER_MS', milliseconds(1_000, 86_400_000), 300_000, {
+    help: 'how long --say waits for the answer, in milliseconds',
+  }),
+  logLevel: key('NANOCLAW_LOG', z.enum(['debug', 'info', 'warn', 'error', 'silent']), 'info', {
+    help: 'what goes into the log',
+  }),
+} as const;
+
+/** The configuration, checked. */
+export type Config = { readonly [K in keyof typeof KEYS]: z.output<(typeof KEYS)[K]['schema']> };
+
+/**
+ * Reads the configuration of a data folder. Throws a `Problem` (exit code 2) that names the key, where its value came
+ * from and what would be right.
+ */
+export function readConfig(dataFolder: string, env: Readonly<Record<string, string | undefined>>): Config {
+  const file = join(dataFolder, 'config.json');
+  const stored = storedConfig(file);
+  for (const name of Object.keys(stored)) {
+    if (!(name in KEYS)) {
+      throw new Problem(
+        `${file} has the key "${name}", which does not exist; nothing was started. The keys are: ${Object.keys(KEYS).join(', ')}.`,
+        2,
+      );
+    }
+  }
+  const config: Record<string, unknown> = {};
+  for (const [name, { variable, schema, fallback }] of Object.entries(KEYS)) {
+    const fromEnv = env[variable];
+    const source = fromEnv !== undefined && fromEnv !== '' ? variable : `"${name}" in ${file}`;
+    const value = source === variable ? fromEnv : (stored[name] ?? fallback);
+    const parsed = schema.safeParse(value);
+    if (!parsed.success) {
+      const reason = parsed.error.issues.map((issue) => issue.message).join('; ');
+      throw new Problem(`${source} is ${JSON.stringify(value)}: ${reason}. Nothing was started; correct it.`, 2);
+    }
+    config[name] = parsed.data;
+  }
+  return config as Config;
+}
+
+/** The data folder as an absolute path: the option, else `NANOCLAW_DATA`, else `data` in the current folder. */
+export function dataFolderOf(option: string | undefined, env: Readonly<Record<string, string | undefined>>): string {
+  return resolve(option ?? (env['NANOCLAW_DATA'] || 'data'));
+}
+
+/** The table of keys as text, a line each, for `--help`. */
+export function configHelp(): string {
+  const rows = Object.entries(KEYS).map(([name, { variable, fallback, help }]) => [
+    `${name} / ${variable}`,
+    `${help} (${fallback === '' ? 'empty' : fallback})`,
+  ]);
+  const width = Math.max(...rows.map(([left]) => left?.length ?? 0));
+  return rows.map(([left, right]) => `  ${left?.padEnd(width)}  ${right}`).join('\n');
+}
+
+function isZone(name: string): boolean {
+  return name === '' || name === 'UTC' || Intl.supportedValuesOf('timeZone').includes(name);
+}
+
+function key<Schema extends z.ZodType>(
+  variable: string,
+  schema: Schema,
+  fallback: z.output<Schema> & (string | number),
+  { help }: { help: string },
+) {
+  return { variable, schema, fallback, help };
+}
+
+function storedConfig(file: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return {};
+    throw new Problem(`${file} cannot be read (${messageOf(error)}); nothing was started. Make it readable.`, 2);
+  }
+  try {
+    return z.record(z.string(), z.unknown()).parse(JSON.parse(text));
+  } catch (error) {
+    throw new Problem(
+      `${file} is not a JSON object; nothing was started. Correct it, or remove it for the defaults.`,
+      2,
+      {
+        cause: error,
+      },
+    );
+  }
+}

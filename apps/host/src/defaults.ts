@@ -1,0 +1,47 @@
+/** What a first start makes, so that there is somebody to talk to: one agent, wired to the terminal's main chat. */
+import type { Registry } from '@nanoclaw/registry';
+
+/** The chat of the terminal channel that a prompt is in unless it names another. */
+export const MAIN_CHAT = 'main';
+
+/** Stands in an agent group for the provider that the configuration names. */
+export const DEFAULT_PROVIDER = 'default';
+
+/** Makes the default agent, chat and wiring in a registry that has no agent yet. Does nothing in any other. */
+export async function ensureDefaults(registry: Registry): Promise<void> {
+  const existing = await registry.agentGroups();
+  if (existing.some((group) => group.folder !== MAIN_CHAT)) return;
+  const agent =
+    existing[0] ??
+    (await registry.createAgentGroup({
+      folder: MAIN_CHAT,
+      name: 'Nano',
+      provider: DEFAULT_PROVIDER,
+      model: null,
+      effort: null,
+      assistantName: null,
+      messagesPerPrompt: 10,
+    }));
+  // Each step by itself, because a host may die between any two of them.
+  const wired = await registry.wiringsFor('terminal', MAIN_CHAT);
+  const chat =
+    wired?.messagingGroup ??
+    (await registry.createMessagingGroup({
+      channelType: 'terminal',
+      platformId: MAIN_CHAT,
+      name: 'Terminal',
+      kind: 'direct',
+      strangers: 'public',
+      denied: false,
+    }));
+  if (wired !== undefined && wired.wirings.length > 0) return;
+  await registry.createWiring({
+    messagingGroupId: chat.id,
+    agentGroupId: agent.id,
+    engage: { mode: 'pattern', pattern: '.' },
+    senderScope: 'all',
+    otherwise: 'drop',
+    sessionMode: 'shared',
+    priority: 0,
+  });
+}

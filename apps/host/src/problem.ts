@@ -1,0 +1,37 @@
+/**
+ * A failure that a person can do something about: its message is one sentence that says what happened, what was kept
+ * and what to do. The app prints it without a stack and leaves with its exit code.
+ */
+export class Problem extends Error {
+  override readonly name = 'Problem';
+  constructor(
+    message: string,
+    readonly exitCode: ExitCode,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** What the exit codes of `nanoclaw` mean. 0 is success. */
+export type ExitCode =
+  /** Something failed that has no code of its own. */
+  | 1
+  /** The command line or the configuration is wrong (as in `sysexits` and most shells). */
+  | 2
+  /** Another host has the data folder. */
+  | 3
+  /** The data folder cannot be used. */
+  | 4
+  /** The agent could not be started or gave no answer in time. The message is kept. */
+  | 5;
+
+/** The error code of a failed system call, such as `EACCES`; `undefined` for any other error. */
+export function systemCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** What an error says, whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

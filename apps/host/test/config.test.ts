@@ -1,0 +1,46 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readConfig } from '../src/config.js';
+import { Problem } from '../src/problem.js';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'nanoclaw-config-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function store(text: string) {
+  writeFileSync(join(folder, 'config.json'), text);
+}
+
+describe('the configuration', () => {
+  it('is complete without a file, without a folder and without an environment', () => {
+    expect(readConfig(folder, {})).toMatchObject({ provider: 'auto', bunPath: 'bun', runsMax: 8 });
+    expect(readConfig(join(folder, 'missing'), {})).toEqual(readConfig(folder, {}));
+  });
+
+  it('takes the environment before the file, and the file before the default', () => {
+    store('{"runsMax": 3, "provider": "offline"}');
+    expect(readConfig(folder, { NANOCLAW_RUNS_MAX: '5' })).toMatchObject({ runsMax: 5, provider: 'offline' });
+    expect(readConfig(folder, { NANOCLAW_RUNS_MAX: '' })).toMatchObject({ runsMax: 3 });
+  });
+
+  it('says which key is wrong, where it stands, and that nothing was started', () => {
+    store('{"runsMax": 0}');
+    expect(() => readConfig(folder, {})).toThrow(
+      /^"runsMax" in .*config\.json is 0: .*Nothing was started; correct it\.$/,
+    );
+    expect(() => readConfig(folder, { NANOCLAW_RUNS_MAX: 'x' })).toThrow(/^NANOCLAW_RUNS_MAX is "x": /);
+  });
+
+  it('refuses a key that does not exist and a file that is not an object', () => {
+    store('{"colour": "blue"}');
+    expect(() => readConfig(folder, {})).toThrow(/has the key "colour", which does not exist/);
+    for (const text of ['[]', '{', 'null', '3']) {
+      store(text);
+      expect(() => readConfig(folder, {})).toThrow(Problem);
+    }
+  });
+});

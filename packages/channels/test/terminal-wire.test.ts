@@ -1,0 +1,104 @@
+import { describe, expect, test } from 'vitest';
+import {
+  BrokenLine,
+  LINE_MAX_BYTES,
+  lineOf,
+  lines,
+  parseClientLine,
+  parseServerLine,
+  TEXT_MAX_BYTES,
+} from '../src/terminal-wire.js';
+
+async function* streamOf(...chunks: (string | Buffer)[]): AsyncGenerator<Buffer> {
+  for (const chunk of chunks) yield Buffer.from(chunk);
+}
+
+async function linesOf(stream: AsyncIterable<Buffer>): Promise<string[]> {
+  const read: string[] = [];
+  for await (const line of lines(stream)) read.push(line);
+  return read;
+}
+
+describe('lines', () => {
+  test('come whole however the stream cuts them, also in the middle of a character', async () => {
+    const bytes = Buffer.from('één\n\n漢字\n');
+    for (let cut = 0; cut <= bytes.length; cut++) {
+      expect(await linesOf(streamOf(bytes.subarray(0, cut), bytes.subarray(cut)))).toEqual(['één', '', '漢字']);
+    }
+  });
+
+  test('an unfinished last line is dropped', async () => {
+    expect(await linesOf(streamOf('whole\nhal'))).toEqual(['whole']);
+  });
+
+  test('a line of the longest length passes, and one byte more does not, in one chunk or many', async () => {
+    const longest = 'x'.repeat(LINE_MAX_BYTES);
+    expect(await linesOf(streamOf(`${longest}\n`))).toEqual([longest]);
+    await expect(linesOf(streamOf(`${longest}x\n`))).rejects.toThrow(BrokenLine);
+    await expect(linesOf(streamOf(longest, 'x'))).rejects.toThrow(BrokenLine);
+  });
+
+  test('bytes that are not UTF-8 are refused, not replaced', async () => {
+    await expect(linesOf(streamOf(Buffer.from([0xff, 0x0a])))).rejects.toThrow(BrokenLine);
+  });
+
+  test('the longest text fits into a line, whatever its characters', () => {
+    const text = '\u0001'.repeat(TEXT_MAX_BYTES);
+    const id = 'i'.repeat(128);
+    for (const line of [
+      lineOf({ type: 'message', id, text }),
+      lineOf({ type: 'message', n: Number.MAX_SAFE_INTEGER, timestamp: Number.MAX_SAFE_INTEGER, text, inReplyTo: id }),
+    ]) {
+      expect(Buffer.byteLength(line)).toBeLessThanOrEqual(LINE_MAX_BYTES + 1);
+    }
+  });
+});
+
+describe('parsing', () => {
+  test.each([
+    { type: 'hello', chat: 'main' } as const,
+    { type: 'hello', chat: 'a.b_c-9', after: 7 } as const,
+    { type: 'message', id: 'a:1', text: 'x\ny' } as const,
+  ])('what a client may say comes through: %j', (said) => {
+    expect(parseClientLine(lineOf(said))).toEqual(said);
+  });
+
+  test.each([
+    '',
+    'hello',
+    'null',
+    '[]',
+    '"hello"',
+    '{}',
+    '{"type":"hello"}',
+    '{"type":"hello","chat":""}',
+    '{"type":"hello","chat":"../etc"}',
+    '{"type":"hello","chat":"main","after":-1}',
+    '{"type":"hello","chat":"main","after":1.5}',
+    '{"type":"hello","chat":"main","after":"1"}',
+    '{"type":"message","id":"a"}',
+    '{"type":"message","id":"","text":"x"}',
+    '{"type":"message","id":"a b","text":"x"}',
+    '{"type":"message","id":7,"text":"x"}',
+    '{"type":"toString"}',
+    '['.repeat(100_000),
+  ])('garbage is recognised and said to be so', (line) => {
+    expect(parseClientLine(line).type).toBe('garbage');
+    expect(parseServerLine(line).type).toBe('garbage');
+  });
+
+  test('half of a surrogate pair becomes a replacement character, so that a resent message equals its first copy', () => {
+    expect(parseClientLine('{"type":"message","id":"a","text":"x\\ud800"}')).toMatchObject({ text: 'x\ufffd' });
+  });
+
+  test.each([
+    { type: 'welcome', after: 0 } as const,
+    { type: 'message', n: 1, timestamp: 2, text: 'x' } as const,
+    { type: 'message', n: 1, timestamp: 2, text: 'x', inReplyTo: 'a' } as const,
+    { type: 'accepted', id: 'a' } as const,
+    { type: 'refused', id: 'a', reason: 'no' } as const,
+    { type: 'error', reason: 'no' } as const,
+  ])('what a host may say comes through: %j', (said) => {
+    expect(parseServerLine(lineOf(said))).toEqual(said);
+  });
+});

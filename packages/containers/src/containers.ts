@@ -1,0 +1,353 @@
+/**
+ * At most one run per session, at most so many at once, and none forgotten.
+ *
+ * A session's slot goes `starting → live → stopping → none`. It is emptied only by an exit that the runtime confirmed;
+ * a stop that failed leaves the run live and tracked. A wake while the old run is stopping waits for its exit, so that
+ * a dying run never takes the message meant for its successor.
+ */
+import { type Driver, type Exit, exitPhrase, type Run, type RunSpec, SpawnError } from './driver.js';
+
+export interface ContainersOptions {
+  readonly driver: Driver;
+  /** How many runs may be alive at once: 1 or more. Adopted ones count, though they may exceed it. */
+  readonly runsMax: number;
+  /** What a run that is stopped gets to finish its transaction, in milliseconds. */
+  readonly graceMs: number;
+  /**
+   * Called just before each start, with the spec that is really started: the moment to make its `runId` the live run in
+   * the session's file. If it fails, nothing is started and the wake rejects with its error.
+   */
+  readonly beforeStart?: (spec: RunSpec) => void | Promise<void>;
+  /**
+   * Why a run of an earlier life must not go on, for example that it was started from another spec than today's (see
+   * `Run.specHash`); `undefined` to adopt it. Without this, every run is adopted.
+   */
+  readonly misfit?: (run: Run) => string | undefined | Promise<string | undefined>;
+  /** Makes a session whose starts fail in a row wait longer each time. Without this, each wake starts at once. */
+  readonly backoff?: Backoff;
+  /**
+   * Called once per run that was live, after its confirmed exit and before the session's next start. Must not throw: an
+   * error has nobody to go to and becomes an unhandled rejection.
+   */
+  readonly onExit: (ended: Ended) => void;
+}
+
+/** How long a session waits after its n-th failure in a row: `baseMs · 2^(n-1)`, at most `maxMs`. */
+export interface Backoff {
+  readonly baseMs: number;
+  readonly maxMs: number;
+  /** A run that lived this long, in milliseconds, is no failed start, however it ended. */
+  readonly provenMs: number;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+}
+
+/** The end of a run. */
+export interface Ended {
+  readonly run: Run;
+  readonly exit: Exit;
+  /** The reason given to `stop()`, or `undefined` if nobody asked and the run left by itself. */
+  readonly stopReason: string | undefined;
+}
+
+/** What `reconcile()` found and did. */
+export interface Reconciliation {
+  /** Runs of an earlier life of the host that are live again. */
+  readonly adopted: readonly Run[];
+  /** Runs of an earlier life that `misfit` spoke against; they were stopped, unless a trouble says otherwise. */
+  readonly replaced: readonly Run[];
+  /** Second runs of a session that has one already; they were stopped, unless a trouble says otherwise. */
+  readonly surplus: readonly Run[];
+  /** One sentence each; none keeps the rest from being reconciled. */
+  readonly troubles: readonly string[];
+}
+
+type Slot =
+  | { readonly state: 'starting'; readonly runId: string; readonly started: Promise<Run> }
+  | { readonly state: 'live'; readonly run: Run }
+  | { readonly state: 'stopping'; readonly run: Run; readonly reason: string; readonly exit: Promise<Exit> };
+
+interface Waiting {
+  readonly spec: RunSpec;
+  readonly started: PromiseWithResolvers<Run>;
+}
+
+/** A session's failed starts in a row. */
+interface Failures {
+  readonly count: number;
+  readonly until: number;
+  readonly reason: string;
+}
+
+interface Reconciling {
+  readonly done: Promise<Reconciliation>;
+  /** Runs that ended meanwhile: the list may still name them, and must not bring them back. */
+  readonly ended: Set<string>;
+}
+
+/** The runs of one install, over a driver. Holds no timer and reads no clock. */
+export class Containers {
+  readonly #options: ContainersOptions;
+  readonly #slots = new Map<string, Slot>();
+  /** By session, in order of arrival. */
+  readonly #waiting = new Map<string, Waiting>();
+  /** Runs whose exit can no longer be waited for, and why. */
+  readonly #unwatched = new Map<string, unknown>();
+  readonly #failures = new Map<string, Failures>();
+  #reconciling: Reconciling | undefined;
+  #reconciled = false;
+  #closed = false;
+
+  /** Throws a `RangeError` for a `runsMax` that is not a whole number of 1 or more, or a negative `graceMs`. */
+  constructor(options: ContainersOptions) {
+    if (!Number.isInteger(options.runsMax) || options.runsMax < 1) {
+      throw new RangeError(`runsMax must be a whole number of 1 or more, not ${options.runsMax}`);
+    }
+    if (!(options.graceMs >= 0)) throw new RangeError(`graceMs must not be negative, but is ${options.graceMs}`);
+    this.#options = options;
+  }
+
+  /**
+   * Starts a run for the spec's session unless there is one, and resolves with the session's run, which may have been
+   * started from an earlier spec. Over the cap it waits, first come first served, one turn per session. The run may leave
+   * the moment after: who has work for it wakes again when `onExit` tells.
+   *
+   * Rejects with a {@link SpawnError} if the start failed or the session was stopped before its turn; nothing is alive
+   * then, and `onExit` is not called. The first wake reconciles if nobody has, and rejects if that fails.
+   */
+  async wake(spec: RunSpec): Promise<Run> {
+    if (!this.#reconciled) await this.reconcile();
+    if (this.#closed) throw new SpawnError({ type: 'stopped', reason: 'the host is shutting down' });
+    const slot = this.#slots.get(spec.sessionId);
+    if (slot?.state === 'starting') return slot.started;
+    if (slot?.state === 'live') return slot.run;
+    this.#refuseWhileBackingOff(spec.sessionId);
+    const waiting = this.#waiting.get(spec.sessionId) ?? { spec, started: Promise.withResolvers<Run>() };
+    this.#waiting.set(spec.sessionId, waiting);
+    this.#startWaiting();
+    return waiting.started.promise;
+  }
+
+  /**
+   * Stops the session's run and takes a waiting wake out of the queue. Resolves with the confirmed exit once `onExit`
+   * knows of it, or with `undefined` if there was no run. Rejects if the runtime could not do it: the run is live still.
+   */
+  async stop(sessionId: string, reason: string): Promise<Exit | undefined> {
+    this.#waiting.get(sessionId)?.started.reject(new SpawnError({ type: 'stopped', reason }));
+    this.#waiting.delete(sessionId);
+    const slot = this.#slots.get(sessionId);
+    if (slot === undefined) return undefined;
+    switch (slot.state) {
+      case 'starting': {
+        // A start that fails is told to whoever woke the session; here it only means that nothing is left to stop.
+        const started = await slot.started.then(
+          () => true,
+          () => false,
+        );
+        return started ? this.stop(sessionId, reason) : undefined;
+      }
+      case 'stopping':
+        return slot.exit;
+      case 'live': {
+        const exit = this.#stopLive(slot.run);
+        this.#slots.set(sessionId, { state: 'stopping', run: slot.run, reason, exit });
+        return exit;
+      }
+    }
+  }
+
+  /**
+   * Makes what is known here agree with what is alive: adopts runs of an earlier life, stops those that do not fit any
+   * more (each end goes to `onExit`, and the next wake starts anew) and second runs of a session, and reports as ended what can no longer be watched and is not listed. To be called at start and in every sweep; calls
+   * that overlap are one. Rejects when the runtime cannot be asked; nothing is changed then.
+   */
+  reconcile(): Promise<Reconciliation> {
+    if (this.#reconciling === undefined) {
+      const ended = new Set<string>();
+      const done = this.#reconcile(ended).finally(() => {
+        this.#reconciling = undefined;
+      });
+      this.#reconciling = { done, ended };
+    }
+    return this.#reconciling.done;
+  }
+
+  /** The session's run, unless it is only starting; one that is being stopped is still running. */
+  running(sessionId: string): Run | undefined {
+    const slot = this.#slots.get(sessionId);
+    return slot === undefined || slot.state === 'starting' ? undefined : slot.run;
+  }
+
+  /** The sessions that wait for a place, the next one first: a reason to ask idle runs to leave. */
+  waitingSessions(): string[] {
+    return [...this.#waiting.keys()];
+  }
+
+  /** Starts nothing more and reports nothing more. Runs go on, for the next host to adopt; the driver stays open. */
+  close(): void {
+    this.#closed = true;
+    for (const { started } of this.#waiting.values()) {
+      started.reject(new SpawnError({ type: 'stopped', reason: 'the host is shutting down' }));
+    }
+    this.#waiting.clear();
+  }
+
+  #startWaiting(): void {
+    for (const [sessionId, { spec, started }] of this.#waiting) {
+      if (this.#slots.size >= this.#options.runsMax) return;
+      // Its old run is still stopping: it keeps its turn, and holds up nobody.
+      if (this.#slots.has(sessionId)) continue;
+      this.#waiting.delete(sessionId);
+      this.#slots.set(sessionId, { state: 'starting', runId: spec.runId, started: started.promise });
+      this.#start(spec).then(started.resolve, started.reject);
+    }
+  }
+
+  async #start(spec: RunSpec): Promise<Run> {
+    try {
+      await this.#options.beforeStart?.(spec);
+      const run = await this.#options.driver.start(spec);
+      this.#hold(run);
+      return run;
+    } catch (error) {
+      this.#failed(spec.sessionId, messageOf(error));
+      this.#reconciling?.ended.add(spec.runId);
+      this.#slots.delete(spec.sessionId);
+      this.#startWaiting();
+      throw error;
+    }
+  }
+
+  async #stopLive(run: Run): Promise<Exit> {
+    try {
+      const exit = await this.#options.driver.stop(run.runId, this.#options.graceMs);
+      this.#ended(run, exit);
+      return exit;
+    } catch (error) {
+      if (this.#holds(run)) this.#slots.set(run.sessionId, { state: 'live', run });
+      throw error;
+    }
+  }
+
+  #hold(run: Run): void {
+    this.#slots.set(run.sessionId, { state: 'live', run });
+    this.#watch(run);
+  }
+
+  #watch(run: Run): void {
+    this.#unwatched.delete(run.runId);
+    void run.exited().then(
+      (exit) => this.#ended(run, exit),
+      // Not an exit: the run stays, until `reconcile()` sees whether it is alive.
+      (error: unknown) => this.#unwatched.set(run.runId, error),
+    );
+  }
+
+  #ended(run: Run, exit: Exit): void {
+    const slot = this.#slots.get(run.sessionId);
+    if (slot === undefined || this.#closed || !this.#holds(run)) return;
+    this.#reconciling?.ended.add(run.runId);
+    this.#unwatched.delete(run.runId);
+    this.#slots.delete(run.sessionId);
+    this.#judge(run, exit, slot.state === 'stopping');
+    try {
+      this.#options.onExit({ run, exit, stopReason: slot.state === 'stopping' ? slot.reason : undefined });
+    } finally {
+      this.#startWaiting();
+    }
+  }
+
+  #refuseWhileBackingOff(sessionId: string): void {
+    const failures = this.#failures.get(sessionId);
+    if (failures === undefined || this.#options.backoff === undefined) return;
+    const { count, until, reason } = failures;
+    if (this.#options.backoff.now() >= until) return;
+    throw new SpawnError({ type: 'backing-off', failures: count, until, reason });
+  }
+
+  /** Whether a run that has ended counts as a failed start: it left early, badly, and nobody had asked it to. */
+  #judge(run: Run, exit: Exit, wasAsked: boolean): void {
+    const { backoff } = this.#options;
+    if (backoff === undefined) return;
+    const isWell = wasAsked || exit.type === 'unknown' || (exit.type === 'code' && exit.code === 0);
+    if (isWell || backoff.now() - run.startedAt >= backoff.provenMs) this.#failures.delete(run.sessionId);
+    else this.#failed(run.sessionId, `The run ended with ${exitPhrase(exit)}.`);
+  }
+
+  #failed(sessionId: string, reason: string): void {
+    const { backoff } = this.#options;
+    if (backoff === undefined) return;
+    const count = (this.#failures.get(sessionId)?.count ?? 0) + 1;
+    const until = backoff.now() + Math.min(backoff.maxMs, backoff.baseMs * 2 ** (count - 1));
+    this.#failures.set(sessionId, { count, until, reason });
+  }
+
+  #holds(run: Run): boolean {
+    const slot = this.#slots.get(run.sessionId);
+    return slot !== undefined && slot.state !== 'starting' && slot.run.runId === run.runId;
+  }
+
+  async #reconcile(ended: ReadonlySet<string>): Promise<Reconciliation> {
+    const { runs, troubles } = await this.#options.driver.list();
+    const adopted: Run[] = [];
+    const surplus: Run[] = [];
+    const misfits: { readonly run: Run; readonly reason: string }[] = [];
+    // The newest first: of two runs of one session it is the one that the session's file names.
+    for (const run of runs.toSorted((a, b) => b.startedAt - a.startedAt)) {
+      const slot = this.#slots.get(run.sessionId);
+      if (ended.has(run.runId)) continue;
+      if (slot === undefined) {
+        // Held at once, so that a wake meanwhile starts no second one.
+        this.#hold(run);
+        const reason = await this.#options.misfit?.(run);
+        if (reason === undefined) adopted.push(run);
+        else misfits.push({ run, reason });
+      } else if (runIdOf(slot) !== run.runId) {
+        surplus.push(run);
+      }
+    }
+    const unwatched = this.#reconcileUnwatched(runs);
+    const stops = await Promise.allSettled([
+      ...surplus.map((run) => this.#stopSurplus(run)),
+      ...misfits.map(async ({ run, reason }) => void (await this.stop(run.sessionId, reason))),
+    ]);
+    this.#reconciled = true;
+    const replaced = misfits.map(({ run }) => run);
+    return { adopted, replaced, surplus, troubles: [...troubles, ...unwatched, ...stops.flatMap(failure)] };
+  }
+
+  #reconcileUnwatched(listed: readonly Run[]): string[] {
+    const alive = new Set(listed.map(({ runId }) => runId));
+    return [...this.#slots.values()].flatMap((slot) => {
+      if (slot.state === 'starting' || !this.#unwatched.has(slot.run.runId)) return [];
+      const { run } = slot;
+      const reason = messageOf(this.#unwatched.get(run.runId));
+      if (alive.has(run.runId)) this.#watch(run);
+      else this.#ended(run, { type: 'unknown', reason: 'it ended while it could not be watched' });
+      return [`Run ${run.runId} could not be watched for a while: ${reason}`];
+    });
+  }
+
+  async #stopSurplus(run: Run): Promise<void> {
+    try {
+      await this.#options.driver.stop(run.runId, this.#options.graceMs);
+    } catch (error) {
+      throw new Error(
+        `Run ${run.runId} is a second run of session ${run.sessionId} and could not be stopped (${messageOf(error)}): it is alive still.`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+function runIdOf(slot: Slot): string {
+  return slot.state === 'starting' ? slot.runId : slot.run.runId;
+}
+
+function failure(result: PromiseSettledResult<void>): string[] {
+  return result.status === 'rejected' ? [messageOf(result.reason)] : [];
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

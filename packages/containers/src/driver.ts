@@ -1,0 +1,232 @@
+/**
+ * The port to whatever runs a session's program: docker and podman, or a plain process.
+ *
+ * A driver belongs to one install and sees only that install's runs. What it promises, whatever the runtime:
+ * a run is on record before its command begins, so a host that dies at any moment leaves no run behind that its
+ * successor cannot list; dead means that the runtime said so; a start that fails leaves nothing alive.
+ */
+
+/** Starts, stops and finds the runs of one install. `test/conformance.ts` holds what every implementation must pass. */
+export interface Driver {
+  /**
+   * Starts a run and resolves when it is on its way.
+   *
+   * Rejects with a {@link SpawnError}; nothing of the run is alive then. A command that ends badly right at its start is
+   * the problem `exit-at-once`; one that ends well is a run whose `exited()` resolves.
+   */
+  start(spec: RunSpec): Promise<Run>;
+
+  /**
+   * Asks the run to leave, waits `graceMs` milliseconds, then kills it and all that it started; resolves with its
+   * confirmed exit. A run that is not alive resolves at once as `unknown`. Rejects when the runtime cannot be asked:
+   * the run must then be taken for alive.
+   */
+  stop(runId: string, graceMs: number): Promise<Exit>;
+
+  /**
+   * The runs of this install that are alive, those of an earlier life of the host included. It is also the driver's
+   * upkeep: it clears away what dead runs of an earlier life left behind, so call it now and then, not only at start.
+   * Rejects when the runtime cannot be asked.
+   */
+  list(): Promise<Listing>;
+
+  /** The last part of a live run's output, bounded; `undefined` if no such run is alive. */
+  logs(runId: string): Promise<string | undefined>;
+
+  /** Stops watching. Runs go on for the next host to adopt; exits that are not known yet are never reported. */
+  close(): void;
+}
+
+/** Everything a driver needs to know to start one run. Paths in `command` and `workdir` are as seen from inside. */
+export interface RunSpec {
+  /** Unique for ever. Letters, digits, `_`, `.`, `-`; at most 128 characters; so are the next two. */
+  readonly runId: string;
+  readonly sessionId: string;
+  /** Must be the driver's own: runs of different installs never meet. */
+  readonly installId: string;
+  /** Program and arguments; no shell comes between. */
+  readonly command: readonly [string, ...string[]];
+  readonly workdir: string;
+  readonly mounts: readonly Mount[];
+  /** The whole environment of the run, but for what the driver must add; nothing of the host's own is passed on. */
+  readonly env: Readonly<Record<string, string>>;
+  /** IANA name, for example `Europe/Lisbon`. */
+  readonly timeZone: string;
+  /** Kept with the run and given back by `list()`. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** Host path, in a folder that exists, where the captured output goes. */
+  readonly logFile: string;
+  /** How the run is closed in. An engine needs it; a driver without isolation takes no notice of it. */
+  readonly sandbox?: Sandbox;
+}
+
+/** The container of a run, over and above what every container here is: see `hardening` in `engine-arguments.ts`. */
+export interface Sandbox {
+  /** Id of the image, `sha256:` and 64 hexadecimal digits: a name may mean another image tomorrow. */
+  readonly image: string;
+  /** What the image must say it speaks, in its label `io.nanoclaw.protocol`. */
+  readonly protocolVersion: number;
+  readonly network: Network;
+  /** Numbers of the user and group that the run is, and that must be able to write what is mounted to be written. */
+  readonly user: { readonly uid: number; readonly gid: number };
+  readonly limits: Limits;
+}
+
+/** What a run can reach: nothing but itself, or what is in a network of the engine (`bridge`: the world). */
+export type Network = { readonly type: 'none' } | { readonly type: 'named'; readonly name: string };
+
+/** What a run may use at most. */
+export interface Limits {
+  /** Processes and threads together. */
+  readonly pids: number;
+  /** Memory, swap included. */
+  readonly memoryBytes: number;
+  /** Share of the machine: 0.5 is half of one processor. */
+  readonly cpus: number;
+  /** Open files per process. */
+  readonly openFiles: number;
+  /** Size of `/tmp`, which lies in memory. */
+  readonly tmpBytes: number;
+}
+
+/** A host path and the path under which the run sees it. Both absolute. */
+export interface Mount {
+  readonly source: string;
+  readonly target: string;
+  readonly readonly: boolean;
+}
+
+/** One life of a session's program. */
+export interface Run {
+  readonly runId: string;
+  readonly sessionId: string;
+  /** Epoch milliseconds. */
+  readonly startedAt: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Fingerprint of the spec it was started with (see `specHash`): tells an adopted run of an older spec. */
+  readonly specHash: string;
+  /** Host path of its captured output; stays after the run. */
+  readonly logFile: string;
+  /**
+   * Resolves when the runtime has confirmed that the run, with all that it started, is gone. May be called any number
+   * of times. Rejects when the runtime can no longer be asked: the run must then be taken for alive.
+   */
+  exited(): Promise<Exit>;
+}
+
+/** How a run ended. In each case it is certain that it did. */
+export type Exit =
+  | { readonly type: 'code'; readonly code: number }
+  | { readonly type: 'signal'; readonly signal: string }
+  /** The kernel killed it because it wanted more memory than its limit. Not every kernel tells: then it is code 137. */
+  | { readonly type: 'out-of-memory' }
+  /** Gone, but how was not seen: an adopted process, or a run that was not alive to begin with. */
+  | { readonly type: 'unknown'; readonly reason: string };
+
+/** What `list()` found. */
+export interface Listing {
+  readonly runs: readonly Run[];
+  /** One sentence per record that could not be understood; such a record is kept, and its run may be alive. */
+  readonly troubles: readonly string[];
+}
+
+/** Time for code that has to wait; the app owns it. */
+export interface Clock {
+  /** Epoch milliseconds. */
+  now(): number;
+  /** Resolves after `ms` milliseconds, or at once when `signal` aborts; never rejects. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+/** Why a run was not started. After each of them nothing of the run is alive. */
+export type SpawnProblem =
+  /** The spec contradicts itself or the driver. */
+  | { readonly type: 'bad-spec'; readonly reason: string }
+  | { readonly type: 'bad-mount'; readonly mount: Mount; readonly reason: string }
+  | { readonly type: 'bad-log'; readonly logFile: string; readonly reason: string }
+  /** The engine is not installed, or does not answer. */
+  | { readonly type: 'no-engine'; readonly engine: string; readonly reason: string }
+  | { readonly type: 'no-image'; readonly image: string }
+  /** The image speaks another version of the protocol, or does not say which. */
+  | {
+      readonly type: 'wrong-image';
+      readonly image: string;
+      readonly wanted: number;
+      readonly found: string | undefined;
+    }
+  /** The program that runs the command is not there. */
+  | { readonly type: 'no-runtime'; readonly executable: string; readonly lookedIn: string }
+  | { readonly type: 'duplicate-run'; readonly runId: string }
+  /** The runtime refused: no more processes, no more files, no permission. */
+  | { readonly type: 'refused'; readonly reason: string }
+  /** It could not be put on record, so its command was never begun. */
+  | { readonly type: 'not-recorded'; readonly reason: string }
+  /** It began and ended at once; this is its confirmed exit, and no other will be reported. */
+  | { readonly type: 'exit-at-once'; readonly exit: Exit; readonly output: string; readonly logFile: string }
+  /** As many starts in a row failed or came to nothing; the next is allowed at `until`, epoch milliseconds. */
+  | { readonly type: 'backing-off'; readonly failures: number; readonly until: number; readonly reason: string }
+  /** It was stopped while it waited for its turn to start. */
+  | { readonly type: 'stopped'; readonly reason: string };
+
+/** A start that failed. `problem` says why, the message says it to a person. */
+export class SpawnError extends Error {
+  override readonly name = 'SpawnError';
+  readonly problem: SpawnProblem;
+
+  constructor(problem: SpawnProblem, options?: ErrorOptions) {
+    super(problemSentence(problem), options);
+    this.problem = problem;
+  }
+}
+
+/** The exit as part of a sentence: `exit code 1`, `signal SIGKILL`. */
+export function exitPhrase(exit: Exit): string {
+  switch (exit.type) {
+    case 'code':
+      return exit.code === KILLED ? `exit code ${KILLED} (killed, often for want of memory)` : `exit code ${exit.code}`;
+    case 'signal':
+      return `signal ${exit.signal}`;
+    case 'out-of-memory':
+      return 'more memory used than its limit allows';
+    case 'unknown':
+      return exit.reason;
+  }
+}
+
+/** 128 + SIGKILL, as shells, inits and engines put it. */
+const KILLED = 137;
+
+function problemSentence(problem: SpawnProblem): string {
+  switch (problem.type) {
+    case 'bad-spec':
+      return `The run cannot be started as specified: ${problem.reason}; nothing was started.`;
+    case 'bad-mount':
+      return `${problem.mount.source} cannot be mounted at ${problem.mount.target}: ${problem.reason}; nothing was started.`;
+    case 'bad-log':
+      return `The run's output cannot be written to ${problem.logFile} (${problem.reason}): make its folder writable; nothing was started.`;
+    case 'no-engine':
+      return `The container engine ${problem.engine} cannot be used (${problem.reason}): start it or install it; nothing was started.`;
+    case 'no-image':
+      return `The image ${problem.image} is not on this machine: build it with scripts/image.mjs; nothing was started.`;
+    case 'wrong-image':
+      return `The image ${problem.image} speaks protocol version ${problem.found ?? '(it does not say which)'} and this host ${problem.wanted}: build it anew with scripts/image.mjs; nothing was started.`;
+    case 'no-runtime':
+      return problem.executable === 'bun'
+        ? `Bun was not found (looked in ${problem.lookedIn}): install it or set \`bunPath\`; nothing was started.`
+        : `${problem.executable} was not found (looked in ${problem.lookedIn}): install it; nothing was started.`;
+    case 'duplicate-run':
+      return `There is already a run ${problem.runId}: give each start a new run id; nothing was started, and the other run goes on.`;
+    case 'refused':
+      return `The run was refused (${problem.reason}); nothing was started, try again later.`;
+    case 'not-recorded':
+      return `The run could not be put on record (${problem.reason}): make the state folder writable; nothing was started.`;
+    case 'exit-at-once':
+      return `The run ended at once (${exitPhrase(problem.exit)}); nothing of it is alive. Its output is kept in ${problem.logFile}${
+        problem.output === '' ? ' and is empty.' : `, and ends with:\n${problem.output}`
+      }`;
+    case 'backing-off':
+      return `The agent failed ${problem.failures} times in a row, at last so: ${problem.reason} It is tried again from ${new Date(problem.until).toISOString()}; until then nothing is started.`;
+    case 'stopped':
+      return `The run was not started, because its session was stopped while it waited (${problem.reason}); wake the session again to start it.`;
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * An image of a group's own: ours, with more packages in it. Built by the engine as a job that tells how far it is.
+ */
+import { createHash } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LABELS } from './engine-arguments.js';
+import { type EngineClient, EngineError, type Image } from './engine-client.js';
+
+/** Packages of Debian and of npm; of both, names only, for where a name can stand, an option could. */
+export interface Packages {
+  readonly apt: readonly string[];
+  readonly npm: readonly string[];
+}
+
+export interface GroupImageOptions {
+  readonly client: EngineClient;
+  /** The image that is built upon. */
+  readonly base: Image;
+  readonly packages: Packages;
+  /** A folder of the host's for this group's recipe: it and nothing else is sent to the engine. Made when needed. */
+  readonly folder: string;
+  /** Each line that the engine says while it builds. Must not throw. */
+  readonly onProgress: (line: string) => void;
+  /** Aborted: the build ends, and nothing is kept of it but what the engine caches. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Builds the image, or finds the one that was built of the same parts before, and returns it. Throws a `RangeError` for a
+ * name that is none; rejects with an {@link EngineError} whose message is the engine's last words.
+ */
+export async function buildGroupImage(options: GroupImageOptions): Promise<Image> {
+  const { client, base, packages, folder, onProgress, signal } = options;
+  const problem = packagesProblem(packages);
+  if (problem !== undefined) throw new RangeError(problem);
+  const recipe = groupRecipe(base, packages);
+  const tag = groupTag(recipe);
+  const before = await client.image(tag);
+  if (before !== undefined) return before;
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'Dockerfile'), recipe);
+  await client.build({ tag, folder, onProgress, signal });
+  const image = await client.image(tag);
+  if (image === undefined) throw new EngineError(`it has built ${tag} and does not know it`);
+  return image;
+}
+
+/** What is wrong with the names, or `undefined`. At most 50 of each kind. */
+export function packagesProblem({ apt, npm }: Packages): string | undefined {
+  const debian = /^[a-z0-9][a-z0-9+.-]{1,99}$/;
+  const node = /^(@[a-z0-9][a-z0-9._-]{0,99}\/)?[a-z0-9][a-z0-9._-]{0,99}(@[0-9][0-9A-Za-z.+-]{0,49})?$/;
+  if (apt.length + npm.length === 0) return 'There is no package to install.';
+  if (apt.length > 50 || npm.length > 50) return 'At most 50 packages of each kind can be installed at once.';
+  const wrong = apt.find((name) => !debian.test(name)) ?? npm.find((name) => !node.test(name));
+  return wrong === undefined ? undefined : `${JSON.stringify(wrong.slice(0, 100))} is not the name of a package.`;
+}
+
+/** The recipe, in the words of a Dockerfile. The order in which packages are named makes no difference. */
+export function groupRecipe(base: Image, { apt, npm }: Packages): string {
+  const install = 'apt-get install -y --no-install-recommends';
+  return [
+    `FROM ${base.id}`,
+    'USER 0:0',
+    ...(apt.length === 0 ? [] : [`RUN apt-get update && ${install} ${sorted(apt)} && rm -rf /var/lib/apt/lists/*`]),
+    // Without scripts: what runs at the build runs as root.
+    ...(npm.length === 0 ? [] : [`RUN BUN_INSTALL=/usr/local bun add --global --ignore-scripts ${sorted(npm)}`]),
+    'USER 1000:1000',
+    `LABEL ${LABELS.protocol}=${base.labels[LABELS.protocol] ?? ''}`,
+    '',
+  ].join('\n');
+}
+
+/** Two groups with the same packages share an image. */
+function groupTag(recipe: string): string {
+  return `nanoclaw-group:${createHash('sha256').update(recipe).digest('hex').slice(0, 24)}`;
+}
+
+function sorted(names: readonly string[]): string {
+  return [...new Set(names)].toSorted().join(' ');
+}

@@ -1,0 +1,558 @@
+/**
+ * One pass of handing a session's outbound messages to the world: read what the runner wrote, take it in, and for each
+ * lane in order write the attempt down, make it, write down what came of it. Nothing is remembered between passes but
+ * what is on disk, so a crash anywhere leaves a pass to be made again.
+ *
+ * No session file is held open over an `await`: every touch is one synchronous block of `inSession`.
+ */
+import {
+  changeToken,
+  DELIVERY_RETRY,
+  type DeadLetter,
+  type Delivery,
+  type DeliveryAttempt,
+  type DeliverySettlement,
+  deliverySettlement,
+  type HostSession,
+  isBusy,
+  type Millis,
+  type OutboundFinding,
+  type OutboundMessage,
+  type OutboundRead,
+  type OutboundReader,
+  type RefusedRow,
+  type RetryPolicy,
+  type SendOutcome,
+  type SessionFolder,
+  type SetTimer,
+  type TakenIn,
+  type Target,
+  withoutAttempt,
+} from '@nanoclaw/session-db';
+import type { Gate } from './gate.js';
+import { agentNotice, type Notice, operatorNotices } from './notice.js';
+import { type Route, type Send, type UncertainPolicy, whenUncertain } from './send.js';
+
+/** A session as delivery needs it. */
+export interface SessionPort {
+  /** Unique among the sessions of a host: part of every attempt's key. */
+  readonly key: string;
+  readonly folder: SessionFolder;
+  /** Lends the open session to `use`, which is done with it when it returns. Whether it stays open is the host's. */
+  inSession<T>(use: (session: HostSession) => T): T;
+  readonly reader: OutboundReader;
+}
+
+/** What delivery asks of its host, the same for all sessions. */
+export interface World {
+  /**
+   * Decides where a message goes. Asked when the message is taken in and again for each later attempt, so that
+   * permission withdrawn in between counts. A throw is taken as a refusal, with the error's message as reason.
+   */
+  route(session: string, message: OutboundMessage): Route;
+  readonly send: Send;
+  /**
+   * Removes what a delivered message has left behind (its files). Called after the message has ended, and again until
+   * it resolves.
+   */
+  cleanUp(session: string, messageOutId: string): Promise<void>;
+  /** Tells the operator. Called until it resolves; what is told was deduplicated through `gate.rates`. */
+  notify(session: string, notice: Notice): Promise<void>;
+  readonly gate: Gate;
+  now(): Millis;
+  readonly setTimer: SetTimer;
+  /** From 0 up to 1: what jitter draws on. */
+  random(): number;
+  readonly policy: DeliveryPolicy;
+}
+
+export interface DeliveryPolicy {
+  readonly retry: RetryPolicy;
+  /** How long one send may take, in milliseconds; after that its outcome is not known. */
+  readonly sendTimeoutMs: Millis;
+  /** What to do about an outcome that is not known, on channels that cannot tell either. */
+  readonly uncertain: UncertainPolicy;
+  /** How many attempts one pass makes at most, so that one session does not keep others waiting. */
+  readonly attemptsMax: number;
+  /** Into how many parts a message may be split; one that needs more is a dead letter. */
+  readonly partsMax: number;
+}
+
+/** About four hours of tries; 60 s a send; possible duplicates are sent and marked; 100 attempts a pass; 200 parts. */
+export const DELIVERY_POLICY: DeliveryPolicy = {
+  retry: DELIVERY_RETRY,
+  sendTimeoutMs: 60_000,
+  uncertain: 'retry',
+  attemptsMax: 100,
+  partsMax: 200,
+};
+
+/** Where a session stood at the end of a pass. Of no use after a restart, and not needed: the first pass looks. */
+export interface Look {
+  /** Of the runner's file (`changeToken`); `undefined` while there is none, or when it was not read to its end. */
+  readonly token: string | undefined;
+  /** When there is next something to do; `undefined`: when the token changes. */
+  readonly nextAt: Millis | undefined;
+}
+
+/** What a pass did. */
+export interface DeliveryReport {
+  /** For the next pass, and when to make it. */
+  readonly look: Look;
+  /** Why the runner's file was not read, unless there is none yet. What needs it waits; everything else was done. */
+  readonly finding: OutboundFinding | undefined;
+  /** Rows that no honest runner writes. They were passed over for good. */
+  readonly refused: readonly RefusedRow[];
+  /** The numbers of the messages taken in. */
+  readonly takenIn: readonly number[];
+  /** The attempts made, and what came of each. */
+  readonly attempts: readonly MadeAttempt[];
+  /** Messages given up in this pass or an earlier one, of which agent and operator have now been told. */
+  readonly gaveUp: readonly DeadLetter[];
+  /** What the host's own `cleanUp` and `notify` threw; they are called again. */
+  readonly troubles: readonly unknown[];
+}
+
+export interface MadeAttempt {
+  readonly attempt: DeliveryAttempt;
+  readonly settled: DeliverySettlement;
+}
+
+export interface PassOptions {
+  /** From the last pass over this session; without it the pass looks at everything. */
+  readonly last?: Look | undefined;
+  /** Aborted: no further attempt is begun. */
+  readonly stop?: AbortSignal | undefined;
+  /** Aborted: sends in flight are not waited for any longer; their outcome is recorded as not known. */
+  readonly abandon?: AbortSignal | undefined;
+}
+
+/** The wait before a file that could not be read is looked at again: while the runner commits, and otherwise. */
+const BUSY_RETRY_MS = 20;
+const UNREADABLE_RETRY_MS = 5_000;
+
+/** The wait before `cleanUp` or `notify` is called again after it has thrown. */
+const TROUBLE_RETRY_MS = 60_000;
+
+/** How many messages a pass reads again, and how many ended ones it looks after. */
+const AGAIN_MAX = 100;
+const TODO_MAX = 100;
+
+/** How often, and after which pauses, a write is tried that the runner's read lock keeps out. */
+const BUSY_TRIES = 40;
+
+/**
+ * Makes one pass over a session. It ends when everything due has been attempted once, or has to wait.
+ *
+ * Rejects with what the session's file throws (`SqliteError`: a full disk, a lock held for seconds) after all sends in
+ * flight have ended; what was not written down by then is an ordinary retry.
+ */
+export async function deliverSession(
+  session: SessionPort,
+  world: World,
+  options: PassOptions = {},
+): Promise<DeliveryReport> {
+  const token = changeToken(session.folder.outbound);
+  const { last } = options;
+  if (last !== undefined && isQuiet(last, token, world.now())) return nothing(last);
+
+  const pass = new Pass(session, world, options);
+  await pass.readAndTakeIn(token !== last?.token || last === undefined);
+  await pass.drainLanes();
+  await pass.lookAfterEnded();
+  return pass.report(token);
+}
+
+/** Whether a session has nothing to do at `now`, given where it stood last and its present token. Opens nothing. */
+export function isQuiet(last: Look, token: string | undefined, now: Millis): boolean {
+  return token === last.token && (last.nextAt === undefined || last.nextAt > now);
+}
+
+function nothing(look: Look): DeliveryReport {
+  return { look, finding: undefined, refused: [], takenIn: [], attempts: [], gaveUp: [], troubles: [] };
+}
+
+/** An attempt that is on disk and is now to be made. */
+interface Begun {
+  readonly attempt: DeliveryAttempt;
+  readonly lane: string;
+  readonly message: OutboundMessage;
+  readonly route: Extract<Route, { type: 'deliver' }>;
+  readonly target: Target | undefined;
+}
+
+class Pass {
+  readonly #session: SessionPort;
+  readonly #world: World;
+  readonly #options: PassOptions;
+  /** Messages as the runner's file has them. */
+  readonly #inHand = new Map<number, OutboundMessage>();
+  /** Asked for again, and no longer in the runner's file. */
+  readonly #gone = new Set<number>();
+  readonly #routes = new Map<number, Route>();
+  readonly #heldUntil = new Map<string, Millis>();
+  readonly #attempts: MadeAttempt[] = [];
+  readonly #takenIn: number[] = [];
+  readonly #gaveUp: DeadLetter[] = [];
+  readonly #troubles: unknown[] = [];
+  #refused: readonly RefusedRow[] = [];
+  #finding: OutboundFinding | undefined;
+  #begun: Begun[] = [];
+  /** The accounts let through the gate in the commit that is being made. */
+  #entered: string[] = [];
+  #budget: number;
+  /** There is more to do at once than this pass may. */
+  #isCutShort = false;
+  /** The runner's file was read to its end: only a change of it brings more. */
+  #isReadThrough = true;
+  #comesBackAt = Number.POSITIVE_INFINITY;
+  #openAt: Millis | undefined;
+
+  constructor(session: SessionPort, world: World, options: PassOptions) {
+    this.#session = session;
+    this.#world = world;
+    this.#options = options;
+    this.#budget = world.policy.attemptsMax;
+  }
+
+  /** Reads the runner's file, takes in what is new, and begins what is due: one read, one commit. */
+  async readAndTakeIn(hasChanged: boolean): Promise<void> {
+    const { cursor, again } = await this.#persistently((session) => ({
+      cursor: session.cursor(),
+      again: this.#toReadAgain(session),
+    }));
+    // Without a change and without anything to read again, what is due has been stored.
+    const read = hasChanged || again.length > 0 ? await this.#session.reader.read({ ...cursor, again }) : undefined;
+    if (read !== undefined) this.#keep(read, again);
+
+    this.#begun = await this.#write((session) => {
+      const now = this.#world.now();
+      const fresh = read?.type === 'read' ? read.messages : [];
+      const taken = [...fresh, ...session.deliveries.unrouted(TODO_MAX)].map((message) => this.#takenInAs(message));
+      const through = read?.type === 'read' ? read.messagesThrough : cursor.messagesAfter;
+      session.deliveries.takeIn(taken, through, now);
+      return session.deliveries.due(now, this.#budget).flatMap(({ lane }) => this.#begin(session, lane) ?? []);
+    });
+    if (read?.type === 'read') this.#takenIn.push(...read.messages.map((message) => message.seq));
+  }
+
+  /** Works off each lane in its order, all lanes at the same time. */
+  async drainLanes(): Promise<void> {
+    const lanes = await Promise.allSettled(this.#begun.map((begun) => this.#drainLane(begun)));
+    for (const lane of lanes) if (lane.status === 'rejected') throw lane.reason;
+  }
+
+  /** Removes what delivered messages left behind, and tells of those given up. Repeatable at every step. */
+  async lookAfterEnded(): Promise<void> {
+    const { cleanUp, tell } = this.#session.inSession((session) => {
+      this.#openAt = session.deliveries.nextAt(this.#heldUntil);
+      return session.deliveries.toDo(TODO_MAX);
+    });
+    if (cleanUp.length + tell.length === TODO_MAX) this.#isCutShort = true;
+    const cleaned = [];
+    for (const message of cleanUp) {
+      const { key } = this.#session;
+      if (await this.#host(() => this.#world.cleanUp(key, message.messageOutId))) cleaned.push(message);
+    }
+    const told = await this.#tell(tell);
+    const done = [...cleaned, ...told];
+    if (done.length > 0) await this.#write((session) => session.deliveries.done(done));
+    this.#gaveUp.push(...told);
+  }
+
+  report(token: string | undefined): DeliveryReport {
+    const cutShortAt = this.#isCutShort ? this.#world.now() : Number.POSITIVE_INFINITY;
+    const at = Math.min(this.#openAt ?? Number.POSITIVE_INFINITY, this.#comesBackAt, cutShortAt);
+    return {
+      look: { token: this.#isReadThrough ? token : undefined, nextAt: Number.isFinite(at) ? at : undefined },
+      finding: this.#finding,
+      refused: this.#refused,
+      takenIn: this.#takenIn,
+      attempts: this.#attempts,
+      gaveUp: this.#gaveUp,
+      troubles: this.#troubles,
+    };
+  }
+
+  #toReadAgain(session: HostSession): number[] {
+    const again: number[] = [];
+    for (const { lane } of session.deliveries.due(this.#world.now(), AGAIN_MAX)) {
+      const room = AGAIN_MAX - again.length;
+      if (room > 0) again.push(...session.deliveries.unstored(lane, room));
+    }
+    // A split message whose first parts are through has more than one row.
+    return [...new Set(again)];
+  }
+
+  #keep(read: OutboundRead, again: readonly number[]): void {
+    if (read.type !== 'read') {
+      // No file is no trouble, unless messages are waiting in it.
+      if (read.type === 'absent' && again.length === 0) return;
+      this.#finding = read;
+      this.#isReadThrough = false;
+      this.#comesBackAt = this.#world.now() + (read.type === 'busy' ? BUSY_RETRY_MS : UNREADABLE_RETRY_MS);
+      return;
+    }
+    for (const message of [...read.messages, ...read.again]) this.#inHand.set(message.seq, message);
+    for (const seq of again) if (!this.#inHand.has(seq)) this.#gone.add(seq);
+    this.#refused = read.refused.filter((row) => row.table === 'messages_out');
+    this.#isCutShort = read.more;
+    this.#isReadThrough = !read.more;
+  }
+
+  #takenInAs(message: OutboundMessage): TakenIn {
+    const route = this.#route(message);
+    if (route.type === 'refused') return { message, refused: route.reason };
+    const { lane, parts, cleansUp = false } = route;
+    if (parts === undefined) return { message, lane, cleansUp };
+    const { partsMax } = this.#world.policy;
+    if (parts.length > 0 && parts.length <= partsMax) return { message, lane, parts, cleansUp };
+    return { message, refused: `The message needs ${parts.length} parts, and it may have 1 to ${partsMax}.` };
+  }
+
+  #route(message: OutboundMessage): Route {
+    const known = this.#routes.get(message.seq);
+    if (known !== undefined) return known;
+    const route = this.#decided(message);
+    this.#routes.set(message.seq, route);
+    return route;
+  }
+
+  #decided(message: OutboundMessage): Route {
+    try {
+      return this.#world.route(this.#session.key, message);
+    } catch (error) {
+      // One message that the host cannot make sense of must not stop the others, for ever and in every pass.
+      return { type: 'refused', reason: `Where it goes could not be decided: ${reasonOf(error)}` };
+    }
+  }
+
+  /** Begins the first delivery of a lane, if it is due and may go; ends those before it that cannot. */
+  #begin(session: HostSession, lane: string): Begun | undefined {
+    const { deliveries } = session;
+    for (;;) {
+      const now = this.#world.now();
+      const head = deliveries.head(lane);
+      if (head === undefined || head.nextAttemptAt > now) return undefined;
+      if (this.#budget === 0 || this.#options.stop?.aborted === true) {
+        this.#isCutShort = true;
+        return undefined;
+      }
+      const decision = this.#decision(session, head);
+      switch (decision.type) {
+        case 'wait':
+          this.#heldUntil.set(lane, decision.until);
+          return undefined;
+        case 'end':
+          deliveries.end(head, decision.settled, now, decision.message);
+          break;
+        case 'go': {
+          const { message, route, target } = decision;
+          const who = `${this.#session.key}/${lane}`;
+          const wait = this.#world.gate.enter(route.account, who, route.rates ?? [], now);
+          if (wait > 0) {
+            this.#heldUntil.set(lane, now + wait);
+            return undefined;
+          }
+          const attempt = deliveries.begin([head], now, this.#world.policy.retry, this.#world.random())[0];
+          if (attempt === undefined) {
+            this.#world.gate.leave(route.account, undefined, now);
+            return undefined;
+          }
+          this.#entered.push(route.account);
+          this.#budget -= 1;
+          return { attempt, lane, message, route, target };
+        }
+      }
+    }
+  }
+
+  #decision(session: HostSession, head: Delivery): Decision {
+    const message = head.isStored ? session.deliveries.stored(head.seq, head.part) : this.#inHand.get(head.seq);
+    if (message === undefined) {
+      if (this.#gone.has(head.seq)) return failed(head, 'The message is no longer in the file that its agent wrote.');
+      // Another pass reads it: at once, or in a while when the file cannot be read just now.
+      return { type: 'wait', until: this.#finding === undefined ? this.#world.now() : this.#comesBackAt };
+    }
+    const route = this.#route(message);
+    if (route.type === 'refused') return failed(head, route.reason, message);
+    const { retry, uncertain } = this.#world.policy;
+    const settled = withoutAttempt(head, retry, whenUncertain(route.duplicates, uncertain));
+    if (settled !== undefined) return { type: 'end', settled, message };
+    if (route.target === undefined) return { type: 'go', message, route, target: undefined };
+    const target = session.deliveries.target(route.target);
+    const reason = missing(target, route.target);
+    return reason === undefined ? { type: 'go', message, route, target } : failed(head, reason, message);
+  }
+
+  async #drainLane(first: Begun): Promise<void> {
+    let current: Begun | undefined = first;
+    while (current !== undefined) {
+      const begun: Begun = current;
+      const outcome = await this.#send(begun);
+      this.#world.gate.leave(begun.route.account, outcome, this.#world.now());
+      const settled = this.#settlement(begun, outcome);
+      // The outcome and the next attempt in one commit.
+      current = await this.#write((session) => {
+        session.deliveries.record(begun.attempt, settled, this.#world.now(), begun.message);
+        return this.#begin(session, begun.lane);
+      });
+      this.#attempts.push({ attempt: begun.attempt, settled });
+    }
+  }
+
+  #settlement({ attempt, route }: Begun, outcome: SendOutcome): DeliverySettlement {
+    const { retry, uncertain } = this.#world.policy;
+    return deliverySettlement(attempt.tries, outcome, this.#world.now(), retry, this.#world.random(), {
+      plain: attempt.plain,
+      whenUncertain: whenUncertain(route.duplicates, uncertain),
+    });
+  }
+
+  async #send({ attempt, message, route, target }: Begun): Promise<SendOutcome> {
+    const { seq, part, uncertain, plain } = attempt;
+    const controller = new AbortController();
+    const cutOff = this.#cutOff(controller);
+    try {
+      const outcome = await Promise.race([
+        this.#world.send(message, {
+          session: this.#session.key,
+          key: `${this.#session.key}/${seq}/${part}`,
+          attempt: attempt.attempt,
+          part,
+          uncertain,
+          isPossibleDuplicate: uncertain && route.duplicates === 'none',
+          plain,
+          target,
+          signal: controller.signal,
+        }),
+        cutOff.outcome,
+      ]);
+      return isOutcome(outcome) ? outcome : { type: 'unknown', reason: 'The send gave no result.' };
+    } catch (error) {
+      return { type: 'unknown', reason: `The send ended without an answer: ${reasonOf(error)}` };
+    } finally {
+      cutOff.cancel();
+    }
+  }
+
+  /** An outcome for a send that has none in time, or when the host stops. */
+  #cutOff(controller: AbortController): { readonly outcome: Promise<SendOutcome>; cancel(): void } {
+    const { abandon } = this.#options;
+    const { sendTimeoutMs } = this.#world.policy;
+    const { promise, resolve } = Promise.withResolvers<SendOutcome>();
+    const end = (reason: string) => {
+      resolve({ type: 'unknown', reason });
+      controller.abort(new Error(reason));
+    };
+    const onAbandon = () => end('The host stopped while the message was being sent.');
+    const cancelTimer = this.#world.setTimer(sendTimeoutMs, () => end(`No answer within ${sendTimeoutMs} ms.`));
+    abandon?.addEventListener('abort', onAbandon, { once: true });
+    if (abandon?.aborted === true) onAbandon();
+    return {
+      outcome: promise,
+      cancel: () => {
+        cancelTimer();
+        abandon?.removeEventListener('abort', onAbandon);
+      },
+    };
+  }
+
+  /** Tells agent and operator of messages given up; returns those of which both know. */
+  async #tell(letters: readonly DeadLetter[]): Promise<readonly DeadLetter[]> {
+    if (letters.length === 0) return [];
+    const { key } = this.#session;
+    const now = this.#world.now();
+    await this.#persistently((session) => session.enqueue(agentNotice(letters, now), now));
+    const told: DeadLetter[] = [];
+    for (const { rates, ...notice } of operatorNotices(letters)) {
+      // One that is dropped here has been told of lately; the letters are listed all the same.
+      const isDue = this.#world.gate.rates.take(rates, now) === 0;
+      if (!isDue || (await this.#host(() => this.#world.notify(key, notice)))) told.push(...notice.letters);
+    }
+    return told;
+  }
+
+  /** Calls the host back. A throw is reported, and the call is made again in a later pass. */
+  async #host(call: () => Promise<void>): Promise<boolean> {
+    try {
+      await call();
+      return true;
+    } catch (error) {
+      this.#troubles.push(error);
+      this.#comesBackAt = Math.min(this.#comesBackAt, this.#world.now() + TROUBLE_RETRY_MS);
+      return false;
+    }
+  }
+
+  /** Makes moves in one commit. What a try that failed has let through the gate is let out again. */
+  #write<T>(moves: (session: HostSession) => T): Promise<T> {
+    return this.#persistently((session) => {
+      const budget = this.#budget;
+      this.#entered = [];
+      try {
+        return session.deliveries.together(() => moves(session));
+      } catch (error) {
+        for (const account of this.#entered) this.#world.gate.leave(account, undefined, this.#world.now());
+        this.#budget = budget;
+        throw error;
+      }
+    });
+  }
+
+  /** Tries again after a short pause while the runner's read lock keeps the writer out. */
+  async #persistently<T>(use: (session: HostSession) => T): Promise<T> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return this.#session.inSession(use);
+      } catch (error) {
+        if (!isBusy(error) || tries === BUSY_TRIES) throw error;
+        await this.#nap(BUSY_RETRY_MS);
+      }
+    }
+  }
+
+  #nap(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#world.setTimer(delayMs, resolve);
+    });
+  }
+}
+
+type Decision =
+  | { readonly type: 'wait'; readonly until: Millis }
+  | {
+      readonly type: 'end';
+      readonly settled: Extract<DeliverySettlement, { to: 'failed' | 'discarded' }>;
+      readonly message: OutboundMessage | undefined;
+    }
+  | {
+      readonly type: 'go';
+      readonly message: OutboundMessage;
+      readonly route: Extract<Route, { type: 'deliver' }>;
+      readonly target: Target | undefined;
+    };
+
+/** Not to be attempted again; a host that died in its last attempt may have got it through all the same. */
+function failed({ inFlight }: Delivery, error: string, message?: OutboundMessage): Decision {
+  return { type: 'end', settled: { to: 'failed', uncertain: inFlight, error }, message };
+}
+
+/** Why a message cannot be edited or reacted to; `undefined` when it can. */
+function missing(target: Target | undefined, seq: number): string | undefined {
+  if (target === undefined) return `There is no message ${seq}.`;
+  if (target.type === 'person') return undefined;
+  const isThere = target.parts.some((part) => part.platformMessageId !== null);
+  return isThere ? undefined : `Message ${seq} was not delivered, or its platform gives no ids.`;
+}
+
+/** A host in plain JavaScript may forget to return one, and that is no delivery. */
+function isOutcome(outcome: SendOutcome | null | undefined): boolean {
+  return outcome !== null && outcome !== undefined && ['sent', 'offline', 'failed', 'unknown'].includes(outcome.type);
+}
+
+/** An error as one short line. */
+function reasonOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replaceAll(/\p{Cc}+/gu, ' ').slice(0, 500);
+}

@@ -1,0 +1,107 @@
+import { join } from 'node:path';
+import { openSqlite } from '@nanoclaw/session-db/node';
+import { describe, expect, it } from 'vitest';
+import { Gate, RateLimits, SqliteRateStore } from '../src/index.js';
+import { START, temporaryFolder } from './support.js';
+
+const CHAT = { key: 'chat', burst: 2, everyMs: 1_000 };
+const ACCOUNT = { key: 'account', burst: 3, everyMs: 100 };
+const HOURLY = { key: 'hourly', burst: 2, everyMs: 3_600_000 };
+
+describe('token buckets', () => {
+  it('allow a burst, then one in each interval', () => {
+    const limits = new RateLimits();
+    const waits = [0, 0, 0, 500, 1_000, 1_000].map((after) => limits.take([CHAT], START + after));
+    expect(waits).toEqual([0, 0, 1_000, 500, 0, 1_000]);
+  });
+
+  it('take from all or from none', () => {
+    const limits = new RateLimits();
+    limits.take([CHAT], START);
+    limits.take([CHAT], START);
+    for (let i = 0; i < 10; i += 1) expect(limits.take([CHAT, ACCOUNT], START)).toBe(1_000);
+    for (let i = 0; i < 3; i += 1) expect(limits.take([ACCOUNT], START)).toBe(0);
+    expect(limits.take([ACCOUNT], START)).toBe(100);
+  });
+
+  it('are at worst empty after the clock was set back by a day', () => {
+    const limits = new RateLimits();
+    limits.take([CHAT], START);
+    expect(limits.take([CHAT], START - 86_400_000)).toBeLessThanOrEqual(1_000);
+  });
+
+  it('that are slow to fill survive the process, and never hold more than they did', () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, 'rates.db');
+    {
+      using store = new SqliteRateStore(openSqlite, path, START);
+      const limits = new RateLimits(store);
+      expect(limits.take([HOURLY], START)).toBe(0);
+      expect(limits.take([HOURLY], START)).toBe(0);
+    }
+    using store = new SqliteRateStore(openSqlite, path, START + 1);
+    const limits = new RateLimits(store);
+    expect(limits.take([HOURLY], START + 1)).toBe(3_599_999);
+    expect(limits.take([HOURLY], START + 3_600_000)).toBe(0);
+    expect(limits.take([CHAT], START)).toBe(0);
+    expect(store.load('chat')).toBeUndefined();
+  });
+
+  it('do not write each take of a long burst', () => {
+    let saves = 0;
+    const limits = new RateLimits({ load: () => undefined, save: () => void (saves += 1) });
+    for (let i = 0; i < 100; i += 1) limits.take([{ key: 'k', burst: 100, everyMs: 1_000 }], START);
+    expect(saves).toBeLessThan(6);
+  });
+
+  it('are forgotten once they are full', () => {
+    let loads = 0;
+    const limits = new RateLimits({ load: () => void (loads += 1), save: () => undefined });
+    limits.take([HOURLY], START);
+    const later = START + 7 * 3_600_000;
+    for (let i = 0; i < 2_000; i += 1) limits.take([ACCOUNT], later + i * 1_000);
+    limits.take([HOURLY], later);
+    expect(loads).toBe(2);
+  });
+});
+
+describe('the gate', () => {
+  it('lets only so many sends of one account out at once, and others past it (failure 40)', () => {
+    const gate = new Gate();
+    for (let i = 0; i < 16; i += 1) expect(gate.enter('slow', `s${i}`, [], START)).toBe(0);
+    expect(gate.enter('slow', 'one too many', [], START)).toBeGreaterThan(0);
+    expect(gate.enter('quick', 'q', [], START)).toBe(0);
+    gate.leave('slow', { type: 'sent', platformMessageId: null }, START);
+    expect(gate.enter('slow', 'next', [], START)).toBe(0);
+  });
+
+  it('asks an account that does not answer less and less often, with one message, until it does', () => {
+    const gate = new Gate();
+    let now = START;
+    const waits = [];
+    for (let i = 0; i < 8; i += 1) {
+      expect(gate.enter('away', 'probe', [], now)).toBe(0);
+      expect(gate.enter('away', `other ${i}`, [], now) > 0).toBe(i > 0);
+      if (i === 0) gate.leave('away', undefined, now);
+      gate.leave('away', { type: 'offline' }, now);
+      const wait = gate.enter('away', 'probe', [], now);
+      waits.push(Math.floor(wait / 1_000));
+      now += wait;
+    }
+    expect(waits).toEqual([1, 2, 4, 8, 16, 32, 60, 60]);
+    expect(gate.enter('away', 'probe', [], now)).toBe(0);
+    gate.leave('away', { type: 'sent', platformMessageId: null }, now);
+    expect(gate.enter('away', 'a', [], now)).toBe(0);
+    expect(gate.enter('away', 'b', [], now)).toBe(0);
+  });
+
+  it('sends those who wait away to different times, and the same one to the same time', () => {
+    const gate = new Gate();
+    gate.enter('bot', 'first', [CHAT], START);
+    gate.enter('bot', 'second', [CHAT], START);
+    const waits = ['a', 'b', 'c', 'b'].map((who) => gate.enter('bot', who, [CHAT], START));
+    expect(waits).toEqual([1_000, 2_000, 3_000, 2_000]);
+    expect(gate.enter('bot', 'a', [CHAT], START + 1_000)).toBe(0);
+    expect(gate.enter('bot', 'b', [CHAT], START + 2_000)).toBe(0);
+  });
+});

@@ -1,0 +1,54 @@
+/**
+ * Who may do what. Pure: the caller brings what is known of the person; see SECURITY.md, rule 4.
+ *
+ * Order of standing: owner, global admin, scoped admin, member, stranger. Owner and admins count as members.
+ */
+import type { AgentGroupId, StrangerPolicy, WiringSettings } from './entities.js';
+
+/** What is on record about a person. Somebody nobody has heard of has no roles and no memberships. */
+export interface Person {
+  readonly roles: readonly Role[];
+  readonly memberOf: readonly AgentGroupId[];
+}
+
+/** Owners are owners of everything; an admin is one of everything (`null`) or of one agent group. */
+export type Role = { readonly role: 'owner' } | { readonly role: 'admin'; readonly agentGroupId: AgentGroupId | null };
+
+/** What a person is to one agent group. */
+export type Standing = 'owner' | 'global-admin' | 'scoped-admin' | 'member' | 'stranger';
+
+/** The person's highest standing towards one agent group. */
+export function standing(person: Person, agentGroupId: AgentGroupId): Standing {
+  if (person.roles.some((held) => held.role === 'owner')) return 'owner';
+  if (person.roles.some((held) => held.role === 'admin' && held.agentGroupId === null)) return 'global-admin';
+  if (person.roles.some((held) => held.role === 'admin' && held.agentGroupId === agentGroupId)) return 'scoped-admin';
+  if (person.memberOf.includes(agentGroupId)) return 'member';
+  return 'stranger';
+}
+
+/** True for those who may run admin commands and press approval buttons for the agent group. */
+export function mayAdminister(of: Standing): boolean {
+  return of === 'owner' || of === 'global-admin' || of === 'scoped-admin';
+}
+
+/**
+ * Whether a person's message may reach the agent: `admit`; `ask` an admin first; or `refuse`.
+ *
+ * Known people always may. Strangers per the chat's policy; a wiring for known senders keeps strangers out of a public
+ * chat too, but does not stop an admin from being asked, because approval is what makes a stranger known.
+ */
+export function admission(
+  of: Standing,
+  strangers: StrangerPolicy,
+  senderScope: WiringSettings['senderScope'],
+): 'admit' | 'ask' | 'refuse' {
+  if (of !== 'stranger') return 'admit';
+  switch (strangers) {
+    case 'strict':
+      return 'refuse';
+    case 'request_approval':
+      return 'ask';
+    case 'public':
+      return senderScope === 'all' ? 'admit' : 'refuse';
+  }
+}

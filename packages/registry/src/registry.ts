@@ -1,0 +1,594 @@
+/**
+ * The central database of a host: agent groups, messaging groups, wirings, sessions.
+ *
+ * Asynchronous because a team will share it on PostgreSQL. Every operation is one statement, or is safe to lose a race
+ * in; nothing here needs a transaction of its caller. All SQL is in this file, in `schema.ts` and in `sqlite.ts`.
+ */
+import type { Kysely, Selectable } from 'kysely';
+import {
+  type AgentGroup,
+  type AgentGroupId,
+  type AgentGroupSettings,
+  type Engage,
+  isId,
+  type MessagingGroup,
+  type MessagingGroupId,
+  type MessagingGroupSettings,
+  type Millis,
+  type Quarantine,
+  type Session,
+  type SessionId,
+  type SessionKey,
+  type WiredAgent,
+  type WiredChat,
+  type Wiring,
+  type WiringId,
+  type WiringSettings,
+} from './entities.js';
+import { RegistryError, type RegistryErrorCode } from './errors.js';
+import { patternComplaint } from './pattern.js';
+import {
+  type AgentGroupRow,
+  type MessagingGroupRow,
+  RULES,
+  type SessionRow,
+  type Tables,
+  type WiringRow,
+} from './schema.js';
+import { openSqliteRegistry } from './sqlite.js';
+
+/** What a registry needs from its app. */
+export interface RegistryOptions {
+  readonly now: () => Millis;
+  /** A new id on each call, of the shape {@link isId} accepts; a lower-case UUID is one. */
+  readonly newId: () => string;
+}
+
+/**
+ * Opens the registry in a SQLite file (created when it is not there; its folder must exist) and brings it to this
+ * program's schema.
+ *
+ * Throws a {@link RegistryError}: `unavailable` when the file cannot be opened, read or written; `newer-schema` when a
+ * newer program has written it.
+ */
+export async function openRegistry(options: RegistryOptions & { readonly file: string }): Promise<Registry> {
+  return new Registry(await openSqliteRegistry(options.file), options);
+}
+
+/**
+ * The operations on an open registry.
+ *
+ * Writing throws a {@link RegistryError} when a rule is broken (`invalid`), the thing exists already (`conflict`) or
+ * refers to something that does not (`missing`), and then changes nothing. Looking for something that is not there
+ * answers `undefined`, changing or deleting it `undefined` or `false`.
+ */
+export class Registry implements AsyncDisposable {
+  readonly #db: Kysely<Tables>;
+  readonly #now: () => Millis;
+  readonly #newId: () => string;
+
+  /** Over a database that has been migrated; `openRegistry` does both for SQLite. The registry closes it. */
+  constructor(db: Kysely<Tables>, options: RegistryOptions) {
+    this.#db = db;
+    this.#now = options.now;
+    this.#newId = options.newId;
+  }
+
+  // ── What a message needs ──────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A chat with its wirings and their agent groups, highest priority first; `undefined` for an unknown chat. */
+  async wiringsFor(channelType: string, platformId: string): Promise<WiredChat | undefined> {
+    const chat = await this.#db
+      .selectFrom('messaging_groups')
+      .selectAll()
+      .where('channel_type', '=', channelType)
+      .where('platform_id', '=', platformId)
+      .executeTakeFirst();
+    if (chat === undefined) return undefined;
+
+    const rows = await this.#db
+      .selectFrom('wirings')
+      .innerJoin('agent_groups', 'agent_groups.id', 'wirings.agent_group_id')
+      .selectAll('wirings')
+      .select(['folder', 'name', 'provider', 'model', 'effort', 'assistant_name', 'messages_per_prompt'])
+      .select('agent_groups.created_at as agent_group_created_at')
+      .where('wirings.messaging_group_id', '=', chat.id)
+      .orderBy('wirings.priority', 'desc')
+      .orderBy('wirings.id')
+      .execute();
+    const wirings = rows.map(
+      (row): WiredAgent => ({
+        wiring: wiringOf(row),
+        agentGroup: agentGroupOf({ ...row, id: row.agent_group_id, created_at: row.agent_group_created_at }),
+      }),
+    );
+    return { messagingGroup: messagingGroupOf(chat), wirings };
+  }
+
+  /**
+   * The session of a key, made when there is none. Any number of callers, in any number of processes, get the same one.
+   * Throws `missing` when the agent group or the messaging group does not exist.
+   */
+  async sessionFor(key: SessionKey): Promise<Session> {
+    const existing = await this.#findSession(key);
+    if (existing !== undefined) return existing;
+    // The loser of a race inserts nothing and finds the winner's row.
+    const inserted = await refusals(
+      'the session',
+      { missing: 'Its agent group or messaging group does not exist.' },
+      () =>
+        this.#db
+          .insertInto('sessions')
+          .values({ id: this.#id<SessionId>(), ...sessionKeyColumns(key), created_at: this.#now() })
+          .onConflict((conflict) => conflict.columns(['agent_group_id', 'session_key']).doNothing())
+          .returningAll()
+          .executeTakeFirst(),
+    );
+    const session = inserted === undefined ? await this.#findSession(key) : sessionOf(inserted);
+    if (session !== undefined) return session;
+    throw new RegistryError('missing', 'The session was removed while it was being looked up. Send the message again.');
+  }
+
+  async #findSession(key: SessionKey): Promise<Session | undefined> {
+    const columns = sessionKeyColumns(key);
+    const row = await this.#db
+      .selectFrom('sessions')
+      .selectAll()
+      .where('agent_group_id', '=', columns.agent_group_id)
+      .where('session_key', '=', sessionKeyText(key))
+      .executeTakeFirst();
+    return row && sessionOf(row);
+  }
+
+  /** Notes that a mention engaged a wiring in a thread, for `mention-sticky`. Saying it again changes nothing. */
+  async engageThread(wiringId: WiringId, threadId: string): Promise<void> {
+    await refusals('the engaged thread', { missing: `There is no wiring ${wiringId}.` }, () =>
+      this.#db
+        .insertInto('engaged_threads')
+        .values({ wiring_id: wiringId, thread_id: threadId, engaged_at: this.#now() })
+        .onConflict((conflict) => conflict.columns(['wiring_id', 'thread_id']).doNothing())
+        .execute(),
+    );
+  }
+
+  /** Which wirings of a chat have been engaged in a thread. Outside any thread (`null`) nothing stays engaged. */
+  async engagedWirings(messagingGroupId: MessagingGroupId, threadId: string | null): Promise<ReadonlySet<WiringId>> {
+    if (threadId === null) return new Set();
+    const rows = await this.#db
+      .selectFrom('wirings')
+      .innerJoin('engaged_threads', 'engaged_threads.wiring_id', 'wirings.id')
+      .select('wirings.id')
+      .where('wirings.messaging_group_id', '=', messagingGroupId)
+      .where('engaged_threads.thread_id', '=', threadId)
+      .execute();
+    return new Set(rows.map((row) => row.id));
+  }
+
+  // ── Sessions ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** All sessions, oldest first. */
+  async sessions(): Promise<Session[]> {
+    const rows = await this.#db.selectFrom('sessions').selectAll().orderBy('created_at').orderBy('id').execute();
+    return rows.map(sessionOf);
+  }
+
+  async session(id: SessionId): Promise<Session | undefined> {
+    const row = await this.#db.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst();
+    return row && sessionOf(row);
+  }
+
+  /** Up to `limit` sessions in which something is due at `now`, longest due first; none that is quarantined then. */
+  async sessionsDue(now: Millis, limit: number): Promise<Session[]> {
+    const rows = await this.#db
+      .selectFrom('sessions')
+      .selectAll()
+      .where('next_due_at', '<=', now)
+      .where((where) => where.or([where('quarantined_until', 'is', null), where('quarantined_until', '<=', now)]))
+      .orderBy('next_due_at')
+      .limit(limit)
+      .execute();
+    return rows.map(sessionOf);
+  }
+
+  /** Sets when something in the session falls due; `null`: nothing waits. False when there is no such session. */
+  async setSessionNextDue(id: SessionId, at: Millis | null): Promise<boolean> {
+    const { numUpdatedRows } = await refusals('the due time', {}, () =>
+      this.#db.updateTable('sessions').set({ next_due_at: at }).where('id', '=', id).executeTakeFirstOrThrow(),
+    );
+    return numUpdatedRows > 0n;
+  }
+
+  /** Puts a session into quarantine, or with `null` ends it. False when there is no such session. */
+  async setSessionQuarantine(id: SessionId, quarantine: Quarantine | null): Promise<boolean> {
+    const { numUpdatedRows } = await refusals('the quarantine', {}, () =>
+      this.#db
+        .updateTable('sessions')
+        .set({ quarantine_reason: quarantine?.reason ?? null, quarantined_until: quarantine?.until ?? null })
+        .where('id', '=', id)
+        .executeTakeFirstOrThrow(),
+    );
+    return numUpdatedRows > 0n;
+  }
+
+  // ── Agent groups ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Throws `conflict` when the folder is taken. */
+  async createAgentGroup(created: AgentGroupSettings & Pick<AgentGroup, 'folder'>): Promise<AgentGroup> {
+    const row = await refusals(
+      'the agent group',
+      { conflict: `Another agent group has the folder ${created.folder}.` },
+      () =>
+        this.#db
+          .insertInto('agent_groups')
+          .values({
+            id: this.#id<AgentGroupId>(),
+            folder: created.folder,
+            name: created.name,
+            provider: created.provider,
+            model: created.model,
+            effort: created.effort,
+            assistant_name: created.assistantName,
+            messages_per_prompt: created.messagesPerPrompt,
+            created_at: this.#now(),
+          })
+          .returningAll()
+          .executeTakeFirstOrThrow(),
+    );
+    return agentGroupOf(row);
+  }
+
+  async agentGroup(id: AgentGroupId): Promise<AgentGroup | undefined> {
+    const row = await this.#db.selectFrom('agent_groups').selectAll().where('id', '=', id).executeTakeFirst();
+    return row && agentGroupOf(row);
+  }
+
+  /** The agent group whose folder has this name. */
+  async agentGroupByFolder(folder: string): Promise<AgentGroup | undefined> {
+    const row = await this.#db.selectFrom('agent_groups').selectAll().where('folder', '=', folder).executeTakeFirst();
+    return row && agentGroupOf(row);
+  }
+
+  /** All agent groups, oldest first. */
+  async agentGroups(): Promise<AgentGroup[]> {
+    const rows = await this.#db.selectFrom('agent_groups').selectAll().orderBy('created_at').orderBy('id').execute();
+    return rows.map(agentGroupOf);
+  }
+
+  /** What is left out of `changes` stays as it is. */
+  async updateAgentGroup(id: AgentGroupId, changes: Partial<AgentGroupSettings>): Promise<AgentGroup | undefined> {
+    if (isEmpty(changes)) return this.agentGroup(id);
+    const row = await refusals('the agent group', {}, () =>
+      this.#db
+        .updateTable('agent_groups')
+        .set({
+          name: changes.name,
+          provider: changes.provider,
+          model: changes.model,
+          effort: changes.effort,
+          assistant_name: changes.assistantName,
+          messages_per_prompt: changes.messagesPerPrompt,
+        })
+        .where('id', '=', id)
+        .returningAll()
+        .executeTakeFirst(),
+    );
+    return row && agentGroupOf(row);
+  }
+
+  /** Its wirings go with it. Throws `in-use` while it has sessions. False when there was none. */
+  async deleteAgentGroup(id: AgentGroupId): Promise<boolean> {
+    const { numDeletedRows } = await refusals('the agent group', { 'in-use': IN_USE }, () =>
+      this.#db.deleteFrom('agent_groups').where('id', '=', id).executeTakeFirstOrThrow(),
+    );
+    return numDeletedRows > 0n;
+  }
+
+  // ── Messaging groups ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Throws `conflict` when the place is known already. */
+  async createMessagingGroup(
+    created: MessagingGroupSettings & Pick<MessagingGroup, 'channelType' | 'platformId'>,
+  ): Promise<MessagingGroup> {
+    const row = await refusals(
+      'the messaging group',
+      { conflict: `There is a messaging group for ${created.channelType} ${created.platformId} already.` },
+      () =>
+        this.#db
+          .insertInto('messaging_groups')
+          .values({
+            id: this.#id<MessagingGroupId>(),
+            channel_type: created.channelType,
+            platform_id: created.platformId,
+            name: created.name,
+            kind: created.kind,
+            strangers: created.strangers,
+            denied: Number(created.denied),
+            created_at: this.#now(),
+          })
+          .returningAll()
+          .executeTakeFirstOrThrow(),
+    );
+    return messagingGroupOf(row);
+  }
+
+  async messagingGroup(id: MessagingGroupId): Promise<MessagingGroup | undefined> {
+    const row = await this.#db.selectFrom('messaging_groups').selectAll().where('id', '=', id).executeTakeFirst();
+    return row && messagingGroupOf(row);
+  }
+
+  /** All messaging groups, oldest first. */
+  async messagingGroups(): Promise<MessagingGroup[]> {
+    const rows = await this.#db
+      .selectFrom('messaging_groups')
+      .selectAll()
+      .orderBy('created_at')
+      .orderBy('id')
+      .execute();
+    return rows.map(messagingGroupOf);
+  }
+
+  /** What is left out of `changes` stays as it is. */
+  async updateMessagingGroup(
+    id: MessagingGroupId,
+    changes: Partial<MessagingGroupSettings>,
+  ): Promise<MessagingGroup | undefined> {
+    if (isEmpty(changes)) return this.messagingGroup(id);
+    const row = await refusals('the messaging group', {}, () =>
+      this.#db
+        .updateTable('messaging_groups')
+        .set({
+          name: changes.name,
+          kind: changes.kind,
+          strangers: changes.strangers,
+          denied: changes.denied === undefined ? undefined : Number(changes.denied),
+        })
+        .where('id', '=', id)
+        .returningAll()
+        .executeTakeFirst(),
+    );
+    return row && messagingGroupOf(row);
+  }
+
+  /** Its wirings go with it. Throws `in-use` while it has sessions. False when there was none. */
+  async deleteMessagingGroup(id: MessagingGroupId): Promise<boolean> {
+    const { numDeletedRows } = await refusals('the messaging group', { 'in-use': IN_USE }, () =>
+      this.#db.deleteFrom('messaging_groups').where('id', '=', id).executeTakeFirstOrThrow(),
+    );
+    return numDeletedRows > 0n;
+  }
+
+  // ── Wirings ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Throws `conflict` when the pair is wired, `missing` when either end does not exist, `invalid` for a bad pattern. */
+  async createWiring(created: WiringSettings & Pick<Wiring, 'messagingGroupId' | 'agentGroupId'>): Promise<Wiring> {
+    const row = await refusals(
+      'the wiring',
+      {
+        conflict: 'The two are wired already. Change that wiring instead.',
+        missing: 'Its agent group or messaging group does not exist.',
+      },
+      () =>
+        this.#db
+          .insertInto('wirings')
+          .values({
+            id: this.#id<WiringId>(),
+            messaging_group_id: created.messagingGroupId,
+            agent_group_id: created.agentGroupId,
+            ...engageColumns(created.engage),
+            sender_scope: created.senderScope,
+            otherwise: created.otherwise,
+            session_mode: created.sessionMode,
+            priority: created.priority,
+            created_at: this.#now(),
+          })
+          .returningAll()
+          .executeTakeFirstOrThrow(),
+    );
+    return wiringOf(row);
+  }
+
+  async wiring(id: WiringId): Promise<Wiring | undefined> {
+    const row = await this.#db.selectFrom('wirings').selectAll().where('id', '=', id).executeTakeFirst();
+    return row && wiringOf(row);
+  }
+
+  /** All wirings, oldest first. */
+  async wirings(): Promise<Wiring[]> {
+    const rows = await this.#db.selectFrom('wirings').selectAll().orderBy('created_at').orderBy('id').execute();
+    return rows.map(wiringOf);
+  }
+
+  /** What is left out of `changes` stays as it is. Throws `invalid` for a bad pattern. */
+  async updateWiring(id: WiringId, changes: Partial<WiringSettings>): Promise<Wiring | undefined> {
+    if (isEmpty(changes)) return this.wiring(id);
+    const row = await refusals('the wiring', {}, () =>
+      this.#db
+        .updateTable('wirings')
+        .set({
+          ...(changes.engage && engageColumns(changes.engage)),
+          sender_scope: changes.senderScope,
+          otherwise: changes.otherwise,
+          session_mode: changes.sessionMode,
+          priority: changes.priority,
+        })
+        .where('id', '=', id)
+        .returningAll()
+        .executeTakeFirst(),
+    );
+    return row && wiringOf(row);
+  }
+
+  /** Sessions stay. False when there was none. */
+  async deleteWiring(id: WiringId): Promise<boolean> {
+    const { numDeletedRows } = await this.#db.deleteFrom('wirings').where('id', '=', id).executeTakeFirstOrThrow();
+    return numDeletedRows > 0n;
+  }
+
+  // ── Life ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Closes the database. Closing twice is fine. */
+  async close(): Promise<void> {
+    await this.#db.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #id<SomeId extends AgentGroupId | MessagingGroupId | WiringId | SessionId>(): SomeId {
+    const id = this.#newId();
+    if (isId<SomeId>(id)) return id;
+    throw new TypeError(`newId() returned ${JSON.stringify(id)}, which is not the shape of an id`);
+  }
+}
+
+const IN_USE = 'It has sessions, with files on disk. Remove those sessions first.';
+
+// ── Rows and values ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+function agentGroupOf(row: AgentGroupRow): AgentGroup {
+  return {
+    id: row.id,
+    folder: row.folder,
+    name: row.name,
+    provider: row.provider,
+    model: row.model,
+    effort: row.effort,
+    assistantName: row.assistant_name,
+    messagesPerPrompt: row.messages_per_prompt,
+    createdAt: row.created_at,
+  };
+}
+
+function messagingGroupOf(row: MessagingGroupRow): MessagingGroup {
+  return {
+    id: row.id,
+    channelType: row.channel_type,
+    platformId: row.platform_id,
+    name: row.name,
+    kind: row.kind,
+    strangers: row.strangers,
+    denied: row.denied === 1,
+    createdAt: row.created_at,
+  };
+}
+
+function wiringOf(row: WiringRow): Wiring {
+  return {
+    id: row.id,
+    messagingGroupId: row.messaging_group_id,
+    agentGroupId: row.agent_group_id,
+    engage:
+      row.engage_mode === 'pattern' ? { mode: 'pattern', pattern: row.engage_pattern } : { mode: row.engage_mode },
+    senderScope: row.sender_scope,
+    otherwise: row.otherwise,
+    sessionMode: row.session_mode,
+    priority: row.priority,
+    createdAt: row.created_at,
+  };
+}
+
+function engageColumns(engage: Engage): Pick<WiringRow, 'engage_mode' | 'engage_pattern'> {
+  if (engage.mode !== 'pattern') return { engage_mode: engage.mode, engage_pattern: '' };
+  const complaint = patternComplaint(engage.pattern);
+  if (complaint !== undefined) throw new RegistryError('invalid', `${complaint} The wiring was not changed.`);
+  return { engage_mode: 'pattern', engage_pattern: engage.pattern };
+}
+
+function sessionOf(row: Selectable<SessionRow>): Session {
+  return {
+    id: row.id,
+    key: sessionKeyOf(row),
+    nextDueAt: row.next_due_at,
+    quarantine:
+      row.quarantine_reason === null || row.quarantined_until === null
+        ? null
+        : { reason: row.quarantine_reason, until: row.quarantined_until },
+    createdAt: row.created_at,
+  };
+}
+
+function sessionKeyOf(row: Selectable<SessionRow>): SessionKey {
+  const { agent_group_id: agentGroupId, messaging_group_id: messagingGroupId, thread_id: threadId } = row;
+  if (messagingGroupId === null) return { scope: 'agent', agentGroupId };
+  if (threadId === null) return { scope: 'chat', agentGroupId, messagingGroupId };
+  return { scope: 'thread', agentGroupId, messagingGroupId, threadId };
+}
+
+function sessionKeyColumns(key: SessionKey): Pick<SessionRow, 'agent_group_id' | 'messaging_group_id' | 'thread_id'> {
+  return {
+    agent_group_id: key.agentGroupId,
+    messaging_group_id: key.scope === 'agent' ? null : key.messagingGroupId,
+    thread_id: key.scope === 'thread' ? key.threadId : null,
+  };
+}
+
+/** The value of the generated column `session_key`. */
+function sessionKeyText(key: SessionKey): string {
+  switch (key.scope) {
+    case 'agent':
+      return 'agent';
+    case 'chat':
+      return `chat:${key.messagingGroupId}`;
+    case 'thread':
+      return `thread:${key.messagingGroupId}:${key.threadId}`;
+  }
+}
+
+function isEmpty(changes: object): boolean {
+  return Object.values(changes).every((value) => value === undefined);
+}
+
+// ── Refusals ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Runs a statement; a broken constraint becomes a {@link RegistryError} that says which rule, and all else passes. */
+async function refusals<Result>(
+  what: string,
+  sentences: Partial<Record<RegistryErrorCode, string>>,
+  statement: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await statement();
+  } catch (error) {
+    throw refusal(what, sentences, error) ?? error;
+  }
+}
+
+/** `undefined`: the error is not a broken constraint. The codes are SQLite's and PostgreSQL's. */
+function refusal(
+  what: string,
+  sentences: Partial<Record<RegistryErrorCode, string>>,
+  error: unknown,
+): RegistryError | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  const kept = `Nothing was changed in ${what}.`;
+  switch (error.code) {
+    case 'SQLITE_CONSTRAINT_UNIQUE':
+    case '23505':
+      return sentences.conflict === undefined
+        ? undefined
+        : new RegistryError('conflict', `${sentences.conflict} ${kept}`, { cause: error });
+    case 'SQLITE_CONSTRAINT_FOREIGNKEY':
+    case '23503': {
+      const code = sentences['in-use'] === undefined ? 'missing' : 'in-use';
+      return new RegistryError(code, `${sentences[code] ?? 'It refers to something that does not exist.'} ${kept}`, {
+        cause: error,
+      });
+    }
+    case 'SQLITE_CONSTRAINT_CHECK':
+    case '23514':
+    case 'SQLITE_CONSTRAINT_DATATYPE':
+    case 'SQLITE_CONSTRAINT_NOTNULL':
+    case '23502':
+    case '22P02':
+      return new RegistryError('invalid', `${brokenRule(error)} ${kept}`, { cause: error });
+    default:
+      return undefined;
+  }
+}
+
+/** Both engines put the constraint's name into the message of a failed CHECK. */
+function brokenRule(error: Error): string {
+  const sentence = Object.entries(RULES).find(([name]) => new RegExp(`\\b${name}\\b`).test(error.message))?.[1];
+  return sentence ?? `A value is not acceptable: ${error.message}.`;
+}

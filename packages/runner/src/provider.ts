@@ -1,0 +1,113 @@
+/**
+ * The port behind which a model and its tools live. The runner gives a provider one prompt at a time and
+ * reads events until the turn has a result; it knows nothing else of the model.
+ *
+ * A provider never touches the session's files: what it wants said or done goes through the turn's events and
+ * through the tools it is handed, which run in the runner's process, where the turn's state lives.
+ */
+import type { InboundMessage, Millis } from '@nanoclaw/session-db';
+
+/** A model and its tools, behind one name. The name is also the key under which its continuation is kept. */
+export interface Provider {
+  readonly name: string;
+
+  /**
+   * Starts a turn. Never throws: trouble comes as an `error` event, because a turn that failed must still be
+   * acknowledged as failed by whoever started it.
+   */
+  start(prompt: Prompt, options: StartOptions): Turn;
+}
+
+/** What a turn is asked: the text for a model, and the messages it was made of for providers that read those. */
+export interface Prompt {
+  readonly text: string;
+  readonly messages: readonly InboundMessage[];
+}
+
+export interface StartOptions {
+  /** The provider's own opaque token of an earlier turn of this session; `undefined` starts afresh. */
+  readonly continuation: string | undefined;
+  /** The agent's own folder: the working directory of whatever the provider starts. */
+  readonly cwd: string;
+  /** Appended to the provider's own system prompt. */
+  readonly instructions: string;
+  readonly model: string | undefined;
+  /** `undefined`: the provider's own default. */
+  readonly effort: Effort | undefined;
+  readonly tools: readonly Tool[];
+  /** Servers of more tools, under the names that these are found by; the provider starts or calls them itself. */
+  readonly mcpServers: Readonly<Record<string, McpServer>>;
+  readonly skills: readonly Skill[];
+}
+
+/** How hard a model thinks, from the quickest to the most thorough. */
+export const EFFORTS = ['low', 'medium', 'high', 'xhigh', 'max'] as const;
+export type Effort = (typeof EFFORTS)[number];
+
+/** A server of the Model Context Protocol: a program that speaks it on its standard input and output, or an address. */
+export type McpServer =
+  | {
+      readonly type: 'stdio';
+      readonly command: string;
+      readonly args: readonly string[];
+      readonly env: Readonly<Record<string, string>>;
+    }
+  | { readonly type: 'http'; readonly url: string; readonly headers: Readonly<Record<string, string>> };
+
+/** Know-how that a model is told of and reads when it needs it: a folder with a `SKILL.md` that bears the same name. */
+export interface Skill {
+  readonly name: string;
+  /** Absolute. */
+  readonly folder: string;
+}
+
+/** One turn with the model: input to result, once. */
+export interface Turn {
+  /** Ends after exactly one `result` or `error`, which is the last event. To be read once. */
+  readonly events: AsyncIterable<TurnEvent>;
+  /**
+   * Gives the running turn a follow-up. True: taken, and the turn's `result` comes only once it is answered too.
+   * False: not taken, because the turn is ending or has enough to do; it belongs to the next turn.
+   */
+  push(prompt: Prompt): boolean;
+  /** Stops the turn; its last event is then `error` with `reason`. */
+  abort(reason: string): void;
+}
+
+export type TurnEvent =
+  /** The token by which a later turn resumes; sent as soon as it is known, so that a crash keeps it. */
+  | { readonly type: 'continuation'; readonly token: string }
+  /** The model did something: the sign of progress that the host judges a silent run by. */
+  | { readonly type: 'progress' }
+  /** A tool began; `timeoutMs` is what it declared, if it did. Several may be in flight at once. */
+  | { readonly type: 'tool-started'; readonly toolUseId: string; readonly name: string; readonly timeoutMs?: number }
+  | { readonly type: 'tool-ended'; readonly toolUseId: string }
+  /** The turn is over. `text` is the final answer, `null` when the model had nothing to say. */
+  | { readonly type: 'result'; readonly text: string | null; readonly usage: Usage }
+  /**
+   * The turn failed: its messages are to be tried again by the host's backoff. `lostContinuation` says that the
+   * token given to `start` is dead, so that the runner forgets it and starts afresh. `usage`: what it cost all the same,
+   * where the provider knows.
+   */
+  | { readonly type: 'error'; readonly reason: string; readonly lostContinuation: boolean; readonly usage?: Usage };
+
+/** What a turn cost, as the provider reports it. Unknown figures are `null`, never 0. */
+export interface Usage {
+  readonly inputTokens: number | null;
+  readonly outputTokens: number | null;
+  /** Of the input, what was read from the provider's cache. */
+  readonly cacheReadTokens: number | null;
+  readonly costUsd: number | null;
+}
+
+/** A tool that the runner offers to the model. */
+export interface Tool {
+  readonly name: string;
+  readonly description: string;
+  /** JSON Schema (draft 7, type `object`) of the arguments. */
+  readonly inputSchema: Readonly<Record<string, unknown>>;
+  /** How long a call may take before the host may judge the run as stuck. */
+  readonly timeoutMs: Millis | undefined;
+  /** Runs the tool. What it throws is shown to the model as the tool's error. */
+  call(input: Readonly<Record<string, unknown>>): Promise<string>;
+}

@@ -1,0 +1,107 @@
+/**
+ * What the world sees of a turn's final text. Pure, and held by golden tests.
+ *
+ * Exactly one visible answer per turn and place: final text goes only where the turn has not already spoken, and a
+ * person who asked and would see nothing gets one notice.
+ */
+import { type Address, addressKey, type Destination } from '@nanoclaw/session-db';
+import { destinationAddress, placeName } from './prompt.js';
+
+/** A text for a place; `null` asks for the session's default reply address. */
+export interface Reply {
+  readonly address: Address | null;
+  readonly text: string;
+}
+
+export interface ReplySetting {
+  /** Where the turn came from. */
+  readonly origin: Address | null;
+  readonly destinations: readonly Destination[];
+  /** Keys (`placeKey`) of the places where the turn has already said its answer by a tool. */
+  readonly answered: ReadonlySet<string>;
+  /** Whether anything of the turn is visible at its origin already, an edit or a reaction included. */
+  readonly isVisible: boolean;
+  /** Whether a person waits for the turn's answer. */
+  readonly isAsked: boolean;
+}
+
+/** For a person whose turn ended with nothing to see. */
+export const NOTHING_SAID =
+  'The agent has read this and finished without an answer. Nothing was lost; write again if you expected one.';
+
+/**
+ * The longest text of one row, in UTF-16 units: a host refuses rows above 1 MiB, and a unit may take six bytes as JSON.
+ */
+const TEXT_LENGTH_MAX = 150_000;
+
+/** The replies that a final text amounts to; `null` is a turn without one. */
+export function replies(finalText: string | null, setting: ReplySetting): Reply[] {
+  const spoken = addressed(finalText ?? '', setting)
+    .filter(({ address }) => !setting.answered.has(placeKey(address)))
+    .flatMap(({ address, text }) => pieces(text).map((piece) => ({ address, text: piece })));
+  const origin = placeKey(setting.origin);
+  const isSilent = !setting.isVisible && !spoken.some((reply) => placeKey(reply.address) === origin);
+  return isSilent && setting.isAsked ? [...spoken, { address: setting.origin, text: NOTHING_SAID }] : spoken;
+}
+
+/** One text per place, to compare places by. */
+export function placeKey(address: Address | null): string {
+  return address === null ? 'default' : addressKey(address);
+}
+
+/**
+ * Splits a final text by its destinations: what stands in `<message to="name">` goes there, the rest to the origin.
+ * A name that is not known stays in the text as it is, so that what the agent wanted to say is not lost.
+ */
+function addressed(finalText: string, setting: ReplySetting): Reply[] {
+  const text = withoutInternal(finalText);
+  const elsewhere: Reply[] = [];
+  const rest = text.replaceAll(
+    /<message\s+to="([^"]*)"\s*>([\s\S]*?)<\/message>/g,
+    (whole, name: string, inner: string) => {
+      const address = namedPlace(name, setting.destinations, setting.origin);
+      if (address === undefined) return whole;
+      elsewhere.push({ address, text: inner.trim() });
+      return '';
+    },
+  );
+  return [...elsewhere, { address: setting.origin, text: rest.trim() }].filter((reply) => reply.text !== '');
+}
+
+/** Internal text is closed by its marker, or else goes to the end: better unsaid than shown. */
+function withoutInternal(text: string): string {
+  return text.replaceAll(/<internal>[\s\S]*?(?:<\/internal>|$)/g, '');
+}
+
+/**
+ * The address of a destination by its name; `undefined` for a name that is not known. The place the turn came from
+ * keeps its thread; no other place is given one.
+ */
+export function namedPlace(
+  name: string,
+  destinations: readonly Destination[],
+  origin: Address | null,
+): Address | undefined {
+  const destination = destinations.find((one) => one.name === name);
+  if (destination === undefined) return undefined;
+  return placeName(origin, [destination]) !== undefined && origin !== null ? origin : destinationAddress(destination);
+}
+
+function pieces(text: string): string[] {
+  const cut: string[] = [];
+  let rest = text;
+  while (rest.length > TEXT_LENGTH_MAX) {
+    const at = breakBefore(rest, TEXT_LENGTH_MAX);
+    cut.push(rest.slice(0, at));
+    rest = rest.slice(at);
+  }
+  return [...cut, rest];
+}
+
+/** The last end of a line in the second half of what fits, or else as much as fits without cutting a character. */
+function breakBefore(text: string, lengthMax: number): number {
+  const newline = text.lastIndexOf('\n', lengthMax - 1);
+  if (newline >= lengthMax / 2) return newline + 1;
+  const isLowHalf = /[\uDC00-\uDFFF]/.test(text.charAt(lengthMax));
+  return isLowHalf ? lengthMax - 1 : lengthMax;
+}

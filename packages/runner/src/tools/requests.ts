@@ -1,0 +1,93 @@
+/** Tools that ask the host for something only it may do. Whether it may be done is decided there, by a person if need be. */
+import type { Json } from '@nanoclaw/session-db';
+import type { Tool } from '../provider.js';
+import type { ToolScope } from './scope.js';
+import { optional, ToolInputError, text, texts, tool } from './tool.js';
+
+export function requestTools(scope: ToolScope): Tool[] {
+  return [createAgent(scope), installPackages(scope), addMcpServer(scope)];
+}
+
+/** Asks the host and says what came of it; a refusal is thrown, so that the model sees it as an error. */
+export async function requested(
+  scope: ToolScope,
+  action: string,
+  parameters: Readonly<Record<string, Json>>,
+): Promise<string> {
+  const result = await scope.request(action, parameters);
+  switch (result.type) {
+    case 'ok':
+      return result.text;
+    case 'error':
+      throw new Error(`The host did not do it: ${result.text}`);
+    case 'later':
+      return `Asked for, as request ${result.number}. What comes of it will be told by a message of its own.`;
+  }
+}
+
+function createAgent(scope: ToolScope): Tool {
+  const name = text('name', 'What it is called.', 100);
+  const instructions = optional(text('instructions', 'What it is for and how it should work.', 20_000));
+  return tool({
+    name: 'create_agent',
+    description: 'Creates another agent, which you can then write to under its name.',
+    fields: [name, instructions],
+    call: (input) => {
+      const told = instructions.of(input);
+      return requested(scope, 'create_agent', {
+        name: name.of(input),
+        ...(told === undefined ? {} : { instructions: told }),
+      });
+    },
+  });
+}
+
+/** As Debian and npm allow them, without versions, ranges, links and options. */
+const APT_NAME = '^[a-z0-9][a-z0-9+.-]{1,80}$';
+const NPM_NAME = '^(@[a-z0-9][a-z0-9._-]{0,80}/)?[a-z0-9][a-z0-9._-]{0,100}$';
+
+function installPackages(scope: ToolScope): Tool {
+  const apt = optional(
+    texts('apt', 'Names of Debian packages.', { min: 1, max: 20, lengthMax: 82, pattern: APT_NAME }),
+  );
+  const npm = optional(texts('npm', 'Names of npm packages.', { min: 1, max: 20, lengthMax: 184, pattern: NPM_NAME }));
+  const reason = text('reason', 'Why; the person who approves reads it.', 500);
+  return tool({
+    name: 'install_packages',
+    description:
+      'Asks to have packages added to your container. Somebody has to approve; the container is then restarted.',
+    fields: [apt, npm, reason],
+    call: (input) => {
+      const [aptNames, npmNames] = [apt.of(input) ?? [], npm.of(input) ?? []];
+      if (aptNames.length + npmNames.length === 0)
+        throw new ToolInputError('install_packages needs a name in apt or npm.');
+      return requested(scope, 'install_packages', { apt: aptNames, npm: npmNames, reason: reason.of(input) });
+    },
+  });
+}
+
+function addMcpServer(scope: ToolScope): Tool {
+  const name = text(
+    'name',
+    'What its tools are found under: small letters, digits and dashes.',
+    40,
+    '^[a-z0-9][a-z0-9-]*$',
+  );
+  const command = text('command', 'The program that is the server, without arguments.', 200);
+  const args = optional(texts('args', 'Its arguments, one each.', { min: 1, max: 50, lengthMax: 500 }));
+  const reason = text('reason', 'Why; the person who approves reads it.', 500);
+  return tool({
+    name: 'add_mcp_server',
+    description: 'Asks to have an MCP server added to you. Somebody has to approve; the container is then restarted.',
+    fields: [name, command, args, reason],
+    call: async (input) => {
+      if (name.of(input) === 'nanoclaw') throw new ToolInputError('The name nanoclaw is taken by your own tools.');
+      return requested(scope, 'add_mcp_server', {
+        name: name.of(input),
+        command: command.of(input),
+        args: args.of(input) ?? [],
+        reason: reason.of(input),
+      });
+    },
+  });
+}

@@ -1,0 +1,147 @@
+/**
+ * "Tell me when the other side has committed." Each side touches a small file of its own after its commit, and the
+ * other looks at it. Watching the database itself would fire before the commit, several times, and send the reader
+ * into the writer's lock.
+ *
+ * A bell may be missed; what is lost is then one poll of the change token, never a message.
+ */
+import { closeSync, type FSWatcher, lstatSync, openSync, utimesSync, watch } from 'node:fs';
+import type { Millis } from './messages.js';
+
+/**
+ * Rings the bell in one's own folder, after the commit it announces. Each ring leaves a time of its own, `now` or the
+ * next millisecond that is free, so that two within one tick of the file system's clock still look like two.
+ *
+ * Throws the file system's error when the folder cannot be written.
+ */
+export function ring(bell: string, now: Millis): void {
+  const last = lstatSync(bell, { throwIfNoEntry: false });
+  touch(bell, last === undefined ? now : Math.max(now, Math.round(last.mtimeMs) + 1));
+}
+
+/** Calls `action` once after `delayMs` and returns what cancels it. The clock of whoever owns the process. */
+export type SetTimer = (delayMs: number, action: () => void) => () => void;
+
+export interface DoorbellOptions {
+  readonly setTimer: SetTimer;
+  /** The poll right after a change, in milliseconds: a second change within Bun's watch throttle is seen by it. */
+  readonly pollMinMs?: number;
+  /** The poll when nothing has happened for a while: what a lost notification costs at most. */
+  readonly pollMaxMs?: number;
+}
+
+/**
+ * Listens for the other side's commits: calls `onRing` within milliseconds of each, at least once for any number of
+ * commits that fall together. A file notification where it can be had, and always a poll of the change token, every
+ * `pollMinMs` (5) after a change and slower by half each time up to `pollMaxMs` (1000).
+ *
+ * `onRing` runs on a timer or in the watcher's callback and must not throw.
+ */
+export class Doorbell implements Disposable {
+  readonly #paths: { readonly database: string; readonly bell: string };
+  readonly #onRing: () => void;
+  readonly #setTimer: SetTimer;
+  readonly #pollMinMs: number;
+  readonly #pollMaxMs: number;
+  #token: string | undefined;
+  #pollMs: number;
+  #cancelPoll: () => void = () => undefined;
+  #watcher: FSWatcher | undefined;
+
+  constructor(
+    paths: { readonly database: string; readonly bell: string },
+    onRing: () => void,
+    options: DoorbellOptions,
+  ) {
+    this.#paths = paths;
+    this.#onRing = onRing;
+    this.#setTimer = options.setTimer;
+    this.#pollMinMs = options.pollMinMs ?? 5;
+    this.#pollMaxMs = options.pollMaxMs ?? 1_000;
+    this.#token = changeToken(paths);
+    this.#pollMs = this.#pollMinMs;
+    this.#schedule();
+  }
+
+  /** Stops listening. `onRing` is not called again. */
+  [Symbol.dispose](): void {
+    this.#cancelPoll();
+    this.#cancelPoll = () => undefined;
+    this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+
+  #schedule(): void {
+    this.#watcher ??= watchBell(
+      this.#paths.bell,
+      () => this.#look('notified'),
+      () => this.#unwatch(),
+    );
+    this.#cancelPoll();
+    this.#cancelPoll = this.#setTimer(this.#pollMs, () => this.#look('polled'));
+  }
+
+  #look(reason: 'notified' | 'polled'): void {
+    const token = changeToken(this.#paths);
+    const changed = token !== this.#token;
+    this.#token = token;
+    // A notification without a visible change is believed all the same: on a coarse clock two commits share a time.
+    const ringing = changed || reason === 'notified';
+    this.#pollMs = ringing ? this.#pollMinMs : Math.min(this.#pollMs * 1.5, this.#pollMaxMs);
+    this.#schedule();
+    if (ringing) this.#onRing();
+  }
+
+  #unwatch(): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+}
+
+/**
+ * Watches the bell alone; `undefined` where it is not there yet, is not a plain file, or no watch can be had (128
+ * inotify instances per user is a common limit). The poll then does the work.
+ */
+function watchBell(path: string, onChange: () => void, onLost: () => void): FSWatcher | undefined {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats === undefined || !stats.isFile()) return undefined;
+  try {
+    const watcher = watch(path, { persistent: false }, (event) => (event === 'rename' ? onLost() : onChange()));
+    watcher.on('error', onLost);
+    return watcher;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * What changes whenever the other side has committed or rung: compare two tokens for equality. Made by `lstat` alone,
+ * some microseconds, without opening SQLite. `undefined`: there is no such file yet.
+ *
+ * The bell's modification time is one that each ring has for itself. The database's own times may be too coarse to tell
+ * two commits in one tick apart; they are for a commit whose process died before it could ring.
+ *
+ * The header's change counter is not in it. It would tell such commits apart too, but outside a read transaction it
+ * may be that of a commit that is then rolled back and come again; and to read it is to open the file, which the host
+ * does with a container's only where it can be killed, and to close it, which drops this process's locks on it. Within
+ * a read it does its part, in deciding whether the structure must be checked anew.
+ */
+export function changeToken(paths: { readonly database: string; readonly bell: string }): string | undefined {
+  const database = lstatSync(paths.database, { bigint: true, throwIfNoEntry: false });
+  if (database === undefined) return undefined;
+  const bell = lstatSync(paths.bell, { bigint: true, throwIfNoEntry: false });
+  return `${database.ino}:${database.size}:${database.ctimeNs}:${bell?.ctimeNs ?? 0}:${bell?.mtimeNs ?? 0}`;
+}
+
+/** Sets a file's times to `now`, making the file where it is missing. */
+export function touch(path: string, now: Millis): void {
+  const seconds = now / 1000;
+  try {
+    utimesSync(path, seconds, seconds);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    closeSync(openSync(path, 'a', 0o644));
+    utimesSync(path, seconds, seconds);
+  }
+}

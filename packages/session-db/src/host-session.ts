@@ -1,0 +1,329 @@
+/**
+ * The host's side of a session: the one writer of `inbound.db`. What the runner wrote comes in as plain values from an
+ * `OutboundReader`; nothing here opens `outbound.db`.
+ *
+ * Every method is one synchronous block with at most one commit. Ring-after-commit is built in.
+ */
+import { dirname } from 'node:path';
+import { Deliveries } from './deliveries.js';
+import { ring } from './doorbell.js';
+import type { SessionFolder } from './folder.js';
+import { type InboundStatus, type RetryPolicy, type Settlement, settlement } from './lifecycle.js';
+import { type Ack, type Millis, type NewInbound, type RunId, runId } from './messages.js';
+import { inTransaction, isAtLeast, openOwnFile, SQLITE_VERSION_MIN, sqliteVersion } from './open.js';
+import { pruneInbound, type Retention } from './retention.js';
+import { type Routing, readRouting, sameRouting, writeRouting } from './routing.js';
+import { INBOUND_MIGRATIONS, migrate, VersionError } from './schema.js';
+import { type OccurrenceOf, Series, type SeriesEdit } from './series.js';
+import type { OpenSqlite, Sqlite } from './sqlite/index.js';
+import { Trouble } from './trouble.js';
+import type { OutboundCursor } from './untrusted.js';
+
+/** The same id was written before with another kind, place or content. Nothing was changed. */
+export class MessageConflictError extends Error {
+  override readonly name = 'MessageConflictError';
+}
+
+/** What settling needs of a message. */
+export interface OpenMessage {
+  readonly id: string;
+  readonly status: InboundStatus;
+  readonly tries: number;
+  readonly processAfter: Millis;
+  /** The series that it is an occurrence of, and its slot there; `null` for any other message. */
+  readonly occurrence: { readonly seriesId: string; readonly slot: Millis } | null;
+}
+
+/** What was settled, of which message, and when its run said so, by the runner's clock. */
+export interface Settled {
+  readonly settlement: Settlement;
+  readonly message: OpenMessage;
+  readonly statusChanged: Millis;
+}
+
+/** What follows from settlements for their series, to be written in the same transaction. */
+export type Continuation = (settled: readonly Settled[], edit: SeriesEdit) => void;
+
+export class HostSession implements Disposable {
+  readonly folder: SessionFolder;
+  /** What is on its way to the world. */
+  readonly deliveries: Deliveries;
+  /** Scheduled tasks. */
+  readonly series: Series;
+  /** What keeps the session from running. */
+  readonly trouble: Trouble;
+  readonly #db: Sqlite;
+
+  private constructor(folder: SessionFolder, db: Sqlite) {
+    this.folder = folder;
+    this.#db = db;
+    this.deliveries = new Deliveries(db);
+    this.series = new Series(
+      db,
+      (message, now, of) => this.#insert(message, now, of),
+      (now) => ring(folder.inbound.bell, now),
+    );
+    this.trouble = new Trouble(db);
+  }
+
+  /**
+   * Opens the session in `folder` (made by `createSession`), creating or migrating `inbound.db`.
+   *
+   * Throws `VersionError` when newer code wrote the file or this SQLite is too old to be trusted with a container's
+   * files, and `SqliteError` when the file cannot be opened. The caller sees to it that it is the only host.
+   */
+  static open(folder: SessionFolder, openSqlite: OpenSqlite): HostSession {
+    const db = openOwnFile(openSqlite, folder.inbound.database);
+    try {
+      const version = sqliteVersion(db);
+      if (!isAtLeast(version, SQLITE_VERSION_MIN)) {
+        throw new VersionError(
+          `This build of SQLite is ${version}, and the host needs ${SQLITE_VERSION_MIN} or newer to read what a ` +
+            'container wrote. Nothing was changed; install a newer SQLite driver.',
+        );
+      }
+      migrate(db, INBOUND_MIGRATIONS);
+      return new HostSession(folder, db);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+
+  /** Closes the file. What was committed stays. */
+  [Symbol.dispose](): void {
+    this.#db.close();
+  }
+
+  /**
+   * Writes a message for the agent. It is on disk when this returns. The same message a second time is `duplicate`
+   * and changes nothing; the same id with another content throws `MessageConflictError`.
+   */
+  enqueue(message: NewInbound, now: Millis): 'inserted' | 'duplicate' {
+    const result = inTransaction(this.#db, () => this.#insert(message, now));
+    if (result === 'inserted') ring(this.folder.inbound.bell, now);
+    return result;
+  }
+
+  /** The run that may write `outbound.db`, as far as this file says; `undefined` when there is none. */
+  liveRun(): RunId | undefined {
+    const row = this.#db.all<{ run_id: string | null }>('SELECT run_id FROM host_state')[0];
+    return row === undefined || row.run_id === null ? undefined : runId(row.run_id);
+  }
+
+  /** Names the live run, before its process starts. Any other run that reads this stops. */
+  beginRun(run: RunId, now: Millis): void {
+    this.#db.run('UPDATE host_state SET run_id = :run, run_started_at = :now', { run, now });
+    ring(this.folder.inbound.bell, now);
+  }
+
+  /**
+   * Records that the run has ended, as its runtime confirmed. Its open claims are then the next settlement's to charge.
+   * Does nothing when another run is live.
+   */
+  endRun(run: RunId): void {
+    this.#db.run('UPDATE host_state SET run_id = NULL, run_started_at = NULL WHERE run_id = :run', { run });
+  }
+
+  /** How many messages would wake the agent now. */
+  dueCount(now: Millis): number {
+    const rows = this.#db.all<{ due: number }>(
+      `SELECT count(*) AS due FROM messages_in
+       WHERE status = 'pending' AND lane IN ('work', 'control') AND process_after <= :now`,
+      { now },
+    );
+    return rows[0]?.due ?? 0;
+  }
+
+  /** When the next message becomes due that wakes the agent, in the past too; `undefined` when none is pending. */
+  nextDueAt(): Millis | undefined {
+    const rows = this.#db.all<{ at: Millis | null }>(
+      `SELECT min(at) AS at FROM (
+         SELECT min(process_after) AS at FROM messages_in WHERE status = 'pending' AND lane = 'work'
+         UNION ALL
+         SELECT min(process_after) AS at FROM messages_in WHERE status = 'pending' AND lane = 'control'
+       )`,
+    );
+    return rows[0]?.at ?? undefined;
+  }
+
+  /** From where the next read of `outbound.db` goes on. */
+  cursor(): OutboundCursor {
+    const rows = this.#db.all<OutboundCursor>(
+      'SELECT acks_settled AS acksAfter, messages_taken AS messagesAfter FROM host_state',
+    );
+    return rows[0] ?? { acksAfter: 0, messagesAfter: 0 };
+  }
+
+  /**
+   * Takes acks over into their messages, moves the cursor past them, and writes what `continuation` makes of that for
+   * their series, all in one transaction; no transaction when nothing changes. Returns what was settled.
+   *
+   * `read` is what one read gave: the changes since the cursor up to `changesThrough`, and the claims still open.
+   */
+  settle(
+    read: { readonly acks: readonly Ack[]; readonly openClaims: readonly Ack[]; readonly changesThrough: number },
+    now: Millis,
+    policy: RetryPolicy,
+    continuation: Continuation = () => undefined,
+  ): Settlement[] {
+    const liveRunId = this.liveRun();
+    const settled: Settled[] = [];
+    for (const ack of [...read.acks, ...read.openClaims]) {
+      const message = this.message(ack.messageId);
+      const decided = message && settlement(message, ack, liveRunId, now, policy);
+      if (decided) settled.push({ settlement: decided, message, statusChanged: ack.statusChanged });
+    }
+    const moves = read.acks.length > 0 && read.changesThrough > this.cursor().acksAfter;
+    if (settled.length === 0 && !moves) return [];
+
+    inTransaction(this.#db, () => {
+      for (const one of settled) this.#setSettlement(one.settlement, now);
+      if (settled.length > 0) continuation(settled, this.series.withinTransaction);
+      this.#db.run('UPDATE host_state SET acks_settled = :through WHERE acks_settled < :through', {
+        through: read.changesThrough,
+      });
+    });
+    // A completed message is no news to the runner; a retry or a next occurrence is.
+    if (settled.some((one) => one.settlement.to === 'retry' || one.message.occurrence !== null)) {
+      ring(this.folder.inbound.bell, now);
+    }
+    return settled.map((one) => one.settlement);
+  }
+
+  /**
+   * Brings back retries that wait for longer than any backoff: they were put off by a clock that was set wrong, and
+   * would wait until that time came. No write when there is none.
+   */
+  retryStranded(now: Millis, policy: RetryPolicy): void {
+    const range = { now, most: now + policy.backoffMaxMs };
+    const stranded =
+      "status = 'pending' AND lane IN ('work', 'control', 'context') AND process_after > :most AND tries > 0";
+    const rows = this.#db.all(`SELECT 1 FROM messages_in WHERE ${stranded} LIMIT 1`, { most: range.most });
+    if (rows.length === 0) return;
+    this.#db.run(`UPDATE messages_in SET process_after = :now WHERE ${stranded}`, range);
+    ring(this.folder.inbound.bell, now);
+  }
+
+  /** What there is to know of one message; `undefined` when there is no such message. */
+  message(id: string): OpenMessage | undefined {
+    const row = this.#db.all<{
+      id: string;
+      status: InboundStatus;
+      tries: number;
+      process_after: Millis;
+      series_id: string | null;
+      slot: Millis | null;
+    }>('SELECT id, status, tries, process_after, series_id, slot FROM messages_in WHERE id = :id', { id })[0];
+    if (row === undefined) return undefined;
+    const { series_id: seriesId, slot } = row;
+    return {
+      id: row.id,
+      status: row.status,
+      tries: row.tries,
+      processAfter: row.process_after,
+      occurrence: seriesId !== null && slot !== null ? { seriesId, slot } : null,
+    };
+  }
+
+  /** Replaces the agent's destinations and default reply address. No write, and no new version, when nothing differs. */
+  setRouting(routing: Routing, now: Millis): void {
+    if (sameRouting(this.routing(), routing)) return;
+    inTransaction(this.#db, () => writeRouting(this.#db, routing));
+    ring(this.folder.inbound.bell, now);
+  }
+
+  /** Where this agent may write to, which is its permission to send, and where its answers go. */
+  routing(): Routing {
+    return readRouting(this.#db);
+  }
+
+  /**
+   * Forgets what ended longer ago than `retention.keepMs`, a batch of each table at most, and tells the runner what it may
+   * forget. Gives how many rows were removed.
+   */
+  prune(now: Millis, retention: Retention): number {
+    return pruneInbound(this.#db, this.deliveries, this.folder, now, retention);
+  }
+
+  #insert(message: NewInbound, now: Millis, of?: OccurrenceOf): 'inserted' | 'duplicate' {
+    const content = JSON.stringify(message.content);
+    const { address } = message;
+    const inserted = this.#db.run(INSERT_MESSAGE, {
+      id: message.id,
+      kind: message.kind,
+      timestamp: message.timestamp,
+      processAfter: message.processAfter ?? now,
+      trigger: message.trigger === 'wakes' ? 1 : 0,
+      onWake: message.onWake === true ? 1 : 0,
+      channelType: address?.channelType ?? null,
+      platformId: address?.platformId ?? null,
+      threadId: address?.threadId ?? null,
+      sourceSessionId: message.sourceSessionId ?? null,
+      inReplyTo: message.inReplyTo ?? null,
+      content,
+      seriesId: of?.seriesId ?? null,
+      slot: of?.slot ?? null,
+      recurrence: of?.recurrence?.cron ?? null,
+      timeZone: of?.recurrence?.timeZone ?? null,
+    });
+    if (inserted === 1) return 'inserted';
+    // A slot is written once, whatever the series has become since.
+    if (of !== undefined) return 'duplicate';
+
+    const same = this.#db.all(
+      `SELECT 1 FROM messages_in WHERE id = :id AND kind = :kind AND content = :content
+         AND channel_type IS :channelType AND platform_id IS :platformId AND thread_id IS :threadId`,
+      {
+        id: message.id,
+        kind: message.kind,
+        content,
+        channelType: address?.channelType ?? null,
+        platformId: address?.platformId ?? null,
+        threadId: address?.threadId ?? null,
+      },
+    );
+    if (same.length === 1) return 'duplicate';
+    throw new MessageConflictError(
+      `Message ${JSON.stringify(message.id)} is in ${dirname(this.folder.inbound.root)} already, with another kind, ` +
+        'place or content. The first one was kept; give the second an id of its own.',
+    );
+  }
+
+  #setSettlement(settled: Settlement, now: Millis): void {
+    const key = { id: settled.messageId, attempt: settled.attempt };
+    const guard = "WHERE id = :id AND status IN ('pending', 'paused') AND tries = :attempt - 1";
+    switch (settled.to) {
+      case 'completed':
+        this.#db.run(
+          `UPDATE messages_in SET status = 'completed', tries = :attempt, error = NULL, settled_at = :now ${guard}`,
+          { ...key, now },
+        );
+        return;
+      case 'retry':
+        this.#db.run(`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error ${guard}`, {
+          ...key,
+          at: settled.processAfter,
+          error: settled.error,
+        });
+        return;
+      case 'failed':
+        this.#db.run(
+          `UPDATE messages_in SET status = 'failed', tries = :attempt, error = :error, settled_at = :now ${guard}`,
+          { ...key, now, error: settled.error },
+        );
+    }
+  }
+}
+
+const INSERT_MESSAGE = `
+  INSERT INTO messages_in
+    (seq, id, kind, timestamp, status, tries, process_after, series_id, slot, recurrence, time_zone, trigger,
+     on_wake, channel_type, platform_id, thread_id, source_session_id, in_reply_to, content)
+  SELECT highest + 2 - highest % 2, :id, :kind, :timestamp, 'pending', 0, :processAfter, :seriesId, :slot,
+    :recurrence, :timeZone, :trigger, :onWake, :channelType, :platformId, :threadId, :sourceSessionId, :inReplyTo, :content
+  FROM (
+    SELECT max(coalesce((SELECT max(seq) FROM messages_in), 0), messages_taken) AS highest FROM host_state
+  )
+  WHERE true
+  ON CONFLICT (id) DO NOTHING`;

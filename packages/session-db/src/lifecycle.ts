@@ -1,0 +1,262 @@
+/**
+ * THE state machine of the protocol, as pure functions. SQL only guards the moves that are decided here.
+ *
+ *   inbound message                                     inbound.db, written by the host
+ *                 ┌───────── cancel ──────────────────────▶ cancelled
+ *    paused ⇄ pending ──▶ attempt n, claimed by a run in outbound.db
+ *                 ▲            │ completed ───────────────▶ completed
+ *                 │            │ failed, or its run is dead
+ *                 └─ n < max ──┤   tries = n, due again at now + backoff(n)
+ *                              └─ n = max ────────────────▶ failed (a dead letter)
+ *
+ *   outbound message, or one part of it                 inbound.db `delivered`, written by the host
+ *    (no row) ─▶ scheduled ── its time has come ──┐
+ *         └────▶ pending ◀────────────────────────┘
+ *                 ▲  └─▶ begin n: written as failed so far, due again at now + backoff(n); then the send
+ *                 │            │ sent ──────────────────▶ delivered
+ *                 ├─ offline ──┤ attempt n is given back
+ *                 ├─ markup ───┤ refused: once more at once, as plain text
+ *                 ├─ n < max ──┤ failed: stands as written; the platform's retry-after may push it back
+ *                 ├─ again ────┤ no answer: the platform may have it, and the next attempt says so
+ *                 │            ├ no answer, drop, or an operator's discard ─▶ discarded
+ *                 │            └ permanent, n = max, or no answer and hold ─▶ failed (a dead letter)
+ *                 └────────────── an operator's retry ◀───────────────────────┘
+ *
+ * Set, don't add: every attempt has its number, and settling attempt n twice writes the same values twice.
+ */
+import type { Ack, Millis } from './messages.js';
+
+export const INBOUND_STATUSES = ['pending', 'paused', 'completed', 'failed', 'cancelled'] as const;
+export type InboundStatus = (typeof INBOUND_STATUSES)[number];
+
+export const DELIVERY_STATUSES = ['scheduled', 'pending', 'delivered', 'failed', 'discarded'] as const;
+export type DeliveryStatus = (typeof DELIVERY_STATUSES)[number];
+
+/** How often something is tried and how long is waited in between. */
+export interface RetryPolicy {
+  /** The last attempt; when it fails the message is a dead letter. At least 1. */
+  readonly triesMax: number;
+  /** The wait after the first attempt, in milliseconds. */
+  readonly backoffBaseMs: number;
+  /** The longest wait, in milliseconds. */
+  readonly backoffMaxMs: number;
+  /** The share of a wait, from 0 to 1, that chance may take off; 0 when left out. */
+  readonly jitter?: number;
+}
+
+/** Inbound attempts: 5 s, 10 s, 20 s, 40 s, then given up (PROTOCOL.md, "Lifecycle"). */
+export const INBOUND_RETRY: RetryPolicy = { triesMax: 5, backoffBaseMs: 5_000, backoffMaxMs: 300_000 };
+
+/**
+ * How long to wait after attempt `tries` (from 1), in milliseconds: base · 2^(tries − 1), at most the maximum.
+ * `chance` (0 ≤ chance < 1) is how much of the policy's jitter is taken off; without it the wait is exact.
+ */
+export function backoffMs(tries: number, policy: RetryPolicy, chance = 0): number {
+  // 2^30 base units are beyond any maximum; the bound keeps the power finite for a hostile or broken count.
+  const doubled = policy.backoffBaseMs * 2 ** Math.min(Math.max(tries, 1) - 1, 30);
+  const wait = Math.min(doubled, policy.backoffMaxMs);
+  return Math.round(wait * (1 - (policy.jitter ?? 0) * chance));
+}
+
+/** What the settlement of an ack needs to know of its message. */
+export interface Attemptable {
+  readonly status: InboundStatus;
+  /** The last settled attempt; the open one is the next. */
+  readonly tries: number;
+}
+
+/** An ack taken over into its message: the values to set. */
+export type Settlement = { readonly messageId: string; readonly attempt: number; readonly runId: string } & (
+  | { readonly to: 'completed' }
+  /** Tried again; a paused message stays paused, with the attempt paid. */
+  | { readonly to: 'retry'; readonly processAfter: Millis; readonly error: string }
+  | { readonly to: 'failed'; readonly error: string }
+);
+
+/** What is recorded for an attempt whose run ended without a word. */
+export const RUN_DIED = 'The run ended before it answered.';
+
+/**
+ * Decides what an ack means for its message, or `undefined` when it means nothing: the message has ended, the
+ * attempt has been settled before, it is not the attempt that is open, or the claim's run is still at work.
+ *
+ * The open attempt is the fence. Its one claim is a primary key of the runner's file, so a killed run's late ack can
+ * only name an attempt that has been settled, and never the one a new run is working on.
+ *
+ * `liveRunId` is the run that the container runtime has not yet reported as ended; a claim of any other run that
+ * still says `processing` belongs to the dead. How old the claim is plays no part.
+ */
+export function settlement(
+  message: Attemptable,
+  ack: Ack,
+  liveRunId: string | undefined,
+  now: Millis,
+  policy: RetryPolicy,
+): Settlement | undefined {
+  if (message.status !== 'pending' && message.status !== 'paused') return undefined;
+  if (ack.attempt !== message.tries + 1) return undefined;
+
+  const of = { messageId: ack.messageId, attempt: ack.attempt, runId: ack.runId };
+  if (ack.status === 'completed') return { ...of, to: 'completed' };
+  if (ack.status === 'processing' && ack.runId === liveRunId) return undefined;
+
+  const error = ack.status === 'failed' ? (ack.error ?? 'The run gave no reason.') : RUN_DIED;
+  if (ack.attempt >= policy.triesMax) return { ...of, to: 'failed', error };
+  return { ...of, to: 'retry', processAfter: now + backoffMs(ack.attempt, policy), error };
+}
+
+/**
+ * Deliveries: 15 s after the first attempt, doubling up to an hour, with up to a fifth taken off by chance; given up
+ * after 12 attempts, which is about four hours. So a platform may be away for an hour and nothing is given up.
+ */
+export const DELIVERY_RETRY: RetryPolicy = {
+  triesMax: 12,
+  backoffBaseMs: 15_000,
+  backoffMaxMs: 3_600_000,
+  jitter: 0.2,
+};
+
+/** What came of handing a message to the world. `delivery` declares the port that gives it. */
+export type SendResult =
+  | { readonly type: 'sent'; readonly platformMessageId: string | null }
+  /** Not attempted, so no attempt is spent. */
+  | { readonly type: 'offline' }
+  /**
+   * The platform said no, and nothing is visible. `permanent`: the same attempt can never succeed. `retryAfterMs`: the
+   * platform's own wish. `refused`: what it would not have; without its markup the message may pass.
+   */
+  | {
+      readonly type: 'failed';
+      readonly permanent: boolean;
+      readonly retryAfterMs?: number;
+      readonly refused?: 'markup';
+      readonly reason: string;
+    };
+
+/** A send's result, or that it never gave one: it was cut off, ran out of time, or threw. */
+export type SendOutcome = SendResult | { readonly type: 'unknown'; readonly reason: string };
+
+/** One attempt to hand one part of a message to the world, on disk before it is made. */
+export interface DeliveryAttempt {
+  /** The outbound message's number. */
+  readonly seq: number;
+  readonly messageOutId: string;
+  /** From 0; a message that was not split has one part. */
+  readonly part: number;
+  /** From 1, over the whole life of the row. */
+  readonly attempt: number;
+  /** From 1, since the message was taken in or last revived by an operator: what the policy's limit counts. */
+  readonly tries: number;
+  /**
+   * An earlier attempt was begun and never confirmed: the platform may have the message already. The channel then
+   * uses its idempotency key or looks it up, where it can.
+   */
+  readonly uncertain: boolean;
+  /** The platform has refused the message's markup: it goes as plain text. */
+  readonly plain: boolean;
+}
+
+/**
+ * What becomes of a message that the platform may have already. `again`: sent once more, for channels that can tell
+ * (or where a duplicate is the lesser evil); `drop`: not sent again; `hold`: kept for an operator to decide.
+ */
+export type WhenUncertain = 'again' | 'drop' | 'hold';
+
+/** A delivery's row after an attempt: the values to set. */
+export type DeliverySettlement =
+  | { readonly to: 'delivered'; readonly platformMessageId: string | null }
+  | {
+      readonly to: 'retry';
+      /** False gives the attempt's number back. */
+      readonly spent: boolean;
+      readonly nextAttemptAt: Millis;
+      readonly uncertain: boolean;
+      readonly plain: boolean;
+      readonly error: string;
+    }
+  | { readonly to: 'failed'; readonly uncertain: boolean; readonly error: string }
+  | { readonly to: 'discarded'; readonly error: string };
+
+/** The wait before a channel that was offline is asked again, in milliseconds. */
+export const OFFLINE_RETRY_MS = 5_000;
+
+/**
+ * Decides what an outcome means for its row. The row already says that the attempt failed and when it is due again
+ * (`begin`), so only an outcome changes it, and a crash before one leaves an ordinary retry.
+ *
+ * `tries` is the attempt's number as the policy counts; `chance` (0 ≤ chance < 1) what jitter takes off; `row` says
+ * whether the markup has been dropped already, and what becomes of an outcome that is not known.
+ */
+export function deliverySettlement(
+  tries: number,
+  outcome: SendOutcome,
+  now: Millis,
+  policy: RetryPolicy,
+  chance = 0,
+  row: { readonly plain: boolean; readonly whenUncertain: WhenUncertain } = { plain: false, whenUncertain: 'again' },
+): DeliverySettlement {
+  const again = { to: 'retry', spent: true, uncertain: false, plain: row.plain } as const;
+  switch (outcome.type) {
+    case 'sent':
+      return { to: 'delivered', platformMessageId: outcome.platformMessageId };
+    case 'offline':
+      return { ...again, spent: false, nextAttemptAt: now + OFFLINE_RETRY_MS, error: 'The channel was offline.' };
+    case 'failed': {
+      const error = outcome.reason;
+      const isLast = tries >= policy.triesMax;
+      if (outcome.refused === 'markup' && !row.plain && !isLast) {
+        return { ...again, plain: true, nextAttemptAt: now, error };
+      }
+      if (outcome.permanent || isLast) return { to: 'failed', uncertain: false, error };
+      const wait = Math.max(backoffMs(tries, policy, chance), outcome.retryAfterMs ?? 0);
+      return { ...again, nextAttemptAt: now + wait, error };
+    }
+    case 'unknown': {
+      const error = outcome.reason;
+      if (row.whenUncertain === 'drop') return { to: 'discarded', error };
+      if (row.whenUncertain === 'hold' || tries >= policy.triesMax) return { to: 'failed', uncertain: true, error };
+      return { ...again, uncertain: true, nextAttemptAt: now + backoffMs(tries, policy, chance), error };
+    }
+  }
+}
+
+/** What is recorded for an attempt that was begun by a host that did not live to hear of it. */
+export const OUTCOME_UNKNOWN = 'The last attempt was begun and its outcome is not known.';
+
+/** What must be known of a delivery that is due, to decide on it. */
+export interface Deliverable {
+  /** Attempts spent as the policy counts: since it was taken in, or last revived by an operator. */
+  readonly tries: number;
+  /** An attempt was begun and its outcome never written: the host died in between. */
+  readonly inFlight: boolean;
+}
+
+/**
+ * Decides whether a due delivery is attempted, or `undefined` when it is. An attempt that was begun and never
+ * confirmed is settled here by the same rule as one that ran out of time.
+ */
+export function withoutAttempt(
+  delivery: Deliverable,
+  policy: RetryPolicy,
+  whenUncertain: WhenUncertain,
+): Extract<DeliverySettlement, { to: 'failed' | 'discarded' }> | undefined {
+  if (delivery.inFlight) {
+    if (whenUncertain === 'drop') return { to: 'discarded', error: OUTCOME_UNKNOWN };
+    if (whenUncertain === 'hold') return { to: 'failed', uncertain: true, error: OUTCOME_UNKNOWN };
+  }
+  if (delivery.tries < policy.triesMax) return undefined;
+  return { to: 'failed', uncertain: delivery.inFlight, error: OUTCOME_UNKNOWN };
+}
+
+/**
+ * The smallest even number above `highest`, the highest number seen in both files (0 when there is none): what the
+ * host gives its next message. The inserting statement computes the same in SQL.
+ */
+export function nextEvenSeq(highest: number): number {
+  return highest + 2 - (highest % 2);
+}
+
+/** The smallest odd number above `highest`: what the runner gives its next message. */
+export function nextOddSeq(highest: number): number {
+  return highest + 1 + (highest % 2);
+}

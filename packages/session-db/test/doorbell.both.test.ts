@@ -1,0 +1,140 @@
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { changeToken, Doorbell, ring, type SetTimer } from '../src/index.js';
+import { temporaryFolder } from './support.js';
+
+let stack: DisposableStack;
+let root: string;
+let paths: { database: string; bell: string };
+
+beforeEach(() => {
+  stack = new DisposableStack();
+  root = stack.use(temporaryFolder()).path;
+  paths = { database: join(root, 'x.db'), bell: join(root, 'bell') };
+});
+afterEach(() => stack.dispose());
+
+/** Timers that fire when the test says so. */
+function manualTimers() {
+  const waiting: { delayMs: number; action: () => void }[] = [];
+  const setTimer: SetTimer = (delayMs, action) => {
+    const entry = { delayMs, action };
+    waiting.push(entry);
+    return () => {
+      const at = waiting.indexOf(entry);
+      if (at >= 0) waiting.splice(at, 1);
+    };
+  };
+  return { setTimer, waiting, fire: () => waiting.shift()?.action() };
+}
+
+const realTimer: SetTimer = (delayMs, action) => {
+  const timer = setTimeout(action, delayMs);
+  return () => clearTimeout(timer);
+};
+
+/** Rings until the test is over: a watch may begin a little late, and what is rung before is for the poll to find. */
+function ringOn(bell: string): void {
+  const timer = setInterval(() => ring(bell, 2_000), 20);
+  stack.defer(() => clearInterval(timer));
+}
+
+describe('a doorbell', () => {
+  it('sees by polling alone that the database has changed, and rings once for it', () => {
+    const timers = manualTimers();
+    let rings = 0;
+    stack.use(new Doorbell(paths, () => rings++, { setTimer: timers.setTimer }));
+    timers.fire();
+    expect(rings).toBe(0);
+    writeFileSync(paths.database, 'x');
+    timers.fire();
+    timers.fire();
+    expect(rings).toBe(1);
+  });
+
+  it('polls ever more slowly while nothing happens, up to the floor, and quickly again after a change', () => {
+    const timers = manualTimers();
+    stack.use(new Doorbell(paths, () => undefined, { setTimer: timers.setTimer, pollMinMs: 4, pollMaxMs: 9 }));
+    const delays = [];
+    for (let i = 0; i < 4; i++) {
+      delays.push(timers.waiting[0]?.delayMs);
+      timers.fire();
+    }
+    expect(delays).toEqual([4, 6, 9, 9]);
+    writeFileSync(paths.database, 'x');
+    timers.fire();
+    expect(timers.waiting.map((timer) => timer.delayMs)).toEqual([4]);
+  });
+
+  it('is told by the file system, without waiting for a poll', async () => {
+    writeFileSync(paths.database, 'x');
+    ring(paths.bell, 1_000);
+    await new Promise<void>((resolve) => {
+      stack.use(new Doorbell(paths, resolve, { setTimer: () => () => undefined }));
+      ringOn(paths.bell);
+    });
+  });
+
+  it('is polled where no watch can be had: before there is a bell, and where a link lies in its place', () => {
+    const timers = manualTimers();
+    let rings = 0;
+    symlinkSync(join(root, 'elsewhere'), paths.bell);
+    stack.use(new Doorbell(paths, () => rings++, { setTimer: timers.setTimer }));
+    writeFileSync(paths.database, 'x');
+    timers.fire();
+    rmSync(paths.bell);
+    ring(paths.bell, 1_000);
+    timers.fire();
+    expect(rings).toBe(2);
+  });
+
+  it('does not follow a link in the place of a bell', async () => {
+    const elsewhere = join(root, 'elsewhere');
+    ring(elsewhere, 1_000);
+    symlinkSync(elsewhere, paths.bell);
+    let rings = 0;
+    stack.use(new Doorbell(paths, () => rings++, { setTimer: () => () => undefined }));
+    await new Promise<void>((resolve) => {
+      const there = { database: paths.database, bell: elsewhere };
+      stack.use(new Doorbell(there, resolve, { setTimer: () => () => undefined }));
+      ringOn(elsewhere);
+    });
+    expect(rings).toBe(0);
+  });
+
+  it('finds by its next poll the second of two rings in one millisecond, which a watch may not report', async () => {
+    writeFileSync(paths.database, 'x');
+    ring(paths.bell, 1_000);
+    let token = changeToken(paths);
+    const seen: boolean[] = [];
+    await new Promise<void>((resolve) => {
+      const rang = () => {
+        seen.push(changeToken(paths) !== token);
+        token = changeToken(paths);
+        // Said from within the ring, so at once after it: the throttle of a watch swallows it.
+        if (seen.length === 1) ring(paths.bell, 2_000);
+        else resolve();
+      };
+      stack.use(new Doorbell(paths, rang, { setTimer: realTimer }));
+      realTimer(20, () => ring(paths.bell, 2_000));
+    });
+    expect(seen).toEqual([true, true]);
+  });
+
+  it('leaves no timer behind when it is closed', () => {
+    const timers = manualTimers();
+    new Doorbell(paths, () => undefined, { setTimer: timers.setTimer })[Symbol.dispose]();
+    expect(timers.waiting).toEqual([]);
+  });
+
+  it('has a token that changes with each ring, also within one tick of the clock and when it goes back', () => {
+    writeFileSync(paths.database, 'x');
+    const tokens = [changeToken(paths)];
+    for (const now of [5_000, 5_000, 5_000, 4_000]) {
+      ring(paths.bell, now);
+      tokens.push(changeToken(paths)?.replace(/:[^:]*(:[^:]*)$/, '$1'));
+    }
+    expect(new Set(tokens).size).toBe(5);
+  });
+});

@@ -1,0 +1,150 @@
+import { rmSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openSqlite } from '#driver';
+import { INBOUND_RETRY, RunnerSession, type SeriesRecord } from '../src/index.js';
+import { ADDRESS, chat, handshake, LIMITS, RUN, reply, TestSession } from './support.js';
+
+let session: TestSession;
+let runner: RunnerSession;
+
+beforeEach(() => {
+  session = new TestSession(openSqlite);
+  session.host.beginRun(RUN, 1_000);
+  runner = RunnerSession.open(session.folder, openSqlite, handshake(RUN), 1_000);
+});
+
+afterEach(() => {
+  runner[Symbol.dispose]();
+  session[Symbol.dispose]();
+});
+
+describe('a claim', () => {
+  it('tells when the next message that wakes the agent is due, whatever its lane', () => {
+    expect(nextDueAt(1_000)).toBeUndefined();
+    session.host.enqueue({ ...chat('m1'), processAfter: 9_000 }, 1_000);
+    session.host.enqueue({ ...chat('m2'), kind: 'system', processAfter: 5_000 }, 1_000);
+    session.host.enqueue({ ...chat('m3'), trigger: 'context', processAfter: 2_000 }, 1_000);
+    expect(nextDueAt(1_000)).toBe(5_000);
+    expect(nextDueAt(5_000)).toBe(9_000);
+    expect(nextDueAt(9_000)).toBeUndefined();
+  });
+});
+
+describe('a new outbound.db beside an old inbound.db', () => {
+  it('counts on from where the host stands, from its first message and its first claim on', () => {
+    session.host.enqueue(chat('m1'), 1_000);
+    claimAndFinish('m1');
+    settleAndTakeIn();
+    runner[Symbol.dispose]();
+    rmSync(session.folder.outbound.root, { recursive: true });
+    runner = RunnerSession.open(session.folder, openSqlite, handshake(RUN), 3_000);
+
+    // Before any claim: a lower number would lie behind the host's cursor, and never be read.
+    expect(runner.send(reply('early', 'm1'), 3_000)).toBeGreaterThan(session.host.cursor().messagesAfter);
+    session.host.enqueue(chat('m2'), 3_000);
+    claimAndFinish('m2');
+    settleAndTakeIn();
+    expect(session.host.message('m2')).toMatchObject({ status: 'completed' });
+  });
+});
+
+describe('a message by its number', () => {
+  it('is found on either side, with its address, and is otherwise unknown', () => {
+    session.host.enqueue(chat('m1'), 1_000);
+    runner.claim(1_000, LIMITS);
+    const seq = runner.send({ ...reply('r1', 'm1'), address: null }, 1_000);
+    expect(runner.messageAt(2)).toEqual({ id: 'm1', address: ADDRESS });
+    expect(runner.messageAt(seq)).toEqual({ id: 'r1', address: null });
+    expect(runner.messageAt(4)).toBe('unknown');
+    expect(runner.messageAt(5)).toBe('unknown');
+  });
+
+  it('is not looked up while the host holds its file', () => {
+    const writer = openSqlite(session.folder.inbound.database, 'write');
+    writer.exec('BEGIN EXCLUSIVE');
+    expect(runner.messageAt(2)).toBeUndefined();
+    expect(runner.tasks(10)).toBeUndefined();
+    writer.close();
+    expect(runner.messageAt(2)).toBe('unknown');
+  });
+});
+
+describe('the tasks', () => {
+  it('are the series that are not over, next first, each with the time of its open occurrence', () => {
+    session.host.series.edit(1_000, (edit) => {
+      const hourly = series('hourly', { recurrence: { cron: '0 * * * *', timeZone: 'UTC' }, nextSlot: 9_000 });
+      edit.put(hourly);
+      edit.insert(hourly, 3_000, 4_000, 1_000);
+      edit.put(series('once', { nextSlot: 2_000 }));
+      edit.put(series('held', { status: 'paused', reason: 'It was paused.', nextSlot: null, failures: 3 }));
+      edit.put(series('gone', { status: 'cancelled' }));
+      edit.put(series('done', { status: 'ended' }));
+    });
+    const held = { taskId: 'held', status: 'paused', reason: 'It was paused.', nextAt: null, failures: 3 };
+    const once = { taskId: 'once', status: 'active', reason: null, nextAt: 2_000, recurrence: null, prompt: 'do it' };
+    const hourly = { taskId: 'hourly', nextAt: 4_000, recurrence: { cron: '0 * * * *', timeZone: 'UTC' } };
+    expect(runner.tasks(10)).toMatchObject([held, once, hourly]);
+    expect(runner.tasks(1)).toMatchObject([held]);
+  });
+});
+
+describe('a continuation', () => {
+  it('that is put aside starts the next turn afresh and is kept for whoever looks', () => {
+    runner.setContinuation('claude', 'token-1', 1_000);
+    runner.quarantineContinuation('claude', 2_000);
+    expect(runner.continuation('claude')).toBeUndefined();
+    expect(runner.continuation('offline')).toBeUndefined();
+    const file = openSqlite(session.folder.outbound.database, 'read');
+    expect(file.all('SELECT key, value, updated_at FROM session_state')).toEqual([
+      { key: 'dead-continuation:claude', value: 'token-1', updated_at: 2_000 },
+    ]);
+    file.close();
+    runner.quarantineContinuation('claude', 3_000);
+    runner.setContinuation('claude', 'token-2', 4_000);
+    expect(runner.continuation('claude')).toBe('token-2');
+  });
+});
+
+function series(id: string, more: Partial<SeriesRecord>): SeriesRecord {
+  return {
+    id,
+    status: 'active',
+    reason: null,
+    recurrence: null,
+    content: { prompt: 'do it' },
+    address: ADDRESS,
+    catchUp: { type: 'latest' },
+    overlap: 'skip',
+    jitterMs: 0,
+    startAt: 1_000,
+    endAt: null,
+    countMax: null,
+    pauseAfter: null,
+    nextSlot: null,
+    owed: [],
+    fired: 0,
+    failures: 0,
+    createdAt: 1_000,
+    updatedAt: 1_000,
+    ...more,
+  };
+}
+
+function nextDueAt(now: number): unknown {
+  const result = runner.claim(now, LIMITS);
+  return result.type === 'claimed' ? result.nextDueAt : result.type;
+}
+
+function settleAndTakeIn(): void {
+  const read = session.contents();
+  session.host.settle(read, 3_000, INBOUND_RETRY);
+  session.host.deliveries.takeIn([], read.messagesThrough, 3_000);
+}
+
+function claimAndFinish(id: string): void {
+  const result = runner.claim(3_000, LIMITS);
+  if (result.type !== 'claimed') throw new Error(result.type);
+  const claims = result.claimed.map((one) => one.claim);
+  expect(claims.map((claim) => claim.messageId)).toEqual([id]);
+  runner.finish(claims, { type: 'completed' }, [reply(`answer to ${id}`, id)], 3_000);
+}

@@ -1,0 +1,124 @@
+/**
+ * The scripted agent: it answers each message with its number, after a while, unless the message says that it is to do
+ * something else. What it does is a function of the message and of how often it was tried, so that a history means the
+ * same in every run.
+ */
+import type { Provider } from '@nanoclaw/runner';
+import { type ScriptedTurn, scriptedProvider } from '@nanoclaw/runner/testing';
+import type { InboundMessage } from '@nanoclaw/session-db';
+import type { Actor, World } from './world.js';
+
+/** How a message is to be worked on. In its text, after its number. */
+export const MOODS = [
+  'answer',
+  'slow',
+  'error-once',
+  'error-always',
+  'hang-once',
+  'tool',
+  'later',
+  'daily',
+  'die-once',
+  'silent',
+] as const;
+export type Mood = (typeof MOODS)[number];
+
+/** The text of message `number`. */
+export function saying(number: number, mood: Mood): string {
+  return `[${number}] ${mood}`;
+}
+
+/** Begins a text that was said in mid-turn: a turn that is tried again says it again. */
+export const BY_TOOL = 'by tool:';
+
+/** What a text answers: `re[17]` for message 17, `did[ID]` for the occurrence with that id. */
+export function answers(text: string): string[] {
+  return text.startsWith(BY_TOOL) ? [] : (text.match(/(re|did)\[[^\]]+\]/g) ?? []);
+}
+
+/** The agent in one run. */
+export function agent(world: World, actor: Actor): Provider {
+  return scriptedProvider((turn) => script(turn, world, actor));
+}
+
+async function script(turn: ScriptedTurn, world: World, actor: Actor): Promise<string | null> {
+  turn.emit({ type: 'continuation', token: `conversation of ${actor.name}` });
+  const said: string[] = [];
+  let speaksByTool = false;
+  for (const message of turn.prompt.messages) {
+    if (message.kind !== 'chat' && message.kind !== 'task') continue;
+    const asked = askedIn(message);
+    if (asked === undefined) continue;
+    await workOn(asked.mood, message, turn, world, actor);
+    speaksByTool ||= asked.mood === 'tool';
+    said.push(message.kind === 'task' ? `did[${message.id}]` : `re[${asked.number}]`);
+  }
+  if (!speaksByTool) return said.length === 0 ? null : said.join('\n');
+  // What a tool has said at the origin stands in the place of the final text.
+  await turn.call('send_message', { text: `${BY_TOOL} ${said.join(' ')}` });
+  return null;
+}
+
+function askedIn({ content }: InboundMessage): { number: number; mood: Mood } | undefined {
+  const text = content['text'] ?? content['prompt'];
+  const [, number, word] = (typeof text === 'string' ? /^\[(\d+)\] ([a-z-]+)$/.exec(text) : null) ?? [];
+  const mood = MOODS.find((known) => known === word);
+  return number === undefined || mood === undefined ? undefined : { number: Number(number), mood };
+}
+
+async function workOn(
+  mood: Mood,
+  message: InboundMessage,
+  turn: ScriptedTurn,
+  world: World,
+  actor: Actor,
+): Promise<void> {
+  const isFirst = message.tries === 0;
+  const name = `${message.id}#${message.tries}`;
+  await world.pause(world.chance.wait(`think ${name}`, 10, 3_000));
+  turn.emit({ type: 'progress' });
+  switch (mood) {
+    case 'slow':
+      for (let rounds = world.chance.whole(`slow ${name}`, 2, 8); rounds > 0; rounds--) {
+        await world.pause(20_000);
+        turn.emit({ type: 'progress' });
+      }
+      return;
+    case 'error-always':
+      throw new Error('The model cannot do this.');
+    case 'error-once':
+      if (isFirst) throw new Error('The model has a bad day.');
+      return;
+    case 'hang-once':
+      if (isFirst) await new Promise(() => undefined);
+      return;
+    case 'die-once':
+      if (isFirst)
+        actor.doom = {
+          touch: actor.touches + 1 + world.chance.whole(`die ${name}`, 0, 3),
+          where: { share: world.chance.share(`die at ${name}`) },
+          with: 'alone',
+        };
+      return;
+    case 'later':
+      await turn.call('schedule_task', {
+        prompt: saying(numberOf(message), 'answer'),
+        processAfter: new Date(
+          world.wall('runner') + world.chance.wait(`later ${name}`, 60_000, 7_200_000),
+        ).toISOString(),
+      });
+      return;
+    case 'daily':
+      await turn.call('schedule_task', { prompt: saying(numberOf(message), 'answer'), recurrence: '17 */2 * * *' });
+      return;
+    case 'silent':
+      await world.pause(world.chance.whole(`silent ${name}`, 1_000, 40_000));
+      return;
+    case 'tool':
+    case 'answer':
+  }
+}
+
+function numberOf(message: InboundMessage): number {
+  return askedIn(message)?.number ?? 0;
+}

@@ -1,0 +1,126 @@
+/**
+ * The host as a process of the simulation: the shipping `Host` of `apps/host`, with the world's clock, chance and names
+ * in it, and whoever starts it again when it is gone (a service manager, a person).
+ */
+import { join } from 'node:path';
+import { RuntimeDriver } from './runtime.js';
+import { dataFolder, Host, openLog, readConfig } from './shipping-host.js';
+import { Actor, CrashSignal, type Doom, type Surroundings } from './world.js';
+
+/** What a checker hears of the host. */
+export interface HostEvents {
+  /** The sweep kills a run. */
+  readonly onKill: (session: string, run: string, reason: string) => void;
+}
+
+export class HostProcess {
+  readonly #around: Surroundings;
+  readonly #events: HostEvents;
+  #actor: Actor | undefined;
+  #host: Host | undefined;
+  #doom: Doom | undefined;
+  /** How long it stays down after its next end. */
+  downMs = 1_000;
+
+  constructor(around: Surroundings, events: HostEvents) {
+    this.#around = around;
+    this.#events = events;
+  }
+
+  /** The process, while there is one. */
+  get actor(): Actor | undefined {
+    return this.#actor;
+  }
+
+  /** Starts it. When it ends, it is started again after `downMs`. */
+  start(): void {
+    const { world } = this.#around;
+    const actor = new Actor(this.#around, 'host', 'host', () => this.#restart());
+    actor.doom = this.#doom;
+    this.#doom = undefined;
+    this.#actor = actor;
+    world.actors.add(actor);
+    world.trace('host: starts');
+    world.act(actor, () => void this.#run(actor));
+  }
+
+  /** It dies at a touch of this life, or of the next one while it is down. */
+  dieAt(doom: Doom): void {
+    if (this.#actor === undefined) this.#doom = doom;
+    else this.#actor.doom = { ...doom, touch: this.#actor.touches + doom.touch };
+  }
+
+  /** Asks it to leave, as a signal does. */
+  stop(runs: 'stop-runs' | 'leave-runs'): void {
+    const [actor, host] = [this.#actor, this.#host];
+    if (actor === undefined || host === undefined) return;
+    this.#around.world.trace(`host: is asked to leave, ${runs}`);
+    this.#host = undefined;
+    this.#around.world.act(actor, () => void this.#leave(actor, () => host.stop(runs)));
+  }
+
+  async #run(actor: Actor): Promise<void> {
+    await this.#leave(actor, async () => {
+      const host = new Host(this.#options(actor));
+      await host.start();
+      this.#host = host;
+      // It works from now on, until it is told to leave or dies.
+      await new Promise(() => undefined);
+    });
+  }
+
+  /** Does something at whose end the process ends. */
+  async #leave(actor: Actor, last: () => Promise<void>): Promise<void> {
+    const { world } = this.#around;
+    try {
+      await last();
+      world.trace('host: leaves');
+    } catch (error) {
+      if (error instanceof CrashSignal || !actor.isAlive) return;
+      world.trace(`host: ends with ${error instanceof Error ? error.message : String(error)}`);
+    }
+    world.kill(actor);
+  }
+
+  #restart(): void {
+    this.#actor = undefined;
+    this.#host = undefined;
+    const { world } = this.#around;
+    const downMs = this.downMs;
+    this.downMs = 1_000;
+    world.after(downMs, () => this.start(), undefined);
+  }
+
+  #options(actor: Actor): ConstructorParameters<typeof Host>[0] {
+    const { world } = this.#around;
+    const say = (level: string) => (fields: object | string, message?: string) => {
+      world.trace(`host ${level}: ${message ?? ''} ${JSON.stringify(fields)}`);
+      if (message !== 'killing a run' || typeof fields !== 'object') return;
+      const { session, run, reason } = { session: '', run: '', reason: '', ...fields };
+      this.#events.onKill(session, run, reason);
+    };
+    return {
+      data: dataFolder(world.folder),
+      installId: 'simulated',
+      // By its own table of keys, so that a new key comes with its default.
+      config: readConfig(world.folder, {
+        NANOCLAW_PROVIDER: 'offline',
+        NANOCLAW_TIME_ZONE: 'Europe/Lisbon',
+        NANOCLAW_LOG: 'silent',
+      }),
+      driver: new RuntimeDriver(actor),
+      isolation: { type: 'none', because: 'everything is simulated' },
+      triesAtOnce: false,
+      skillsFolder: join(world.folder, 'no-skills'),
+      log: Object.assign(openLog('silent', undefined), { info: say('info'), warn: say('warn'), error: say('error') }),
+      runnerFolder: world.folder,
+      modelEnv: {},
+      now: () => world.wall('host'),
+      monotonic: () => world.monotonic(),
+      random: () => world.chance.share('host'),
+      newId: () => world.newId('id'),
+      setTimer: (delayMs, action) => world.after(delayMs, action, actor),
+      onUnanswered: () => undefined,
+    };
+  }
+}

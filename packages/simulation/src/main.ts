@@ -1,0 +1,188 @@
+/**
+ * The command, from the root of the repository: `npm run sim -- --seed 7`. What it prints last is what it found; it
+ * leaves with 1 when an invariant broke.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { loadFromSource } from './loader.ts';
+import { MUTATIONS, type Mutation } from './mutations.ts';
+
+const HELP = `Simulates host, runners, channels and models under a seed.
+
+  --seed N [--steps M]   one history, with its trace; not further than step M
+  --seeds A-B            the histories of these seeds; the first that fails is shortened and printed
+  --minutes T            fresh seeds for so many minutes
+  --crashes N [--at K/M] N crash points, each played to its end; of M shares only the K-th (from 0)
+  --mutations [NAME]     every deliberate mistake, from NAME on: at which seed it is found
+`;
+
+const text = { type: 'string' } as const;
+const { values } = parseArgs({
+  options: {
+    help: { type: 'boolean' },
+    seed: text,
+    steps: text,
+    seeds: text,
+    minutes: text,
+    crashes: text,
+    at: text,
+    mutations: { type: 'boolean' },
+    /** For the children of --mutations: the mistake to make. */
+    mutation: text,
+  },
+  allowPositionals: true,
+});
+
+const ROOT = resolve(import.meta.dirname, '../../..');
+
+async function main(): Promise<number> {
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (values.mutations === true) return findMutations();
+  const mutation = MUTATIONS.find((one) => one.name === values.mutation);
+  if (values.mutation !== undefined && mutation === undefined)
+    throw new Error(`No mutation is called ${values.mutation}.`);
+  loadFromSource(ROOT, mutation?.edits ?? []);
+
+  const uncaught: unknown[] = [];
+  process.on('unhandledRejection', (error) => uncaught.push(error));
+  const bench = {
+    // A file system in memory: the histories are about the order of writes, not about the disk.
+    scratch: existsSync('/dev/shm') ? '/dev/shm' : tmpdir(),
+    settled: () => new Promise<void>((done) => void setImmediate(done)),
+    uncaught: () => uncaught.splice(0),
+  };
+  const { template } = await import('./simulate.js');
+  const from = await template(bench);
+  try {
+    if (values.crashes !== undefined) return await playCrashes(Number(values.crashes), from, bench);
+    if (values.seed !== undefined) return await playOne(Number(values.seed), from, bench);
+    const [first = 1, last = first] = (values.seeds ?? '1-20').split('-').map(Number);
+    if (values.minutes === undefined) return await playSeeds(first, last, Number.POSITIVE_INFINITY, from, bench);
+    const endAt = Date.now() + Number(values.minutes) * 60_000;
+    return await playSeeds(Date.now() % 2 ** 31, Number.POSITIVE_INFINITY, endAt, from, bench);
+  } finally {
+    rmSync(from, { recursive: true, force: true });
+  }
+}
+
+type Bench = import('./simulate.js').Bench;
+
+async function playOne(seed: number, from: string, bench: Bench): Promise<number> {
+  const { simulate } = await import('./simulate.js');
+  const { planOf } = await import('./plan.js');
+  const outcome = await simulate(
+    planOf(seed),
+    from,
+    bench,
+    values.steps === undefined ? undefined : Number(values.steps),
+  );
+  for (const line of outcome.trace) say(line);
+  say(
+    `seed ${seed}: ${outcome.failure?.message ?? 'everything held'} (step ${outcome.steps}, ${outcome.touches} touches)`,
+  );
+  return outcome.failure === undefined ? 0 : 1;
+}
+
+async function playSeeds(first: number, last: number, endAt: number, from: string, bench: Bench): Promise<number> {
+  const { simulate } = await import('./simulate.js');
+  const { planOf } = await import('./plan.js');
+  const { shrunk } = await import('./shrink.js');
+  const books = { seeds: 0, ms: 0, touches: 0 };
+  for (let seed = first; seed <= last && Date.now() < endAt; seed++) {
+    const plan = planOf(seed);
+    const outcome = await simulate(plan, from, bench);
+    books.seeds += 1;
+    books.ms += outcome.simulatedMs;
+    books.touches += outcome.touches;
+    const { failure } = outcome;
+    if (failure === undefined) continue;
+    say(`seed ${seed}, step ${failure.step}: ${failure.message}`);
+    if (mutationIsPlayed()) return 1;
+    const isSame = async (shorter: import('./plan.js').Plan): Promise<boolean> =>
+      (await simulate(shorter, from, bench)).failure?.invariant === failure.invariant;
+    const short = await shrunk(plan, isSame, 150);
+    say(`The shortest history found in which ${failure.invariant} breaks:\n${JSON.stringify(short, null, 1)}`);
+    for (const line of (await simulate(short, from, bench)).trace) say(line);
+    say(`Replay the whole with --seed ${seed}.`);
+    return 1;
+  }
+  const cpu = cpuSeconds();
+  const hours = books.ms / 3_600_000;
+  say(
+    `${books.seeds} seeds held: ${Math.round(hours)} simulated hours, ${books.touches} touches, ` +
+      `${cpu.toFixed(1)} s of processor time: ${(hours / cpu).toFixed(1)} simulated hours per second.`,
+  );
+  return 0;
+}
+
+async function playCrashes(most: number, from: string, bench: Bench): Promise<number> {
+  const { crashPoints } = await import('./crashes.js');
+  const [at = 0, of = 1] = (values.at ?? '0/1').split('/').map(Number);
+  let points = 0;
+  for await (const { name, plan, outcome } of crashPoints(most, from, bench, { at, of })) {
+    points += 1;
+    if (points % 500 === 0) say(`${points} crash points so far`);
+    if (outcome.failure === undefined) continue;
+    for (const line of outcome.trace) say(line);
+    say(`${name}: ${outcome.failure.message}\n${JSON.stringify(plan)}`);
+    return 1;
+  }
+  say(`${points} crash points: nothing lost, nothing twice (${cpuSeconds().toFixed(1)} s of processor time).`);
+  return 0;
+}
+
+/** Plays each mutation in a process of its own, because a module is loaded once. Two at a time. */
+async function findMutations(): Promise<number> {
+  const [only] = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
+  const from = MUTATIONS.findIndex((one) => one.name === only);
+  const waiting = MUTATIONS.slice(Math.max(from, 0));
+  let survived = 0;
+  const worker = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const output = await outputOf(next);
+      const found = /^(seed \d+.*|history \d+.*)$/m.exec(output)?.[1];
+      if (found === undefined) survived += 1;
+      say(`${next.name.padEnd(34)} ${found?.slice(0, 150) ?? `SURVIVED: ${output.trim().slice(-200)}`}`);
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  say(survived === 0 ? 'Every mutation was found.' : `${survived} mutations survived.`);
+  return survived === 0 ? 0 : 1;
+}
+
+function outputOf({ name, within }: Mutation): Promise<string> {
+  const how = within.type === 'seeds' ? ['--seeds', `1-${within.count}`] : ['--crashes', String(within.count)];
+  return new Promise((done, fail) => {
+    const child = spawn(process.execPath, [...process.execArgv, import.meta.filename, '--mutation', name, ...how]);
+    let output = '';
+    child.stdout.setEncoding('utf8').on('data', (piece: string) => {
+      output += piece;
+    });
+    child.stderr.setEncoding('utf8').on('data', (piece: string) => {
+      output += piece;
+    });
+    child.on('error', fail);
+    child.on('close', () => done(output));
+  });
+}
+
+function mutationIsPlayed(): boolean {
+  return values.mutation !== undefined;
+}
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+process.exitCode = await main();

@@ -1,0 +1,309 @@
+/**
+ * Deliberate mistakes, each of which the simulation must find. A mistake that it does not find is a gap in it.
+ */
+import type { Edit } from './loader.ts';
+
+export interface Mutation {
+  readonly name: string;
+  readonly edits: readonly Edit[];
+  /** Where it must show: among the first so many seeds, or crash points. */
+  readonly within: { readonly type: 'seeds' | 'crashes'; readonly count: number };
+}
+
+const LIFECYCLE = 'packages/session-db/src/lifecycle.ts';
+const HOST_SESSION = 'packages/session-db/src/host-session.ts';
+const RUNNER_SESSION = 'packages/session-db/src/runner-session.ts';
+const DELIVERIES = 'packages/session-db/src/deliveries.ts';
+const DELIVER = 'packages/delivery/src/deliver.ts';
+const RUNNER = 'packages/runner/src/runner.ts';
+const SWEEP = 'packages/sweep/src/sweep.ts';
+const VERDICT = 'packages/sweep/src/verdict.ts';
+const OCCURRENCES = 'packages/sweep/src/occurrences.ts';
+const RUNS = 'apps/host/src/runs.ts';
+const INBOUND = 'apps/host/src/inbound.ts';
+
+const seeds = (count: number): Mutation['within'] => ({ type: 'seeds', count });
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'settle adds instead of sets',
+    edits: [
+      { file: LIFECYCLE, find: 'if (ack.attempt !== message.tries + 1) return undefined;', replace: '' },
+      {
+        file: HOST_SESSION,
+        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error ${guard}`',
+        replace:
+          '`UPDATE messages_in SET tries = tries + 1 + 0 * :attempt, process_after = :at, error = :error WHERE id = :id`',
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'ack before reply',
+    edits: [
+      {
+        file: RUNNER_SESSION,
+        find: 'const seqs = inTransaction(this.#db, () => {\n      for (const claim of claims) this.#setAck(claim, outcome, now);',
+        replace:
+          'inTransaction(this.#db, () => {\n      for (const claim of claims) this.#setAck(claim, outcome, now); });\n    const seqs = inTransaction(this.#db, () => {',
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'reply before ack',
+    edits: [
+      {
+        file: RUNNER_SESSION,
+        find: 'const seqs = inTransaction(this.#db, () => {\n      for (const claim of claims) this.#setAck(claim, outcome, now);\n      if (turn) this.#insertTurn(turn);\n      return replies.map((reply) => this.#insert(reply, now));\n    });',
+        replace:
+          'const seqs = inTransaction(this.#db, () => replies.map((reply) => this.#insert(reply, now)));\n    inTransaction(this.#db, () => {\n      for (const claim of claims) this.#setAck(claim, outcome, now);\n      if (turn) this.#insertTurn(turn);\n    });',
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'confirm before begin',
+    edits: [
+      {
+        file: DELIVERIES,
+        find: 'SET attempts = :attempt, uncertain = max(uncertain, in_flight), in_flight = 1, next_attempt_at = :at',
+        replace:
+          "SET attempts = :attempt, uncertain = max(uncertain, in_flight), in_flight = 0, next_attempt_at = :at, status = 'delivered', settled_at = :at",
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'send before begin is on disk',
+    edits: [
+      {
+        file: DELIVERIES,
+        find: 'const begun = this.#db.all<{ uncertain: number }>(BEGIN, { seq, part, attempt, at })[0];',
+        replace: 'const begun: { uncertain: number } | undefined = { uncertain: 0 }; void [BEGIN, at];',
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'limit before filter',
+    edits: [
+      {
+        file: RUNNER_SESSION,
+        find: 'if (page.length < PAGE || last === undefined) break;',
+        replace: 'if (last !== undefined) break;',
+      },
+      { file: RUNNER_SESSION, find: 'const PAGE = 50;', replace: 'const PAGE = 1;' },
+    ],
+    within: seeds(200),
+  },
+  {
+    name: 'rescue on age',
+    edits: [
+      {
+        file: LIFECYCLE,
+        find: "if (ack.status === 'processing' && ack.runId === liveRunId) return undefined;",
+        replace: "if (ack.status === 'processing' && now - ack.statusChanged < 10_000) return undefined;",
+      },
+      {
+        file: SWEEP,
+        find: "read.openClaims.filter((ack) => run.type === 'none' || ack.runId !== run.runId)",
+        replace: 'read.openClaims',
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'text times',
+    edits: [
+      {
+        file: HOST_SESSION,
+        find: 'processAfter: message.processAfter ?? now,',
+        replace:
+          'processAfter: Date.parse(new Date(message.processAfter ?? now).toISOString().slice(0, 10)) + 86_400_000,',
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'dead run is never charged',
+    edits: [
+      { file: SWEEP, find: 'session.endRun(liveRun);', replace: '' },
+      { file: RUNS, find: 'session.files.endRun(run);', replace: 'void [session, run];' },
+      { file: RUNS, find: 'else session.files.endRun(live);', replace: '' },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'claims of the next run are charged',
+    edits: [
+      {
+        file: LIFECYCLE,
+        find: "if (ack.status === 'processing' && ack.runId === liveRunId) return undefined;",
+        replace: '',
+      },
+      {
+        file: SWEEP,
+        find: "read.openClaims.filter((ack) => run.type === 'none' || ack.runId !== run.runId)",
+        replace: 'read.openClaims',
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'a fenced run goes on',
+    edits: [
+      {
+        file: RUNNER_SESSION,
+        find: "if (liveRunId !== this.runId) return { type: 'fenced', liveRunId };",
+        replace: '',
+      },
+    ],
+    within: seeds(400),
+  },
+  {
+    name: 'the host counts in ones',
+    edits: [{ file: HOST_SESSION, find: 'highest + 2 - highest % 2, :id', replace: 'highest + 1, :id' }],
+    within: seeds(10),
+  },
+  {
+    name: 'the host numbers above its own only',
+    edits: [
+      { file: HOST_SESSION, find: 'messages_taken) AS highest FROM', replace: '0 * messages_taken) AS highest FROM' },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'confirmed before it is written',
+    edits: [
+      {
+        file: INBOUND,
+        find: 'session.files.enqueue(inboundMessage(message, decision, what), now());',
+        replace:
+          'setImmediate(() => { try { session.files.enqueue(inboundMessage(message, decision, what), now()); } catch (error) { void error; } });',
+      },
+    ],
+    within: seeds(200),
+  },
+  {
+    name: 'duplicate platform ids are two messages',
+    edits: [
+      {
+        file: INBOUND,
+        find: 'return `${addressPrefix(address)}${platformMessageId}`;',
+        replace: 'return `${addressPrefix(address)}${platformMessageId}/${++copies.count}`;',
+      },
+      {
+        file: INBOUND,
+        find: 'function addressPrefix(',
+        replace: 'const copies = { count: 0 };\nfunction addressPrefix(',
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'offline counts as sent',
+    edits: [
+      {
+        file: LIFECYCLE,
+        find: "return { ...again, spent: false, nextAttemptAt: now + OFFLINE_RETRY_MS, error: 'The channel was offline.' };",
+        replace: "return { to: 'delivered', platformMessageId: null };",
+      },
+    ],
+    within: seeds(200),
+  },
+  {
+    name: 'a lost answer counts as failed for good',
+    edits: [
+      {
+        file: LIFECYCLE,
+        find: "if (row.whenUncertain === 'hold' || tries >= policy.triesMax) return { to: 'failed', uncertain: true, error };",
+        replace: "if (row.whenUncertain === 'again') return { to: 'delivered', platformMessageId: null };",
+      },
+    ],
+    within: seeds(200),
+  },
+  {
+    name: 'retries forget their place in the lane',
+    edits: [
+      {
+        file: DELIVERIES,
+        find: "WHERE status = 'pending' AND lane = :lane ORDER BY seq, part LIMIT 1`;",
+        replace: "WHERE status = 'pending' AND lane = :lane ORDER BY next_attempt_at, seq, part LIMIT 1`;",
+      },
+    ],
+    within: seeds(400),
+  },
+  {
+    name: 'no new key for each attempt',
+    edits: [
+      {
+        file: DELIVER,
+        find: 'key: `${this.#session.key}/${seq}/${part}`,',
+        replace: 'key: `${this.#session.key}/${seq}/${part}${attempt.attempt > 1 ? `/${attempt.attempt}` : ``}`,',
+      },
+    ],
+    within: seeds(200),
+  },
+  {
+    name: 'a hot journal is not recovered',
+    edits: [
+      {
+        file: 'packages/session-db/src/untrusted.ts',
+        find: 'request.runEnded === true ? readRecovered(request) : read',
+        replace: 'request === undefined ? readRecovered(request) : read',
+      },
+    ],
+    within: seeds(400),
+  },
+  {
+    name: 'a provider error completes',
+    edits: [
+      {
+        file: RUNNER,
+        find: "return { outcome: { type: 'failed', reason }, texts: [] };",
+        replace: "void reason; return { outcome: { type: 'completed' }, texts: [] };",
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'no grace after a jump of the clock',
+    edits: [
+      {
+        file: VERDICT,
+        find: "if (now - from < policy.graceMs) return { type: 'nothing', because: 'grace', until: from + policy.graceMs };",
+        replace: '',
+      },
+      {
+        file: VERDICT,
+        find: 'const from = since > now ? judged.steadySince : Math.max(since, judged.steadySince);',
+        replace: 'const from = since;',
+      },
+    ],
+    within: seeds(400),
+  },
+  {
+    name: 'an occurrence ends its series',
+    edits: [
+      {
+        file: OCCURRENCES,
+        find: 'nextSlot: passes ? slotAfter(series, now) : series.nextSlot,',
+        replace: 'nextSlot: passes ? null : series.nextSlot,',
+      },
+    ],
+    within: seeds(400),
+  },
+  {
+    name: 'retries wait for ever',
+    edits: [
+      {
+        file: LIFECYCLE,
+        find: "return { ...of, to: 'retry', processAfter: now + backoffMs(ack.attempt, policy), error };",
+        replace: "return { ...of, to: 'retry', processAfter: now + backoffMs(ack.attempt, policy) * 1e6, error };",
+      },
+      { file: SWEEP, find: 'session.retryStranded(now, policy.retry);', replace: '' },
+    ],
+    within: seeds(100),
+  },
+];

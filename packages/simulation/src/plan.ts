@@ -1,0 +1,255 @@
+/**
+ * What a seed means: who says what when, and what goes wrong. A plain list, so that a history that fails can be made
+ * shorter by taking things out of it.
+ */
+import type { Duplicates } from '@nanoclaw/channels';
+import { MOODS, type Mood } from './agent.js';
+import { Chance } from './chance.js';
+import type { SendFault } from './platform.js';
+import type { RunFault } from './runtime.js';
+import type { Doom } from './world.js';
+
+/** Something that happens, `at` milliseconds after the beginning. */
+export type Happening = { readonly at: number } & (
+  | { readonly type: 'say'; readonly number: number; readonly chat: string; readonly mood: Mood }
+  /** The platform tells of a message again that it has told of before. */
+  | { readonly type: 'say-again'; readonly number: number }
+  | { readonly type: 'stop-command'; readonly number: number; readonly chat: string }
+  | { readonly type: 'host-dies'; readonly doom: Doom; readonly downMs: number }
+  | { readonly type: 'host-restarts'; readonly runs: 'stop-runs' | 'leave-runs'; readonly downMs: number }
+  | { readonly type: 'run-dies'; readonly doom: Doom }
+  | { readonly type: 'host-stalls'; readonly ms: number }
+  | { readonly type: 'offline'; readonly ms: number }
+  | { readonly type: 'send-goes-wrong'; readonly number: number; readonly how: SendFault }
+  | { readonly type: 'run-goes-wrong'; readonly number: number; readonly how: RunFault }
+  /** Somebody holds a lock on the files of one side. */
+  | {
+      readonly type: 'locked';
+      readonly file: 'inbound.db' | 'outbound.db';
+      readonly ms: number;
+      readonly share: number;
+    }
+  | { readonly type: 'disk-is-full'; readonly ms: number }
+  | { readonly type: 'clock-is-set'; readonly byMs: number }
+  | { readonly type: 'clocks-drift'; readonly byMs: number }
+  | { readonly type: 'machine-sleeps'; readonly ms: number }
+);
+
+export interface Plan {
+  readonly seed: number;
+  readonly duplicates: Duplicates;
+  readonly chats: readonly string[];
+  /** How long faults may happen; after it there are none, and everything has to come to its end. */
+  readonly troubledMs: number;
+  readonly happenings: readonly Happening[];
+}
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+
+/** The plan of a seed. */
+export function planOf(seed: number): Plan {
+  const chance = new Chance(seed);
+  if (chance.happens('zombie world', 0.08)) return zombieWorld(seed, chance);
+  const troubledMs = chance.wait('length', HOUR, 60 * HOUR);
+  const chats: readonly string[] = chance.happens('chats', 0.4) ? ['main', 'family'] : ['main'];
+  return {
+    seed,
+    duplicates: chance.pick('duplicates', ['key', 'key', 'history', 'none']),
+    chats,
+    troubledMs,
+    happenings: [...conversation(chance, chats, troubledMs), ...troubles(chance, troubledMs)],
+  };
+}
+
+/** A run that stalls with a message in hand, is killed for it, and wakes up beside its successor: rare by chance alone. */
+function zombieWorld(seed: number, chance: Chance): Plan {
+  const said = [1, 2, 3, 4].map(
+    (number): Happening => ({
+      at: number * SECOND + chance.whole('zombie said', 0, 500),
+      type: 'say',
+      number,
+      chat: 'main',
+      mood: chance.pick('zombie mood', ['answer', 'slow', 'hang-once']),
+    }),
+  );
+  const how: RunFault = {
+    type: 'zombie',
+    afterMs: chance.wait('zombie after', 100, 5 * SECOND),
+    ms: chance.wait('zombie ms', SECOND, 20 * SECOND),
+  };
+  return {
+    seed,
+    duplicates: 'key',
+    chats: ['main'],
+    troubledMs: 3 * HOUR,
+    happenings: [{ at: 0, type: 'run-goes-wrong', number: 1, how }, ...said],
+  };
+}
+
+function conversation(chance: Chance, chats: readonly string[], troubledMs: number): Happening[] {
+  const happenings: Happening[] = [];
+  const bursts = chance.whole('bursts', 1, 5);
+  let number = 0;
+  for (let burst = 0; burst < bursts; burst++) {
+    let at = Math.floor(chance.share('burst') * troubledMs * 0.95);
+    const chat = chats[chance.whole('chat', 0, chats.length - 1)] ?? 'main';
+    for (let left = chance.whole('burst size', 1, 6); left > 0; left--) {
+      number += 1;
+      const mood: Mood = chance.happens('plain', 0.55) ? 'answer' : chance.pick('mood', MOODS);
+      happenings.push({ at, type: 'say', number, chat, mood });
+      if (chance.happens('again', 0.2)) {
+        happenings.push({ at: at + chance.wait('again', 1, HOUR), type: 'say-again', number });
+      }
+      at += chance.wait('gap', 1, 2 * MINUTE);
+    }
+    if (chance.happens('stop', 0.1)) {
+      number += 1;
+      happenings.push({ at, type: 'stop-command', number, chat });
+    }
+  }
+  return happenings;
+}
+
+/** Some kinds of trouble, not all: a world where everything fails at once hides what each failure does. */
+function troubles(chance: Chance, troubledMs: number): Happening[] {
+  const kinds = [hostDeaths, runDeaths, sends, runs, locks, fullDisk, clocks, restarts].filter(() =>
+    chance.happens('kind', 0.35),
+  );
+  return kinds.flatMap((kind) => kind(chance, troubledMs));
+}
+
+function some(chance: Chance, name: string, most: number): number[] {
+  return Array.from({ length: chance.whole(name, 1, most) }, (_, index) => index);
+}
+
+function when(chance: Chance, troubledMs: number): number {
+  return Math.floor(chance.share('when') * troubledMs);
+}
+
+function doom(chance: Chance, touches: number): Doom {
+  return {
+    touch: chance.whole('touch', 1, touches),
+    where: { share: chance.share('where') },
+    with: chance.happens('with', 0.2) ? 'everybody' : 'alone',
+  };
+}
+
+function hostDeaths(chance: Chance, troubledMs: number): Happening[] {
+  return some(chance, 'host deaths', 8).map(() => ({
+    at: when(chance, troubledMs),
+    type: 'host-dies',
+    doom: doom(chance, 60),
+    downMs: chance.wait('down', 100, 3 * HOUR),
+  }));
+}
+
+function runDeaths(chance: Chance): Happening[] {
+  return some(chance, 'run deaths', 6).map(() => ({
+    at: 0,
+    type: 'run-goes-wrong',
+    number: chance.whole('run', 1, 10),
+    how: { type: 'dies', doom: doom(chance, 30) },
+  }));
+}
+
+function sends(chance: Chance, troubledMs: number): Happening[] {
+  const wrong = some(chance, 'bad sends', 8).map(
+    (): Happening => ({
+      at: 0,
+      type: 'send-goes-wrong',
+      number: chance.whole('send', 1, 15),
+      how: chance.pick('how', [
+        'failed',
+        'failed-for-long',
+        'refused',
+        'hangs',
+        'shown-and-hangs',
+        'shown-late',
+        'answer-lost',
+        'throws',
+      ]),
+    }),
+  );
+  if (!chance.happens('offline', 0.5)) return wrong;
+  return [...wrong, { at: when(chance, troubledMs), type: 'offline', ms: chance.wait('offline', SECOND, 3 * HOUR) }];
+}
+
+function runs(chance: Chance): Happening[] {
+  return some(chance, 'bad runs', 5).map(() => {
+    const how = chance.pick<RunFault['type']>('how run', [
+      'refused',
+      'slow-start',
+      'exits-at-once',
+      'exit-is-lost',
+      'stop-fails',
+      'stalls',
+      'zombie',
+    ]);
+    const ms = chance.wait('run ms', 10 * SECOND, 2 * HOUR);
+    return { at: 0, type: 'run-goes-wrong', number: chance.whole('run', 1, 8), how: runFault(how, ms, chance) };
+  });
+}
+
+function runFault(type: RunFault['type'], ms: number, chance: Chance): RunFault {
+  switch (type) {
+    case 'slow-start':
+      return { type, ms };
+    case 'zombie':
+      return { type, ms: chance.wait('zombie', SECOND, 5 * MINUTE), afterMs: chance.wait('stall after', 10, MINUTE) };
+    case 'stalls':
+      return { type, ms, afterMs: chance.wait('stall after', 10, MINUTE) };
+    case 'dies':
+      return { type, doom: doom(chance, 30) };
+    default:
+      return { type };
+  }
+}
+
+function locks(chance: Chance, troubledMs: number): Happening[] {
+  return some(chance, 'locks', 6).map(() => ({
+    at: when(chance, troubledMs),
+    type: 'locked',
+    file: chance.pick('file', ['inbound.db', 'outbound.db']),
+    ms: chance.wait('locked', 100, 20 * MINUTE),
+    share: chance.pick('lock share', [0.05, 0.3, 1]),
+  }));
+}
+
+function fullDisk(chance: Chance, troubledMs: number): Happening[] {
+  return some(chance, 'full', 3).map(() => ({
+    at: when(chance, troubledMs),
+    type: 'disk-is-full',
+    ms: chance.wait('full ms', SECOND, HOUR),
+  }));
+}
+
+function clocks(chance: Chance, troubledMs: number): Happening[] {
+  return some(chance, 'clock', 4).map((): Happening => {
+    const at = when(chance, troubledMs);
+    const by = chance.wait('clock by', SECOND, 40 * HOUR) * (chance.happens('back', 0.5) ? -1 : 1);
+    switch (chance.pick('clock how', ['set', 'drift', 'sleep'])) {
+      case 'set':
+        return { at, type: 'clock-is-set', byMs: by };
+      case 'drift':
+        return { at, type: 'clocks-drift', byMs: Math.round(by / 1_000) };
+      default:
+        return { at, type: 'machine-sleeps', ms: Math.abs(by) };
+    }
+  });
+}
+
+function restarts(chance: Chance, troubledMs: number): Happening[] {
+  const restarting = some(chance, 'restarts', 4).map(
+    (): Happening => ({
+      at: when(chance, troubledMs),
+      type: 'host-restarts',
+      runs: chance.pick('restart runs', ['stop-runs', 'leave-runs']),
+      downMs: chance.wait('down', 100, HOUR),
+    }),
+  );
+  return chance.happens('host stalls', 0.3)
+    ? [...restarting, { at: when(chance, troubledMs), type: 'host-stalls', ms: chance.wait('stall', SECOND, HOUR) }]
+    : restarting;
+}

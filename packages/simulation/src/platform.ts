@@ -1,0 +1,209 @@
+/**
+ * The chat platform and its people, as they outlive every host: what was said and not yet confirmed is offered again,
+ * what was shown stays shown. How each send goes is the plan's to say.
+ */
+import type {
+  Address,
+  Attempt,
+  Channel,
+  ChannelLimits,
+  Duplicates,
+  Health,
+  OutgoingMessage,
+  Receive,
+  ReceivedMessage,
+  SendResult,
+} from '@nanoclaw/channels';
+import { type Actor, acting, type World } from './world.js';
+
+/** What becomes of one send. */
+export type SendFault =
+  | 'failed'
+  | 'failed-for-long'
+  | 'refused'
+  | 'hangs'
+  | 'shown-and-hangs'
+  | 'shown-late'
+  | 'answer-lost'
+  | 'throws';
+
+/** What people can see. */
+export interface Shown {
+  readonly key: string;
+  readonly address: Address;
+  readonly text: string;
+  readonly at: number;
+  readonly attempt: number;
+  readonly uncertain: boolean;
+}
+
+interface Listener {
+  readonly actor: Actor;
+  readonly receive: Receive;
+}
+
+export class Platform {
+  readonly duplicates: Duplicates;
+  /** Sends are answered with `offline` while it is not. */
+  isOnline = true;
+  /** By the number of the send, from 1. */
+  readonly faults = new Map<number, SendFault>();
+  readonly shown: Shown[] = [];
+  /** Called before anything is shown, for whoever checks. */
+  onSend: (key: string, attempt: number) => void = () => undefined;
+  /** By the platform's id: what the host has confirmed to have, and when. */
+  readonly accepted = new Map<string, { readonly message: ReceivedMessage; readonly at: number }>();
+  readonly #waiting = new Map<string, ReceivedMessage>();
+  readonly #world: World;
+  #listener: Listener | undefined;
+  #sends = 0;
+  #hasShownLate = false;
+
+  constructor(world: World, duplicates: Duplicates) {
+    this.#world = world;
+    this.duplicates = duplicates;
+  }
+
+  /** Whether anything was shown after the host had stopped to wait for it. */
+  get hasShownLate(): boolean {
+    return this.#hasShownLate;
+  }
+
+  /** What was said and nobody has confirmed. */
+  get unconfirmed(): readonly ReceivedMessage[] {
+    return [...this.#waiting.values()];
+  }
+
+  /** A person writes, or the platform tells of it once more. */
+  say(message: ReceivedMessage): void {
+    if (!this.accepted.has(message.platformMessageId)) this.#waiting.set(message.platformMessageId, message);
+    this.#offer(message);
+  }
+
+  listen(listener: Listener): void {
+    this.#listener = listener;
+    for (const message of this.#waiting.values()) this.#offer(message);
+  }
+
+  unlisten(actor: Actor): void {
+    if (this.#listener?.actor === actor) this.#listener = undefined;
+  }
+
+  /** Hands a message to the host in its own time, so that two said at once may come in either order. */
+  #offer(message: ReceivedMessage): void {
+    const listener = this.#listener;
+    if (listener === undefined || !listener.actor.isAlive) return;
+    this.#world.after(
+      this.#world.chance.wait('offer', 1, 400),
+      () => void this.#hand(listener, message),
+      listener.actor,
+    );
+  }
+
+  async #hand(listener: Listener, message: ReceivedMessage): Promise<void> {
+    const { platformMessageId: id } = message;
+    try {
+      await listener.receive(message);
+    } catch (error) {
+      if (!listener.actor.isAlive) return;
+      this.#world.trace(`platform: ${id} was not taken: ${error instanceof Error ? error.message : String(error)}`);
+      this.#world.after(60_000, () => this.#waiting.has(id) && this.#offer(message), undefined);
+      return;
+    }
+    if (listener !== this.#listener) return;
+    this.#world.touch({
+      what: `confirm ${id}`,
+      perform: () => {
+        this.#waiting.delete(id);
+        if (!this.accepted.has(id)) this.accepted.set(id, { message, at: this.#world.time });
+      },
+    });
+  }
+
+  async send(address: Address, message: OutgoingMessage, attempt: Attempt): Promise<SendResult> {
+    this.#sends += 1;
+    const number = this.#sends;
+    const fault = this.faults.get(number);
+    if (!this.isOnline) return { type: 'offline' };
+    const world = this.#world;
+    await world.pause(world.chance.whole('latency', 2, 100));
+    world.trace(`platform: send ${number} of ${attempt.key}, attempt ${attempt.attempt}: ${fault ?? 'works'}`);
+    switch (fault) {
+      case 'failed':
+        return { type: 'failed', permanent: false, reason: 'The platform has a bad day.' };
+      case 'failed-for-long':
+        return { type: 'failed', permanent: false, retryAfterMs: 600_000, reason: 'Too many requests.' };
+      case 'refused':
+        return { type: 'failed', permanent: true, reason: 'The platform will not have it.' };
+      case 'hangs':
+        return new Promise(() => undefined);
+      case 'throws':
+        throw new Error('The connection broke before anything was sent.');
+      case 'shown-late':
+        world.after(
+          world.chance.whole('late', 61_000, 200_000),
+          () => {
+            this.#hasShownLate = true;
+            this.#show(address, message, attempt);
+          },
+          undefined,
+        );
+        return new Promise(() => undefined);
+      default:
+    }
+    const known =
+      this.duplicates === 'history' && attempt.uncertain && this.shown.some(({ key }) => key === attempt.key);
+    if (!known)
+      world.touch({
+        what: `send ${attempt.key}`,
+        perform: () => {
+          acting.exit(() => this.onSend(attempt.key, attempt.attempt));
+          this.#show(address, message, attempt);
+        },
+      });
+    await world.pause(world.chance.whole('latency', 2, 100));
+    if (fault === 'shown-and-hangs') return new Promise(() => undefined);
+    if (fault === 'answer-lost') throw new Error('The connection broke before the answer.');
+    return { type: 'sent', platformMessageId: `shown/${attempt.key}` };
+  }
+
+  #show(address: Address, message: OutgoingMessage, { key, attempt, uncertain }: Attempt): void {
+    if (this.duplicates === 'key' && this.shown.some((one) => one.key === key)) return;
+    this.shown.push({ key, address, text: message.text, at: this.#world.time, attempt, uncertain });
+    this.#world.trace(`platform: shows ${JSON.stringify(message.text.slice(0, 60))}`);
+  }
+}
+
+/** The channel of one life of the host. */
+export class PlatformChannel implements Channel {
+  readonly type = 'terminal';
+  readonly duplicates: Duplicates;
+  readonly limits: ChannelLimits = { text: { max: 4_000, unit: 'utf16-units' } };
+  readonly #actor: Actor;
+  readonly #platform: Platform;
+
+  /** Made by the process that it belongs to. */
+  constructor() {
+    const actor = acting.getStore();
+    if (actor === undefined) throw new Error('A channel belongs to a process.');
+    this.#actor = actor;
+    this.#platform = actor.around.platform;
+    this.duplicates = this.#platform.duplicates;
+  }
+
+  async start(receive: Receive): Promise<void> {
+    this.#platform.listen({ actor: this.#actor, receive });
+  }
+
+  send(address: Address, message: OutgoingMessage, attempt: Attempt): Promise<SendResult> {
+    return this.#platform.send(address, message, attempt);
+  }
+
+  async stop(): Promise<void> {
+    this.#platform.unlisten(this.#actor);
+  }
+
+  health(): Health {
+    return { state: 'online' };
+  }
+}

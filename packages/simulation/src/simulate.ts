@@ -1,0 +1,336 @@
+/**
+ * One history from its beginning to its end: people talk, things go wrong, faults stop, and everything that was accepted
+ * comes to its end. The checkers look all the way.
+ */
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ReceivedMessage } from '@nanoclaw/channels';
+import { openRegistry } from '@nanoclaw/registry';
+import { SqliteError } from '@nanoclaw/session-db';
+import { saying } from './agent.js';
+import { HostProcess } from './host-process.js';
+import { Broken, Checker } from './invariants.js';
+import type { Happening, Plan } from './plan.js';
+import { Platform } from './platform.js';
+import { Runtime } from './runtime.js';
+import { ensureDefaults } from './shipping-host.js';
+import { CrashSignal, type Surroundings, World } from './world.js';
+
+/** What a simulation needs of the process that it runs in. */
+export interface Bench {
+  /** Where its folders are made: on a disk in memory if there is one. */
+  readonly scratch: string;
+  /** Resolves when every promise that could go on has gone on. */
+  readonly settled: () => Promise<void>;
+  /** Takes what nobody caught since the last call. */
+  readonly uncaught: () => readonly unknown[];
+}
+
+/** What came of a history. */
+export interface Outcome {
+  /** `undefined`: everything held. */
+  readonly failure: { readonly invariant: string; readonly message: string; readonly step: number } | undefined;
+  readonly simulatedMs: number;
+  readonly steps: number;
+  /** Changes of files and sends, by all processes. */
+  readonly touches: number;
+  /** How many states the last planned death could choose from; `undefined`: nobody died as planned. */
+  readonly statesOfDeath: number | undefined;
+  readonly trace: readonly string[];
+}
+
+/** Lines kept for whoever reads a failure. */
+const TRACE_MAX = 20_000;
+/** What the slowest thing takes when all faults are over: twelve attempts at a delivery, or a run silent to its limit. */
+const LIVENESS_MS = 40 * 3_600_000;
+const LOOK_EVERY_MS = 60_000;
+/** How long a run without work stays: long enough for a follow-up to meet it, short enough to be cheap. */
+const IDLE_EXIT_MS = 10_000;
+/** More than any sound history has: beyond it something goes round in a circle. */
+const STEPS_MAX = 3_000_000;
+
+/** A data folder with its registry as each history begins, to be copied. */
+export async function template(bench: Bench): Promise<string> {
+  const folder = mkdtempSync(join(bench.scratch, 'nanoclaw-sim-'));
+  let ids = 0;
+  const registry = await openRegistry({
+    file: join(folder, 'registry.db'),
+    now: () => START,
+    newId: () => `made-${++ids}`,
+  });
+  await ensureDefaults(registry);
+  const agentGroup = (await registry.agentGroups())[0];
+  if (agentGroup === undefined) throw new Error('The default agent is missing.');
+  const family = await registry.createMessagingGroup({
+    channelType: 'terminal',
+    platformId: 'family',
+    name: 'Family',
+    kind: 'group',
+    strangers: 'public',
+    denied: false,
+  });
+  await registry.createWiring({
+    messagingGroupId: family.id,
+    agentGroupId: agentGroup.id,
+    engage: { mode: 'pattern', pattern: '.' },
+    senderScope: 'all',
+    otherwise: 'drop',
+    sessionMode: 'shared',
+    priority: 0,
+  });
+  await registry.close();
+  return folder;
+}
+
+/** 2026-11-21 08:00 UTC. */
+const START = 1_795_248_000_000;
+
+/** Runs the history of a plan in a copy of `from`. The same plan gives the same history. */
+export async function simulate(plan: Plan, from: string, bench: Bench, stepsMax = STEPS_MAX): Promise<Outcome> {
+  const folder = mkdtempSync(join(bench.scratch, 'nanoclaw-sim-'));
+  const trace: string[] = [];
+  const world = new World({
+    seed: plan.seed,
+    folder,
+    startsAt: START,
+    settled: bench.settled,
+    trace: (line) => {
+      if (trace.length < TRACE_MAX) trace.push(line);
+    },
+  });
+  const outcome = (failure: Outcome['failure']): Outcome => ({
+    failure,
+    simulatedMs: world.time - START,
+    steps: world.steps,
+    touches: world.touches,
+    statesOfDeath: world.statesOfDeath,
+    trace,
+  });
+  try {
+    cpSync(from, folder, { recursive: true });
+    mkdirSync(join(folder, 'runs'), { recursive: true });
+    const history = new History(plan, world, bench);
+    await history.run(stepsMax);
+    return outcome(undefined);
+  } catch (error) {
+    if (!(error instanceof Broken)) throw error;
+    world.trace(error.message);
+    return outcome({ invariant: error.invariant, message: error.message, step: world.steps });
+  } finally {
+    for (const actor of world.actors) actor.isAlive = false;
+    for (const actor of world.actors) for (const handle of actor.handles) handle.close();
+    await bench.settled();
+    bench.uncaught();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+class History {
+  readonly #plan: Plan;
+  readonly #world: World;
+  readonly #bench: Bench;
+  readonly #platform: Platform;
+  readonly #runtime: Runtime;
+  readonly #host: HostProcess;
+  readonly #checker: Checker;
+  readonly #said = new Map<number, ReceivedMessage>();
+  #lookedAtTouch = 0;
+  #lastJump = 0;
+  #isTroubled = true;
+  #broken: Broken | undefined;
+
+  constructor(plan: Plan, world: World, bench: Bench) {
+    this.#plan = plan;
+    this.#world = world;
+    this.#bench = bench;
+    this.#platform = new Platform(world, plan.duplicates);
+    this.#runtime = new Runtime(world, IDLE_EXIT_MS);
+    const around: Surroundings = { world, platform: this.#platform, runtime: this.#runtime };
+    this.#checker = new Checker(around, plan);
+    const run = (id: string) => this.#runtime.run(id);
+    this.#host = new HostProcess(around, {
+      onKill: (session, id, reason) => {
+        const livedMs = world.wall('host') - (run(id)?.startedAt ?? 0);
+        this.#note(() => this.#checker.killed(session, reason, world.time - this.#lastJump, livedMs));
+      },
+    });
+    this.#platform.onSend = (key, attempt) => this.#note(() => this.#checker.sends(key, attempt));
+    world.onRunaway = (actor, what) =>
+      this.#note(() => {
+        throw new Broken('I27', `${actor.name} goes round in a circle: ${what}.`);
+      });
+    world.onWrite = (path, actor) => this.#note(() => this.#checker.written(path, actor.kind));
+  }
+
+  async run(stepsMax: number): Promise<void> {
+    const world = this.#world;
+    for (const happening of this.#plan.happenings) if (happening.at === 0) this.#happen(happening);
+    this.#host.start();
+    for (const happening of this.#plan.happenings) {
+      if (happening.at > 0)
+        world.after(Math.min(happening.at, this.#plan.troubledMs), () => this.#happen(happening), undefined);
+    }
+    world.after(this.#plan.troubledMs, () => this.#calm(), undefined);
+    await this.#until(stepsMax, () => !this.#isTroubled);
+    const calmAt = world.time;
+    let lookedAt = world.time;
+    await this.#until(stepsMax, () => {
+      if (world.time - lookedAt < LOOK_EVERY_MS) return false;
+      lookedAt = world.time;
+      return world.time - calmAt > LIVENESS_MS || this.#checker.isOver();
+    });
+    this.#checker.end();
+  }
+
+  async #until(stepsMax: number, isOver: () => boolean): Promise<void> {
+    const world = this.#world;
+    while (!isOver()) {
+      if (world.steps > stepsMax) throw new Broken('I17', `It has not come to its end after ${world.steps} steps.`);
+      if (!(await world.step())) throw new Broken('I17', 'Nothing is going to happen any more.');
+      if (this.#broken !== undefined) throw this.#broken;
+      for (const error of this.#bench.uncaught()) this.#judgeUncaught(error);
+      if (world.touches - this.#lookedAtTouch < 1 + world.chance.whole('look', 0, 5)) continue;
+      this.#lookedAtTouch = world.touches;
+      this.#checker.look();
+    }
+  }
+
+  /** Checks within the code of a process, which might catch what a checker throws. */
+  #note(check: () => void): void {
+    try {
+      check();
+    } catch (error) {
+      if (!(error instanceof Broken)) throw error;
+      this.#broken ??= error;
+    }
+  }
+
+  /** What nobody caught ends the process that it was in, and no process of ours is to end so. */
+  #judgeUncaught(error: unknown): void {
+    if (error instanceof CrashSignal) return;
+    if (error instanceof Broken) throw error;
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    throw new Broken('I27', `Nobody caught ${text}`);
+  }
+
+  #happen(happening: Happening): void {
+    const world = this.#world;
+    const host = this.#host.actor;
+    if (happening.type !== 'say' && happening.type !== 'say-again') world.trace(`plan: ${JSON.stringify(happening)}`);
+    switch (happening.type) {
+      case 'say':
+        this.#say(happening.number, happening.chat, saying(happening.number, happening.mood));
+        return;
+      case 'stop-command':
+        this.#say(happening.number, happening.chat, '/stop');
+        return;
+      case 'say-again': {
+        const message = this.#said.get(happening.number);
+        if (message !== undefined) this.#platform.say(message);
+        return;
+      }
+      case 'host-dies':
+        this.#host.downMs = happening.downMs;
+        this.#host.dieAt(happening.doom);
+        return;
+      case 'run-dies':
+        for (const { actor } of this.#runtime.alive()) {
+          actor.doom = { ...happening.doom, touch: actor.touches + happening.doom.touch };
+        }
+        return;
+      case 'host-restarts':
+        this.#host.downMs = happening.downMs;
+        this.#host.stop(happening.runs);
+        return;
+      case 'host-stalls':
+        if (host !== undefined) host.frozenUntil = world.time + happening.ms;
+        return;
+      case 'offline':
+        this.#platform.isOnline = false;
+        world.after(
+          happening.ms,
+          () => {
+            this.#platform.isOnline = true;
+          },
+          undefined,
+        );
+        return;
+      case 'send-goes-wrong':
+        this.#platform.faults.set(happening.number, happening.how);
+        return;
+      case 'run-goes-wrong':
+        this.#runtime.faults.set(happening.number, [
+          happening.how,
+          ...(this.#runtime.faults.get(happening.number) ?? []),
+        ]);
+        return;
+      case 'locked':
+        this.#trouble(happening.ms, (what) => {
+          const isLocked = what.endsWith(happening.file) && world.chance.happens('lock', happening.share);
+          return isLocked ? new SqliteError('SQLITE_BUSY', 'database is locked') : undefined;
+        });
+        return;
+      case 'disk-is-full':
+        this.#trouble(happening.ms, diskFull);
+        return;
+      case 'clock-is-set':
+        this.#lastJump = world.time;
+        world.clockError.host += happening.byMs;
+        world.clockError.runner += happening.byMs;
+        return;
+      case 'clocks-drift':
+        world.clockError.runner += happening.byMs;
+        return;
+      case 'machine-sleeps':
+        world.sleep(happening.ms);
+        this.#lastJump = world.time;
+    }
+  }
+
+  #say(number: number, chat: string, text: string): void {
+    const message: ReceivedMessage = {
+      platformMessageId: `m${number}`,
+      address: { channelType: 'terminal', platformId: chat, threadId: null },
+      sender: { id: 'ada', name: 'Ada' },
+      text,
+      timestamp: this.#world.time,
+      isMention: false,
+      isDirect: chat === 'main',
+    };
+    this.#said.set(number, message);
+    this.#world.trace(`people: ${JSON.stringify(text)} in ${chat}`);
+    this.#platform.say(message);
+  }
+
+  #trouble(ms: number, trouble: (what: string) => Error | undefined): void {
+    const world = this.#world;
+    const before = world.troubleAt;
+    world.troubleAt = (what, actor) => trouble(what) ?? before(what, actor);
+    world.after(
+      ms,
+      () => {
+        // Troubles that overlap end together, with the first.
+        world.troubleAt = () => undefined;
+      },
+      undefined,
+    );
+  }
+
+  /** Faults stop: what lies broken is as an operator would find it, and nothing new goes wrong. */
+  #calm(): void {
+    const world = this.#world;
+    this.#isTroubled = false;
+    world.trace('plan: faults are over');
+    world.troubleAt = () => undefined;
+    this.#platform.isOnline = true;
+    this.#platform.faults.clear();
+    this.#runtime.faults.clear();
+    for (const actor of world.actors) actor.doom = undefined;
+  }
+}
+
+function diskFull(what: string): Error | undefined {
+  if (/^(commit|write) .*\.db$/.test(what)) return new SqliteError('SQLITE_FULL', 'database or disk is full');
+  if (!/^(open|mkdir|write) /.test(what) || what.endsWith('.db')) return undefined;
+  return Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+}

@@ -1,0 +1,211 @@
+/**
+ * When a series runs: cron expressions in time zones, as pure functions.
+ *
+ * cron-parser does the arithmetic, on wall-clock time alone; what a wall-clock time means in a zone is decided here.
+ * (Given a zone, cron-parser 5.10 loses a slot in a half-hour gap, loses one when asked from within a gap, and fires
+ * twice when asked from within a fold. So a slot would depend on when one asks.)
+ *
+ * A time in the spring gap runs once, shifted by the gap. One in the autumn fold runs once, at its first passing; an
+ * expression for every hour runs in both passings, because it means "each hour" and not "at two o'clock".
+ */
+import type { Millis } from '@nanoclaw/session-db';
+import { type CronExpression, CronExpressionParser } from 'cron-parser';
+
+/** A cron expression of five fields, read in an IANA zone. */
+export interface Timing {
+  readonly cron: string;
+  readonly timeZone: string;
+}
+
+/** The first slot after `after`; `undefined` when there is none. Throws `TimingError`. */
+export function nextSlot(timing: Timing, after: Millis): Millis | undefined {
+  const offsetAt = zoneOffsets(timing.timeZone);
+  // Near a change of the clocks, wall-clock times of up to the change ago may still lie ahead.
+  const change = clockChangeMs(offsetAt, after);
+  const walls = wallTimes(timing.cron, after + offsetAt(after) - change);
+  let best: { readonly slot: Millis; readonly wallsUpTo: Millis } | undefined;
+  for (let wall = walls.next(); wall !== undefined; wall = walls.next()) {
+    if (best !== undefined && wall > best.wallsUpTo) break;
+    for (const slot of instants(wall, offsetAt, walls.everyHour)) {
+      if (slot <= after || (best !== undefined && slot >= best.slot)) continue;
+      best = { slot, wallsUpTo: slot + offsetAt(slot) + clockChangeMs(offsetAt, slot) };
+      if (clockChangeMs(offsetAt, slot) === 0) return slot;
+    }
+  }
+  return best?.slot;
+}
+
+/** An expression or a zone cannot be read. Of one that was checked when it was written: this machine does not know it. */
+export class TimingError extends Error {
+  override readonly name = 'TimingError';
+}
+
+/**
+ * The last slots with `after` < slot ≤ `until`, at most `max`, oldest first. Its cost follows `max` and not the span, so
+ * a minutely series that slept for a year costs as much as one that slept for an hour.
+ */
+export function lastSlots(timing: Timing, after: Millis, until: Millis, max: number): Millis[] {
+  for (let span = Math.max(max, 1) * MINUTE_MS; ; span *= 4) {
+    const from = Math.max(after, until - span);
+    const slots: Millis[] = [];
+    for (let slot = nextSlot(timing, from); slot !== undefined && slot <= until; slot = nextSlot(timing, slot)) {
+      slots.push(slot);
+    }
+    if (slots.length >= max || from === after) return slots.slice(-max);
+  }
+}
+
+/** What a series' timing must keep to. */
+export interface TimingLimits {
+  readonly expressionLengthMax: number;
+  /** The least time between two slots, in milliseconds. */
+  readonly intervalMinMs: number;
+}
+
+export type TimingCheck =
+  | { readonly type: 'fine'; readonly next: Millis }
+  /** Why not, for whoever wrote it. */
+  | { readonly type: 'refused'; readonly message: string };
+
+/**
+ * Whether an expression and a zone may be scheduled: five fields of bounded length, a known zone, a slot after `now`,
+ * and no two slots closer than the least interval among the next 64 or those of the next year.
+ */
+export function checkTiming(timing: Timing, now: Millis, limits: TimingLimits): TimingCheck {
+  const problem = zoneProblem(timing.timeZone) ?? expressionProblem(timing.cron, limits.expressionLengthMax);
+  if (problem !== undefined) return { type: 'refused', message: problem };
+  const first = nextSlot(timing, now);
+  if (first === undefined) {
+    return {
+      type: 'refused',
+      message: `${quoted(timing.cron)} never comes: no date fits it. Nothing was changed; check its day and month.`,
+    };
+  }
+  let slot = first;
+  for (let looked = 0; looked < 64 && slot < first + YEAR_MS; looked++) {
+    const then = nextSlot(timing, slot);
+    if (then === undefined) break;
+    if (then - slot < limits.intervalMinMs) {
+      return {
+        type: 'refused',
+        message:
+          `${quoted(timing.cron)} comes again after ${(then - slot) / 1000} s, and ` +
+          `${limits.intervalMinMs / 1000} s is the least here. Nothing was changed; choose a longer interval.`,
+      };
+    }
+    slot = then;
+  }
+  return { type: 'fine', next: first };
+}
+
+/**
+ * The instant of a wall-clock time in a zone: in a gap, shifted by the gap; in a fold, its first passing. `wall` is the
+ * time as though it were UTC, in milliseconds. Throws `TimingError` on an unknown zone.
+ */
+export function instantOf(wall: Millis, timeZone: string): Millis {
+  const [first] = instants(wall, zoneOffsets(timeZone), false);
+  return first ?? wall;
+}
+
+/** What is wrong with a zone's name, for whoever wrote it; `undefined`: nothing. */
+export function zoneProblem(timeZone: string): string | undefined {
+  // Offsets such as +02:00 are zones to Intl, and would silently ignore summer time.
+  if (timeZone.length <= 64 && /^[A-Za-z][A-Za-z0-9_+-]*(\/[A-Za-z0-9_+-]+)*$/.test(timeZone)) {
+    try {
+      return zoneFormat(timeZone) && undefined;
+    } catch (error) {
+      if (!(error instanceof TimingError)) throw error;
+    }
+  }
+  return `${quoted(timeZone)} is not a time zone. Nothing was changed; give an IANA name, such as Europe/Berlin.`;
+}
+
+function expressionProblem(cron: string, lengthMax: number): string | undefined {
+  const kept = 'Nothing was changed; write five fields (minute hour day month weekday), such as 0 9 * * 1-5.';
+  if (cron.length > lengthMax) return `A cron expression of ${cron.length} characters is too long. ${kept}`;
+  const fields = cron.trim().split(/\s+/);
+  if (fields.length !== 5 || cron.trim() === '') {
+    const count = cron.trim() === '' ? 0 : fields.length;
+    return `${quoted(cron)} has ${count} fields and needs 5. ${kept}`;
+  }
+  // No H: it draws a number by chance, so that two readings of one expression differ.
+  const strange = fields.find((field) => !/^([0-9*,/?#L-]|[A-Z]{3})+$/i.test(field));
+  if (strange !== undefined) return `${quoted(strange)} in ${quoted(cron)} is not a cron field. ${kept}`;
+  try {
+    return parsed(cron, 0) && undefined;
+  } catch (error) {
+    if (!(error instanceof TimingError)) throw error;
+    return `${error.message} ${kept}`;
+  }
+}
+
+/** The wall-clock times of an expression after `after`, as though UTC. */
+function wallTimes(cron: string, after: Millis): { readonly everyHour: boolean; next(): Millis | undefined } {
+  const expression = parsed(cron, after);
+  return { everyHour: expression.fields.hour.values.length === 24, next: () => following(expression) };
+}
+
+function parsed(cron: string, after: Millis): CronExpression {
+  try {
+    return CronExpressionParser.parse(cron, { tz: 'UTC', currentDate: new Date(after) });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new TimingError(`${quoted(cron)} cannot be read as cron: ${reason}.`, { cause: error });
+  }
+}
+
+function following(expression: CronExpression): Millis | undefined {
+  try {
+    return expression.next().getTime();
+  } catch (error) {
+    // It has looked years ahead and found nothing; the expression itself was read before.
+    if (error instanceof Error && error.message.includes('loop limit')) return undefined;
+    throw error;
+  }
+}
+
+/** The instants at which a zone's clocks show `wall`: one as a rule; in a fold both, if asked for; in a gap, shifted. */
+function instants(wall: Millis, offsetAt: (at: Millis) => number, bothPassings: boolean): Millis[] {
+  const before = wall - offsetAt(wall - DAY_MS);
+  const after = wall - offsetAt(wall + DAY_MS);
+  if (before === after) return [before];
+  const shown = [before, after].filter((at) => at + offsetAt(at) === wall).toSorted((a, b) => a - b);
+  if (shown.length === 0) return [before];
+  return bothPassings ? shown : shown.slice(0, 1);
+}
+
+/** How far the clocks are moved within a day or so around `at`, in milliseconds; mostly 0. */
+function clockChangeMs(offsetAt: (at: Millis) => number, at: Millis): number {
+  const offsets = [offsetAt(at - DAY_MS - HOUR_MS), offsetAt(at), offsetAt(at + DAY_MS + HOUR_MS)];
+  return Math.max(...offsets) - Math.min(...offsets);
+}
+
+/** A zone's offset from UTC at an instant, in milliseconds. */
+function zoneOffsets(timeZone: string): (at: Millis) => number {
+  if (timeZone === 'UTC') return () => 0;
+  const format = zoneFormat(timeZone);
+  return (at) => {
+    // Such as "2026, GMT+05:30", or "GMT" alone for none.
+    const [, sign, hours, minutes, seconds] = /GMT([+-])(\d+):(\d+)(?::(\d+))?/.exec(format.format(at)) ?? [];
+    const size = Number(hours ?? 0) * HOUR_MS + Number(minutes ?? 0) * MINUTE_MS + Number(seconds ?? 0) * 1000;
+    return sign === '-' ? -size : size;
+  };
+}
+
+/** Shows an instant's year and offset in a zone. */
+function zoneFormat(timeZone: string): Intl.DateTimeFormat {
+  try {
+    return new Intl.DateTimeFormat('en-US', { timeZone, timeZoneName: 'longOffset', year: 'numeric' });
+  } catch (error) {
+    throw new TimingError(`${quoted(timeZone)} is not a time zone that this machine knows.`, { cause: error });
+  }
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
+}
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+const YEAR_MS = 366 * DAY_MS;
