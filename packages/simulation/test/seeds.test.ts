@@ -20,7 +20,7 @@ it('the same seed is the same history, to the last line of its trace', async () 
 const minutes = process.env['NANOCLAW_SIM_MINUTES'];
 
 it.runIf(minutes !== undefined)(
-  'every invariant holds in the histories of fresh seeds',
+  'every invariant holds in the histories of fresh seeds (runs where NANOCLAW_SIM_MINUTES says how long)',
   async () => {
     const said = await sim('--minutes', minutes ?? '0');
     expect(said.code, said.output).toBe(0);
