@@ -93,6 +93,15 @@ describe('an archived conversation', () => {
     expect(readdirSync(folder)).toEqual(['transcript']);
   });
 
+  test('is waited for when the program writes its transcript a moment late', async () => {
+    const path = join(folder, 'transcript');
+    const archived = archiveTranscript(path, SESSION, folder);
+    // Not there at the first look, and empty at a later one.
+    setTimeout(() => writeFileSync(path, ''), 60);
+    setTimeout(() => writeFileSync(path, entry('user', 'hello')), 130);
+    expect(readFileSync((await archived) ?? '', 'utf8')).toContain('hello');
+  });
+
   test('grows in one file, which replaces whatever stands in its place', async () => {
     const path = join(folder, 'transcript');
     writeFileSync(path, entry('user', 'hello'));

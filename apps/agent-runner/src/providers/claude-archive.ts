@@ -10,21 +10,45 @@ export const ARCHIVE_FOLDER = 'conversations';
 /** More than a model's whole context by far, and little enough to be held in memory. */
 const TRANSCRIPT_BYTES_MAX = 64 * 2 ** 20;
 
+/** The agent program writes its transcript a moment after what it tells of: how often, and after which naps, it is read. */
+const READS_MAX = 40;
+const READ_AGAIN_MS = 50;
+
 /**
  * Writes the transcript at `path` (lines of JSON, as the agent program keeps it) into `<folder>/conversations/`, whole
  * or not at all. A conversation has one file, which grows with each compaction. Returns its path; `undefined` when
- * nothing was said. Throws the file system's error, and `RangeError` for a transcript of more than 64 MiB.
+ * nothing was said, which is known after two seconds. Throws the file system's error, and `RangeError` for a transcript
+ * of more than 64 MiB.
  */
 export async function archiveTranscript(path: string, sessionId: string, folder: string): Promise<string | undefined> {
-  const { size } = await stat(path);
-  if (size > TRANSCRIPT_BYTES_MAX) throw new RangeError(`the transcript has ${size} bytes`);
-  const archive = conversationArchive(await readFile(path, 'utf8'), sessionId);
+  const archive = await said(path, sessionId);
   if (archive === undefined) return undefined;
   await mkdir(join(folder, ARCHIVE_FOLDER), { recursive: true });
   const target = join(folder, ARCHIVE_FOLDER, archive.name);
   await writeFile(`${target}.new`, archive.text);
   await rename(`${target}.new`, target);
   return target;
+}
+
+async function said(path: string, sessionId: string): Promise<{ name: string; text: string } | undefined> {
+  for (let read = 1; ; read += 1) {
+    const transcript = await whole(path);
+    const archive = transcript === undefined ? undefined : conversationArchive(transcript, sessionId);
+    if (archive !== undefined || read === READS_MAX) return archive;
+    await new Promise((resolve) => setTimeout(resolve, READ_AGAIN_MS));
+  }
+}
+
+/** The transcript's text; `undefined` when there is none yet. */
+async function whole(path: string): Promise<string | undefined> {
+  try {
+    const { size } = await stat(path);
+    if (size > TRANSCRIPT_BYTES_MAX) throw new RangeError(`the transcript has ${size} bytes`);
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /**
