@@ -102,6 +102,10 @@ describe('an archived conversation', () => {
     expect(readFileSync((await archived) ?? '', 'utf8')).toContain('hello');
   });
 
+  test('is an error, and not silence, when the transcript never comes', async () => {
+    await expect(archiveTranscript(join(folder, 'missing'), SESSION, folder)).rejects.toThrow(/ENOENT/);
+  });
+
   test('grows in one file, which replaces whatever stands in its place', async () => {
     const path = join(folder, 'transcript');
     writeFileSync(path, entry('user', 'hello'));

@@ -30,25 +30,24 @@ export async function archiveTranscript(path: string, sessionId: string, folder:
   return target;
 }
 
+/** What the transcript holds, once it holds anything; the last read's answer, or its error, when it never does. */
 async function said(path: string, sessionId: string): Promise<{ name: string; text: string } | undefined> {
   for (let read = 1; ; read += 1) {
-    const transcript = await whole(path);
-    const archive = transcript === undefined ? undefined : conversationArchive(transcript, sessionId);
-    if (archive !== undefined || read === READS_MAX) return archive;
+    try {
+      const archive = conversationArchive(await transcriptAt(path), sessionId);
+      if (archive !== undefined || read === READS_MAX) return archive;
+    } catch (error) {
+      const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+      if (!isMissing || read === READS_MAX) throw error;
+    }
     await new Promise((resolve) => setTimeout(resolve, READ_AGAIN_MS));
   }
 }
 
-/** The transcript's text; `undefined` when there is none yet. */
-async function whole(path: string): Promise<string | undefined> {
-  try {
-    const { size } = await stat(path);
-    if (size > TRANSCRIPT_BYTES_MAX) throw new RangeError(`the transcript has ${size} bytes`);
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
+async function transcriptAt(path: string): Promise<string> {
+  const { size } = await stat(path);
+  if (size > TRANSCRIPT_BYTES_MAX) throw new RangeError(`the transcript has ${size} bytes`);
+  return readFile(path, 'utf8');
 }
 
 /**
