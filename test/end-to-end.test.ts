@@ -36,6 +36,9 @@ describe('one message all the way through', () => {
       expect(tables.filter((table) => table.strict === 0)).toEqual([]);
       expect(tables.length).toBeGreaterThan(3);
     }
+    // A host that stops right after the reply leaves the last settlement to the next one.
+    await install.daemon();
+    await until(() => install.count('inbound', "messages_in WHERE status = 'completed'") === 2);
     expect(install.rows('inbound', 'SELECT DISTINCT status FROM messages_in')).toEqual([{ status: 'completed' }]);
     expect(install.rows('inbound', 'SELECT DISTINCT status FROM delivered')).toEqual([{ status: 'delivered' }]);
   });
@@ -130,6 +133,8 @@ describe('bad input is one clear sentence and a non-zero exit', () => {
     const mended = await install.run(['start', '--say', 'hello again']);
     expect({ exitCode: mended.exitCode, stderr: mended.stderr }).toMatchObject({ exitCode: 0 });
     // The one that was kept was read along with the new one, in one turn.
+    await install.daemon();
+    await until(() => install.count('inbound', "messages_in WHERE status = 'completed'") === 2);
     expect(install.rows('inbound', 'SELECT status FROM messages_in')).toEqual([
       { status: 'completed' },
       { status: 'completed' },

@@ -95,9 +95,10 @@ describe('a file that cannot be opened is refused in one clear sentence', () => 
 /** Runs `child/open.ts` to its end; `unprivileged`: as nobody where this process is root, who may write anywhere. */
 async function child(order: object, as?: 'unprivileged'): Promise<unknown> {
   const here = fileURLToPath(new URL('./child/', import.meta.url));
-  const nobody = as === 'unprivileged' && process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  // The child itself becomes nobody, once its code is loaded: nobody need not be able to read this checkout.
+  const env = as === 'unprivileged' && process.getuid?.() === 0 ? { BECOME: '65534' } : {};
   const args = ['--import', join(here, 'typescript.mjs'), join(here, 'open.ts'), JSON.stringify(order)];
-  const { stdout } = await promisify(execFile)(process.execPath, args, { ...nobody, env: {} });
+  const { stdout } = await promisify(execFile)(process.execPath, args, { env });
   return JSON.parse(stdout);
 }
 

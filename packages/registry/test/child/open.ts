@@ -1,5 +1,6 @@
 // Opens a registry, asks for the session of each thread 0…n-1 of a chat, and prints the answers or the refusal as JSON.
 
+import Database from 'better-sqlite3';
 import type { AgentGroupId, MessagingGroupId } from '../../src/index.js';
 import { openRegistry } from '../../src/index.js';
 
@@ -9,6 +10,15 @@ interface Order {
   readonly agentGroupId?: AgentGroupId;
   readonly messagingGroupId?: MessagingGroupId;
   readonly threads: number;
+}
+
+const { BECOME } = process.env;
+if (BECOME !== undefined) {
+  // SQLite is loaded with its first database, which has to be before the right to read it may be gone.
+  new Database(':memory:').close();
+  process.setgroups?.([]);
+  process.setgid?.(Number(BECOME));
+  process.setuid?.(Number(BECOME));
 }
 
 const order: Order = JSON.parse(process.argv[2] ?? '');
