@@ -24,7 +24,15 @@ export type ExitCode =
   /** The data folder cannot be used. */
   | 4
   /** The agent could not be started or gave no answer in time. The message is kept. */
-  | 5;
+  | 5
+  /** There is no such thing. */
+  | 6
+  /** It exists already, or others still need it. */
+  | 7
+  /** Whoever asked may not do that. */
+  | 8
+  /** The host does not run, and only a running one can do that. */
+  | 9;
 
 /** The error code of a failed system call, such as `EACCES`; `undefined` for any other error. */
 export function systemCode(error: unknown): string | undefined {
