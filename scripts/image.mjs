@@ -32,15 +32,17 @@ const ENGINES = ['docker', 'podman'];
 /**
  * Builds the image and returns its id.
  *
- * @param {{ engine: string, variant: 'slim' | 'claude', tag: string, base?: string, offline?: boolean }} wanted
+ * `archive` is a base of ours, from {@link debianArchive}, instead of the image `base`.
+ *
+ * @param {{ engine: string, variant: 'slim' | 'claude', tag: string, base?: string, archive?: string }} wanted
  * @param {NodeJS.ProcessEnv} env for the engine, apt and npm
  * @returns {Promise<string>}
  * @throws {Trouble}
  */
-export async function buildImage({ engine, variant, tag, base, offline = false }, env) {
+export async function buildImage({ engine, variant, tag, base, archive }, env) {
   const folder = mkdtempSync(join(tmpdir(), 'nanoclaw-image-'));
   try {
-    const from = offline ? await debianBase(engine, variant, folder, env) : base;
+    const from = archive === undefined ? base : await imported(archive, engine, variant, env);
     const context = join(folder, 'context');
     mkdirSync(join(context, 'variant'), { recursive: true });
     cpSync(join(root, 'container', 'entrypoint'), join(context, 'entrypoint'));
@@ -57,7 +59,7 @@ export async function buildImage({ engine, variant, tag, base, offline = false }
     args.push('--build-arg', `VARIANT=${variant}`);
     if (from !== undefined) args.push('--build-arg', `BASE_IMAGE=${from}`);
     // Everything is in the base, and a machine without a registry often has no bridge either.
-    if (offline) args.push('--network', 'none');
+    if (archive !== undefined) args.push('--network', 'none');
     await step(`building ${tag}`, engine, [...args, context], env);
     const { code, output } = await capture(engine, ['image', 'inspect', '--format', '{{.Id}}', tag], env);
     if (code !== 0) throw new Trouble(`${engine} has built ${tag} and does not know it: ${output.trim()}`);
@@ -85,14 +87,22 @@ const PACKAGES = {
 /** Come as dependencies, are large, and nobody here runs them. */
 const LEFT_OUT = /^(perl|perl-base|perl-modules-.*|libperl.*|lib.*-perl|usrmerge|dpkg|debconf|openssl)_/;
 
-/** Imports a root file system of unpacked Debian packages as an image, and returns its name. */
-async function debianBase(engine, variant, folder, env) {
+/**
+ * Packs a root file system of unpacked Debian packages, with `more` of them over and above what the variant needs, and
+ * returns its place in `folder`, which holds one at a time. Any engine can import it.
+ *
+ * @param {{ variant: 'slim' | 'claude', more?: string[], folder: string }} wanted
+ * @param {NodeJS.ProcessEnv} env for apt
+ * @returns {Promise<string>}
+ * @throws {Trouble}
+ */
+export async function debianArchive({ variant, more = [], folder }, env) {
   const files = join(folder, 'root');
   const archives = join(folder, 'archives');
   mkdirSync(join(archives, 'partial'), { recursive: true });
   mkdirSync(files);
   writeFileSync(join(folder, 'status'), '');
-  const names = variant === 'claude' ? [...PACKAGES.slim, ...PACKAGES.claude] : PACKAGES.slim;
+  const names = [...PACKAGES.slim, ...(variant === 'claude' ? PACKAGES.claude : []), ...more];
   const quiet = ['-q', '-y', '--no-install-recommends', '--download-only'];
   const own = [
     `Dir::State::status=${join(folder, 'status')}`,
@@ -103,13 +113,24 @@ async function debianBase(engine, variant, folder, env) {
   const options = own.flatMap((option) => ['-o', option]);
   await step('fetching Debian packages', 'apt-get', ['install', ...quiet, ...options, ...names], env);
 
-  for (const archive of readdirSync(archives).filter((name) => name.endsWith('.deb') && !LEFT_OUT.test(name))) {
+  const isWanted = (name) => !LEFT_OUT.test(name) || more.some((wanted) => name.startsWith(`${wanted}_`));
+  for (const archive of readdirSync(archives).filter((name) => name.endsWith('.deb') && isWanted(name))) {
     const { code, output } = await capture('dpkg-deb', ['--extract', join(archives, archive), files], env);
     if (code !== 0) throw new Trouble(`${archive} cannot be unpacked (${output.trim()}); nothing was built.`);
   }
   completeRoot(files);
   const archive = join(folder, 'base.tar');
   await step('packing the base image', 'tar', ['-C', files, '--numeric-owner', '-cf', archive, '.'], env);
+  return archive;
+}
+
+/** Whether a base can be made of Debian's packages here. */
+export function hasDebianPackages() {
+  return existsSync('/usr/bin/apt-get') && existsSync('/usr/bin/dpkg-deb');
+}
+
+/** Imports an archive as an image, and returns its name. */
+async function imported(archive, engine, variant, env) {
   const tag = `nanoclaw-base:${variant}`;
   await step('importing the base image', engine, ['import', archive, tag], env);
   return tag;
@@ -171,8 +192,14 @@ if (process.argv[1] === import.meta.filename) {
       );
     }
     const tag = values.tag ?? `nanoclaw-agent:${variant}`;
-    const id = await buildImage({ engine, variant, tag, offline, ...(base === undefined ? {} : { base }) }, env);
-    say(`${tag} is ${id}`);
+    const folder = mkdtempSync(join(tmpdir(), 'nanoclaw-base-'));
+    try {
+      const archive = offline ? await debianArchive({ variant, folder }, env) : undefined;
+      const id = await buildImage({ engine, variant, tag, base, archive }, env);
+      say(`${tag} is ${id}`);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
     return 0;
   });
 }

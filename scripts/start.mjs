@@ -1,4 +1,4 @@
-/** `npm start -- ARGS`: installs and builds what is needed, then is the host. See bootstrap.mjs. */
+/** `npm start -- WORDS` and `./nanoclaw WORDS`: installs and builds what is needed, then is `nanoclaw`. See bootstrap.mjs. */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { endSignals, exitCode, prepare, root, run } from './bootstrap.mjs';
@@ -10,13 +10,13 @@ await run(async () => {
   if (env['ANTHROPIC_API_KEY'] || env['ANTHROPIC_BASE_URL']) {
     env['NANOCLAW_CLAUDE_BINARY'] ??= await claudeBinary(env);
   }
-  return host(node, env, process.argv.slice(2));
+  return nanoclaw(node, env, process.argv.slice(2));
 });
 
-/** Runs the host on this terminal until it exits, and returns its exit code. */
-function host(node, env, args) {
+/** Runs `nanoclaw` on this terminal until it exits, and returns its exit code; without a command it is `start`. */
+function nanoclaw(node, env, args) {
   return new Promise((resolve, reject) => {
-    const child = spawn(node, [join(root, 'apps', 'host', 'dist', 'main.js'), 'start', ...args], {
+    const child = spawn(node, [join(root, 'apps', 'host', 'dist', 'main.js'), ...args], {
       env,
       stdio: 'inherit',
     });

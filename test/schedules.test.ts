@@ -37,7 +37,7 @@ describe('schedules typed into the terminal, with crashes in between', () => {
   it('says hi every minute, holds it while paused, goes on when resumed, and ends when cancelled', async () => {
     let host = await install.daemon();
     let { client, messages } = await install.join();
-    const rejoin = () => install.join(messages.at(-1)?.n);
+    const rejoin = () => install.join({ after: messages.at(-1)?.n ?? 0 });
     const told = async (text: string): Promise<string> => {
       const before = messages.filter((message) => message.text !== 'hi').length;
       await client.send(text);

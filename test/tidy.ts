@@ -263,10 +263,10 @@ function isGlobal(node: ts.Identifier, checker: ts.TypeChecker): boolean {
 
 // ── SQL ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Where SQL may be: by name (schemas, sessions, stores, histories, drivers), and in session-db one file per table or task. */
+/** Where SQL may be: by name (schemas, dialects, sessions, stores, histories, drivers), and in session-db one file per table or task. */
 const SQL_FILES = [
-  /^packages\/[\w-]+\/src\/(schema|registry|[\w-]+-(session|store|history)|sqlite(\/\w+)?)\.ts$/,
-  /^packages\/session-db\/src\/(open|untrusted|recovery|retention|routing|series|deliveries|trouble|snapshot|probe|import-v2)\.ts$/,
+  /^packages\/[\w-]+\/src\/(schema|registry|dialect|[\w-]+-(session|store|history)|sqlite(\/\w+)?)\.ts$/,
+  /^packages\/session-db\/src\/(open|untrusted|recovery|retention|routing|series|deliveries|trouble|snapshot|probe|import-v2|dead-letters|notices|timeline|received)\.ts$/,
 ];
 
 function mayHoldSql(path: string): boolean {

@@ -4,7 +4,7 @@
  * It speaks as much of the API as the agent SDK's program needs: `POST /v1/messages` as server-sent events (or as
  * one JSON object when the request does not stream), the token count, and `HEAD` on anything. Node's own HTTP
  * server, so it runs under Node and Bun alike; as a program it is
- * `bun fake-messages-api.ts --port 0 --rules echo`, which prints its URL and serves until it is stopped.
+ * `bun fake-messages-api.ts --port 0 --rules echo` (or `send`), which prints its URL and serves until it is stopped.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { parseArgs } from 'node:util';
@@ -82,6 +82,23 @@ export function inOrder(...replies: readonly FakeReply[]): FakeRules {
 /** Answers every request with what was said last, after `echo: `. */
 export const echo: FakeRules = (request) => ({ type: 'text', text: `echo: ${saidLast(request)}` });
 
+/** Says what was said last by means of our tool `send_message`, and ends the model's turn once the tool has answered. */
+export const send: FakeRules = (request, index) => {
+  const isOffered = toolNamesOf(request).includes(SEND_MESSAGE);
+  if (!isOffered || isAfterTool(request)) return echo(request, index);
+  return { type: 'tool', name: SEND_MESSAGE, input: { text: `sent: ${saidLast(request)}` } };
+};
+
+const SEND_MESSAGE = 'mcp__nanoclaw__send_message';
+
+/** Whether the last message is what a tool has answered. */
+function isAfterTool({ body }: FakeRequest): boolean {
+  const messages = body['messages'];
+  const last: unknown = Array.isArray(messages) ? messages.at(-1) : undefined;
+  const content = isRecord(last) ? last['content'] : undefined;
+  return Array.isArray(content) && content.some((part: unknown) => isRecord(part) && part['type'] === 'tool_result');
+}
+
 /** The last text of a user, or of a tool, without the reminders that the agent program puts beside it. */
 function saidLast(request: FakeRequest): string {
   const messages = request.body['messages'];
@@ -146,10 +163,10 @@ async function answer(
       response.write(': cut\n\n', () => response.destroy());
       return;
     case 'text':
-      send(response, body, index, textBlock(reply.text));
+      respond(response, body, index, textBlock(reply.text));
       return;
     case 'tool':
-      send(
+      respond(
         response,
         body,
         index,
@@ -179,7 +196,7 @@ function textBlock(text: string): Block {
 }
 
 /** One complete answer: a stream of events, or one message when the request did not ask for a stream. */
-function send(
+function respond(
   response: ServerResponse,
   body: FakeRequest['body'],
   index: number,
@@ -271,8 +288,9 @@ if (import.meta.main) {
   const { values } = parseArgs({
     options: { port: { type: 'string', default: '0' }, rules: { type: 'string', default: 'echo' } },
   });
-  if (values.rules !== 'echo') throw new Error(`There are no rules named ${values.rules}; the only ones are: echo`);
-  const api = await startFakeMessagesApi(echo, Number(values.port));
+  const rules = { echo, send }[values.rules];
+  if (rules === undefined) throw new Error(`There are no rules named ${values.rules}; there are: echo, send`);
+  const api = await startFakeMessagesApi(rules, Number(values.port));
   console.log(api.url);
   const stop = (): void => void api.stop();
   process.once('SIGTERM', stop);

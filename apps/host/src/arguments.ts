@@ -1,69 +1,160 @@
-/** The command line of `nanoclaw`: words in, a command out. Pure. */
-import { parseArgs } from 'node:util';
+/**
+ * The command line of `nanoclaw`: words in, a command with its raw parameters out. The parser, the help of every level and
+ * the suggestions for what was mistyped are made from the table of commands. Pure.
+ */
+import { CommanderError, Option, Command as Parser } from 'commander';
 import { configHelp } from './config.js';
-import { messageOf, Problem } from './problem.js';
+import { type Declared, kebab, type ParameterDeclared, parametersOf } from './operator/command.js';
+import { EXIT_CODES, Problem } from './problem.js';
 
-export type Command =
-  | { readonly type: 'help' }
+/** What of a command the parser needs to know. */
+export type Parsable = Pick<Declared, 'path' | 'alias' | 'summary' | 'parameters'>;
+
+/** What somebody wants. */
+export type Request<Command extends Parsable> =
+  /** `isAsked`: they asked for it; otherwise a word is missing. */
+  | { readonly type: 'help'; readonly text: string; readonly isAsked: boolean }
   | { readonly type: 'version' }
-  | { readonly type: 'doctor'; readonly data: string | undefined }
-  | { readonly type: 'start'; readonly say: string | undefined; readonly data: string | undefined };
+  | ({ readonly type: 'run'; readonly command: Command; readonly raw: Raw } & GlobalOptions);
 
-/** Reads the words after the program's name. Throws a `Problem` (exit code 2) for what it does not know. */
-export function parseCommand(words: readonly string[]): Command {
-  const { values, positionals } = parsed(words);
-  if (values.help === true) return { type: 'help' };
-  if (values.version === true) return { type: 'version' };
-  const [name = 'start', ...rest] = positionals;
-  if (name === 'doctor' && rest.length === 0 && values.say === undefined) return { type: 'doctor', data: values.data };
-  if (name !== 'start' || rest.length > 0) {
-    const unknown = name === 'start' ? rest[0] : name;
-    throw new Problem(`There is no command "${unknown}"; nothing was started. See --help.`, 2);
-  }
-  if (values.say?.trim() === '') {
-    throw new Problem('--say needs a message that is not empty; nothing was started. Example: --say "hello".', 2);
-  }
-  return { type: 'start', say: values.say, data: values.data };
+/** By the names of the parameters, as they were typed. */
+export type Raw = { readonly [name: string]: string | boolean | readonly string[] };
+
+interface GlobalOptions {
+  /** The data folder, if it was named. */
+  readonly data: string | undefined;
+  readonly isJson: boolean;
 }
 
-function parsed(words: readonly string[]) {
+/** What `nanoclaw groups` and its like are about, by their first word. */
+export type Topics = Readonly<Record<string, string>>;
+
+/**
+ * Reads the words after the program's name; without a command among them it is `start`. Throws a `Problem` (exit code 2)
+ * for what it does not know.
+ */
+export function parseCommandLine<Command extends Parsable>(
+  words: readonly string[],
+  commands: readonly Command[],
+  topics: Topics,
+): Request<Command> {
+  let request: Request<Command> | undefined;
+  let text = '';
+  const output = { writeOut: (part: string) => void (text += part), writeErr: (part: string) => void (text += part) };
+  const program = parser(commands, topics, output, (command, raw) => {
+    request = { type: 'run', command, raw, ...globalOptions(program) };
+  });
   try {
-    return parseArgs({
-      args: [...words],
-      allowPositionals: true,
-      options: {
-        say: { type: 'string' },
-        data: { type: 'string' },
-        help: { type: 'boolean', short: 'h' },
-        version: { type: 'boolean' },
-      },
-    });
+    program.parse(
+      withCommand(
+        words,
+        parser(commands, topics, output, () => undefined),
+      ),
+      { from: 'user' },
+    );
   } catch (error) {
-    // Node's sentence names the option; what follows its first full stop is advice about its own API.
-    const sentence = messageOf(error).split(/\.\s|\. ?$/)[0];
-    throw new Problem(`${sentence}; nothing was started. See --help.`, 2, { cause: error });
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.code === 'commander.version') return { type: 'version' };
+    if (error.code === 'commander.helpDisplayed') return { type: 'help', text, isAsked: true };
+    if (error.code === 'commander.help') return { type: 'help', text, isAsked: false };
+    throw new Problem(sentence(error.message), 2, { cause: error });
   }
+  return request ?? { type: 'help', text: program.helpInformation(), isAsked: false };
 }
 
-/** The text of `--help`. */
-export function help(): string {
-  return `nanoclaw runs AI agents, each in a place of its own, and lets you talk to them.
+/** `start` in front where no command was named. */
+function withCommand(words: readonly string[], program: Parser): readonly string[] {
+  if (words.some((word) => ['--help', '-h', '--version'].includes(word))) return words;
+  return program.parseOptions([...words]).operands.length === 0 ? ['start', ...words] : words;
+}
 
-Usage:
-  nanoclaw start                  start the host; with a terminal, chat with the agent
-  nanoclaw start --say "hello"    start, send one message, print the reply, stop
-  nanoclaw doctor                 look at what the agents need on this machine, and say what to do
+function parser<Command extends Parsable>(
+  commands: readonly Command[],
+  topics: Topics,
+  output: { writeOut(part: string): void; writeErr(part: string): void },
+  onCommand: (command: Command, raw: Raw) => void,
+): Parser {
+  const program = new Parser('nanoclaw')
+    .description('nanoclaw runs AI agents, each in a place of its own, and lets you talk to them.')
+    .usage('[command] [options]')
+    .option('--data <dir>', 'the data folder (NANOCLAW_DATA, else ./data)')
+    .option('--json', 'print the result as JSON')
+    .version('', '--version', 'print the version')
+    .helpOption('-h, --help', 'print this text; after a command, the text for it')
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({ ...output, getOutHelpWidth: () => HELP_WIDTH, getErrHelpWidth: () => HELP_WIDTH })
+    .addHelpText('after', `\nConfiguration (see \`nanoclaw config\`):\n${configHelp()}\n\n${exitCodeHelp()}`);
+  for (const command of commands) {
+    const parent = command.path.slice(0, -1).reduce((of, word) => topic(of, word, topics), program);
+    parent.addCommand(leaf(command, (raw) => onCommand(command, raw)).copyInheritedSettings(parent));
+  }
+  return program;
+}
 
-Options:
-  --data DIR    the data folder (NANOCLAW_DATA, else ./data)
-  --help        this text
-  --version     the version
+const HELP_WIDTH = 100;
 
-Configuration, in <data folder>/config.json or the environment (default in parentheses):
-${configHelp()}
+function topic(parent: Parser, word: string, topics: Topics): Parser {
+  const existing = parent.commands.find((each) => each.name() === word);
+  if (existing) return existing;
+  return parent
+    .command(word)
+    .description(topics[word] ?? '')
+    .helpCommand(false);
+}
 
-Exit codes:
-  0 done   1 failed   2 wrong command line or configuration   3 another host has the data folder
-  4 the data folder cannot be used   5 the agent could not be started or did not answer
-`;
+function leaf(command: Parsable, onCommand: (raw: Raw) => void): Parser {
+  const name = command.path.at(-1) ?? '';
+  const parameters = parametersOf(command);
+  const parsed = new Parser(name).description(command.summary).allowExcessArguments(false);
+  if (command.alias !== undefined) parsed.alias(command.alias);
+  const inPlace = parameters.filter(({ place }) => place === 'argument');
+  for (const parameter of inPlace) parsed.argument(placeholder(parameter), helpOf(parameter));
+  for (const parameter of parameters.filter(({ place }) => place !== 'argument')) parsed.addOption(optionOf(parameter));
+  return parsed.addHelpText('after', `\n${exitCodeHelp()}`).action(() => {
+    const given = inPlace.flatMap(({ name: of }, at) => {
+      const word = parsed.args[at];
+      return word === undefined ? [] : [[of, word] as const];
+    });
+    const options: Readonly<Record<string, Raw[string] | undefined>> = parsed.opts();
+    const named = Object.entries(options).flatMap(([of, value]) => (value === undefined ? [] : [[of, value] as const]));
+    onCommand(Object.fromEntries([...named, ...given]));
+  });
+}
+
+function optionOf(parameter: ParameterDeclared): Option {
+  const name = `--${kebab(parameter.name)}`;
+  if (parameter.place === 'flag') return new Option(name, parameter.help);
+  const made = new Option(`${name} <${parameter.value || kebab(parameter.name)}>`, helpOf(parameter));
+  if (parameter.isRepeatable) {
+    made.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value]);
+  }
+  return made.makeOptionMandatory(!parameter.isOptional);
+}
+
+function placeholder({ name, isOptional }: ParameterDeclared): string {
+  return isOptional ? `[${kebab(name)}]` : `<${kebab(name)}>`;
+}
+
+function helpOf({ help, choices, isRepeatable }: ParameterDeclared): string {
+  const notes = [choices.length > 0 ? choices.join(', ') : '', isRepeatable ? 'may be repeated' : ''].filter(Boolean);
+  return notes.length === 0 ? help : `${help} (${notes.join('; ')})`;
+}
+
+function globalOptions(program: Parser): GlobalOptions {
+  const { data, json } = program.opts<{ data?: string; json?: boolean }>();
+  return { data, isJson: json === true };
+}
+
+/** Commander's `error: …` with its suggestion on a line of its own, as one sentence that says what to do. */
+function sentence(message: string): string {
+  const [what = '', suggestion] = message.replace(/^error: /, '').split('\n');
+  const clause = what.replace(/\.$/, '').replaceAll("'", '"');
+  const meant = suggestion === undefined ? '' : ` ${suggestion.replace(/^\(|\)$/g, '')}`;
+  return `${clause.charAt(0).toUpperCase()}${clause.slice(1)}; nothing was done.${meant} See --help.`;
+}
+
+function exitCodeHelp(): string {
+  const lines = Object.entries(EXIT_CODES).map(([code, meaning]) => `  ${code}  ${meaning}`);
+  return `Exit codes:\n${lines.join('\n')}`;
 }

@@ -24,6 +24,7 @@ import { openSqlite } from '@nanoclaw/session-db/node';
 import { execa } from 'execa';
 import { z } from 'zod';
 import { type DataFolder, dataFolder } from './data-folder.js';
+import { copyAsOfOneMoment } from './database-copy.js';
 import { messageOf, Problem, systemCode } from './problem.js';
 
 /** A session to be saved. */
@@ -34,6 +35,7 @@ export interface SavedSession {
   readonly runEnded: boolean;
 }
 
+/** What a backup is taken of, and with. */
 export interface BackupOptions {
   readonly data: DataFolder;
   /** A folder that does not exist yet. It appears whole or not at all. */
@@ -46,6 +48,7 @@ export interface BackupOptions {
   readonly onProgress: (line: string) => void;
 }
 
+/** What a backup holds, or what was made from one. */
 export interface BackupReport {
   readonly sessions: number;
   /** One sentence for each thing that could not be saved, because of what an agent has made of it. */
@@ -53,8 +56,8 @@ export interface BackupReport {
 }
 
 /**
- * Takes a backup. Throws a `Problem`: exit code 7 when `into` exists, 4 when it cannot be written, 1 when a session's
- * writers leave no moment for a copy. Nothing is left behind then, and the data folder is never changed.
+ * Takes a backup. Throws a `Problem`: exit code 7 when `into` exists, 4 when it cannot be written. Nothing is left behind
+ * then, and the data folder is never changed. A session whose agent lets nobody copy its files is left out, and named.
  */
 export async function backup(options: BackupOptions): Promise<BackupReport> {
   const { data, into, now, onProgress } = options;
@@ -103,13 +106,15 @@ export async function restore(from: string, root: string): Promise<BackupReport>
   const partial = `${root}.partial`;
   try {
     rmSync(partial, { recursive: true, force: true });
-    mkdirSync(partial, { recursive: true, mode: 0o700 });
+    mkdirSync(dirname(partial), { recursive: true });
+    // Not recursive: what somebody else has put there meanwhile, a link for example, is not to be written through.
+    mkdirSync(partial, { mode: 0o700 });
     await copyTree(join(from, HOST), partial);
     const places = dataFolder(partial);
     for (const { id, agentGroupId } of label.sessions) {
       restoreOne(join(from, SESSIONS, agentGroupId, id), places.session(agentGroupId, id));
     }
-    if (existsSync(join(from, ARCHIVE))) await execa('tar', ['-xf', join(from, ARCHIVE), '-C', partial]);
+    if (existsSync(join(from, ARCHIVE))) await unpack(join(from, ARCHIVE), partial);
     if (existsSync(root)) rmdirSync(root);
     renameSync(partial, root);
     return { sessions: label.sessions.length, leftOut: [] };
@@ -202,11 +207,12 @@ async function saveSession(
     // One damaged session must not keep all the others from being saved.
     return [`Session ${session.id} was left out, because its file is damaged: ${error.message}`];
   }
-  throw new Problem(
-    `Session ${session.id} gave no moment for a copy in ${(SNAPSHOT_TRIES * SNAPSHOT_WAIT_MS) / 1_000} s; nothing was ` +
-      'saved. Try again, or stop the host first.',
-    1,
-  );
+  // A container can hold its file for as long as it lives, and must not keep all the others from being saved.
+  const triedS = (SNAPSHOT_TRIES * SNAPSHOT_WAIT_MS) / 1_000;
+  return [
+    `Session ${session.id} was left out, because its agent gave no moment for a copy in ${triedS} s. Stop its run ` +
+      'and take another backup.',
+  ];
 }
 
 function restoreOne(from: string, to: string): void {
@@ -219,7 +225,7 @@ function restoreOne(from: string, to: string): void {
 
 /** The host's own files, databases as of one moment each. Not: the lease, logs, sockets, and what is made anew anyway. */
 async function copyHostFiles(data: DataFolder, into: string): Promise<void> {
-  const folders = [data.root, data.terminal, join(data.root, 'webhook')];
+  const folders = [data.root, data.terminal, data.webhook];
   for (const folder of folders.filter((each) => existsSync(each))) {
     const to = join(into, relative(data.root, folder));
     mkdirSync(to, { recursive: true, mode: 0o700 });
@@ -233,11 +239,19 @@ async function copyHostFiles(data: DataFolder, into: string): Promise<void> {
   }
 }
 
+/** The host holds some of them to itself as long as it runs, so the bytes are copied, with what is in the log beside them. */
 function copyDatabase(from: string, to: string): void {
-  const db = openSqlite(from, 'read');
+  const sides = ['', '-wal'];
+  copyAsOfOneMoment(
+    sides.map((side) => `${from}${side}`),
+    sides.map((side) => `${to}${side}`),
+  );
+  const db = openSqlite(to, 'write');
   try {
-    db.exec('PRAGMA busy_timeout = 2000');
-    db.run('VACUUM INTO :to', { to });
+    const check = db.all<{ quick_check: string }>('PRAGMA quick_check(1)')[0]?.quick_check;
+    if (check !== 'ok') throw new Problem(`${from} is damaged (${check}); nothing was saved.`, 1);
+    // One file is easier to keep than two.
+    db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   } finally {
     db.close();
   }
@@ -248,15 +262,34 @@ async function copyTree(from: string, to: string): Promise<void> {
     if (entry.isDirectory()) {
       mkdirSync(join(to, entry.name), { recursive: true, mode: 0o700 });
       await copyTree(join(from, entry.name), join(to, entry.name));
-    } else await copyFile(join(from, entry.name), join(to, entry.name));
+    } else if (entry.isFile()) await copyFile(join(from, entry.name), join(to, entry.name));
+    else throw new Problem(`${join(from, entry.name)} is no plain file, so this is no backup; nothing was restored.`, 2);
   }
+}
+
+/** The folders that agents may write. */
+const OF_AGENTS = ['groups', 'state'];
+
+/** Unpacks what the agents wrote, and nothing else: an archive must not bring files of the host. */
+async function unpack(archived: string, into: string): Promise<void> {
+  const { stdout: names } = await execa('tar', ['-tf', archived]);
+  const foreign = names.split('\n').find((name) => name !== '' && !OF_AGENTS.includes(name.split('/')[0] ?? ''));
+  if (foreign !== undefined) {
+    throw new Problem(`${archived} has ${JSON.stringify(foreign)}, which no backup has; nothing was restored.`, 2);
+  }
+  await execa('tar', ['-xf', archived, '-C', into]);
 }
 
 /** Archives what the agents may write, links as links. Gives what `tar` had to say of files that changed meanwhile. */
 async function archive(root: string, into: string): Promise<string[]> {
-  const folders = ['groups', 'state'].filter((name) => existsSync(join(root, name)));
+  const folders = OF_AGENTS.filter((name) => existsSync(join(root, name)));
   if (folders.length === 0) return [];
-  const { exitCode, stderr } = await execa('tar', ['-cf', into, '-C', root, ...folders], { reject: false });
+  // A file of holes is as small in the archive as on the disk. GNU's has to be told; others look for holes by themselves.
+  const { stdout: version } = await execa('tar', ['--version']);
+  const sparse = version.includes('GNU tar') ? ['--sparse'] : [];
+  const { exitCode, stderr } = await execa('tar', ['-c', ...sparse, '-f', into, '-C', root, ...folders], {
+    reject: false,
+  });
   // 1: some files differ, because an agent wrote meanwhile. 2: something could not be read or written at all.
   if (exitCode === 0) return [];
   if (exitCode === 1) return stderr.split('\n').filter(Boolean);

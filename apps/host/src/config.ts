@@ -11,6 +11,10 @@ import { messageOf, Problem, systemCode } from './problem.js';
 
 const milliseconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 
+const port = z.coerce.number().int().min(0).max(65_535);
+
+const absolutePath = z.string().regex(/^\//, 'no absolute path');
+
 const KEYS = {
   provider: key('NANOCLAW_PROVIDER', z.enum(['auto', 'offline', 'claude']), 'auto', {
     help: 'who answers; auto takes claude when ANTHROPIC_API_KEY or ANTHROPIC_BASE_URL is set, else offline',
@@ -23,6 +27,9 @@ const KEYS = {
   }),
   network: key('NANOCLAW_NETWORK', z.string().regex(/^[A-Za-z0-9][\w.-]*$/, 'no name of a network'), 'auto', {
     help: 'what agents in containers can reach: none, a network of the engine, or auto: none unless claude needs one',
+  }),
+  mountAllowlist: key('NANOCLAW_MOUNT_ALLOWLIST', absolutePath, '~/.config/nanoclaw/mounts.json', {
+    help: 'the list of folders of this machine that agents may be shown; nothing is allowed where it is missing',
   }),
   runMemoryMb: key('NANOCLAW_RUN_MEMORY_MB', z.coerce.number().int().min(128).max(1_048_576), 2_048, {
     help: 'memory of an agent in a container, in megabytes',
@@ -53,6 +60,15 @@ const KEYS = {
   answerMs: key('NANOCLAW_ANSWER_MS', milliseconds(1_000, 86_400_000), 300_000, {
     help: 'how long --say waits for the answer, in milliseconds',
   }),
+  keepDays: key('NANOCLAW_KEEP_DAYS', z.coerce.number().int().min(1).max(3_650), 30, {
+    help: 'after how many days what has ended is forgotten',
+  }),
+  webhookPort: key('NANOCLAW_WEBHOOK_PORT', port, 8_787, {
+    help: 'where webhooks are taken, on this machine only; nothing listens while there is no endpoint; 0: any free port',
+  }),
+  healthPort: key('NANOCLAW_HEALTH_PORT', port, 0, {
+    help: 'where /health, /ready and /metrics are served, on this machine only; 0: nowhere',
+  }),
   logLevel: key('NANOCLAW_LOG', z.enum(['debug', 'info', 'warn', 'error', 'silent']), 'info', {
     help: 'what goes into the log',
   }),
@@ -66,6 +82,25 @@ export type Config = { readonly [K in keyof typeof KEYS]: z.output<(typeof KEYS)
  * from and what would be right.
  */
 export function readConfig(dataFolder: string, env: Readonly<Record<string, string | undefined>>): Config {
+  return Object.fromEntries(configValues(dataFolder, env).map((each) => [each.key, each.value])) as Config;
+}
+
+/** One key of the configuration as it stands. */
+export interface ConfigValue {
+  readonly key: string;
+  readonly value: string | number | boolean;
+  /** Where the value comes from: the environment, the file `config.json`, or the defaults. */
+  readonly source: 'environment' | 'file' | 'default';
+  /** The environment variable that sets it. */
+  readonly variable: string;
+  readonly help: string;
+}
+
+/** Every key, in the order of the table. Throws as {@link readConfig} does. */
+export function configValues(
+  dataFolder: string,
+  env: Readonly<Record<string, string | undefined>>,
+): readonly ConfigValue[] {
   const file = join(dataFolder, 'config.json');
   const stored = storedConfig(file);
   for (const name of Object.keys(stored)) {
@@ -76,19 +111,17 @@ export function readConfig(dataFolder: string, env: Readonly<Record<string, stri
       );
     }
   }
-  const config: Record<string, unknown> = {};
-  for (const [name, { variable, schema, fallback }] of Object.entries(KEYS)) {
+  return Object.entries(KEYS).map(([name, { variable, schema, fallback, help }]) => {
     const fromEnv = env[variable];
-    const source = fromEnv !== undefined && fromEnv !== '' ? variable : `"${name}" in ${file}`;
-    const value = source === variable ? fromEnv : (stored[name] ?? fallback);
+    const isInEnv = fromEnv !== undefined && fromEnv !== '';
+    const source = isInEnv ? 'environment' : name in stored ? 'file' : 'default';
+    const value = atHome(isInEnv ? fromEnv : (stored[name] ?? fallback), env);
     const parsed = schema.safeParse(value);
-    if (!parsed.success) {
-      const reason = parsed.error.issues.map((issue) => issue.message).join('; ');
-      throw new Problem(`${source} is ${JSON.stringify(value)}: ${reason}. Nothing was started; correct it.`, 2);
-    }
-    config[name] = parsed.data;
-  }
-  return config as Config;
+    if (parsed.success) return { key: name, value: parsed.data, source, variable, help };
+    const where = isInEnv ? variable : `"${name}" in ${file}`;
+    const reason = parsed.error.issues.map((issue) => issue.message).join('; ');
+    throw new Problem(`${where} is ${JSON.stringify(value)}: ${reason}. Nothing was started; correct it.`, 2);
+  });
 }
 
 /** The data folder as an absolute path: the option, else `NANOCLAW_DATA`, else `data` in the current folder. */
@@ -104,6 +137,11 @@ export function configHelp(): string {
   ]);
   const width = Math.max(...rows.map(([left]) => left?.length ?? 0));
   return rows.map(([left, right]) => `  ${left?.padEnd(width)}  ${right}`).join('\n');
+}
+
+/** `~/` at the beginning of a value is the home folder, as in a shell. */
+function atHome(value: unknown, env: Readonly<Record<string, string | undefined>>): unknown {
+  return typeof value === 'string' && value.startsWith('~/') ? join(env['HOME'] ?? '/', value.slice(2)) : value;
 }
 
 function isZone(name: string): boolean {

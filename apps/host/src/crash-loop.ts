@@ -1,6 +1,7 @@
 /**
  * A daemon that crashes at once whenever it is started must not hammer platforms, models and disks, whoever restarts it.
- * Each start is noted in the data folder, and the note is removed by an orderly end: what is left counts the crashes.
+ * Each start is noted in the data folder, and the note is removed by an orderly end, or once the host has lived for a while:
+ * what is left counts the starts that came to nothing.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { backoffMs, type Millis } from '@nanoclaw/session-db';
@@ -32,7 +33,7 @@ export function noteStart(file: string, now: Millis): { readonly waitMs: Millis;
   return { waitMs: crashWaitMs(recent.length), crashes: recent.length };
 }
 
-/** Notes an orderly end: the next start waits for nothing. */
+/** Notes that the host ended in order or does well: the next start waits for nothing. */
 export function noteEnd(file: string): void {
   rmSync(file, { force: true });
 }

@@ -3,12 +3,17 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf, Problem, systemCode } from './problem.js';
 
+/** The places in a data folder; all paths are absolute. */
 export interface DataFolder {
   readonly root: string;
   readonly registry: string;
   /** The terminal channel's socket and history. */
   readonly terminal: string;
+  /** The webhook channel's messages. */
+  readonly webhook: string;
   readonly log: string;
+  /** When the host was started without having ended in order. */
+  readonly starts: string;
   /** Token buckets that span sessions. */
   readonly rates: string;
   /** The process driver's records of what is alive. */
@@ -29,7 +34,9 @@ export function dataFolder(root: string): DataFolder {
     root,
     registry: join(root, 'registry.db'),
     terminal: join(root, 'terminal'),
+    webhook: join(root, 'webhook'),
     log: join(root, 'host.log'),
+    starts: join(root, 'starts.json'),
     rates: join(root, 'rates.db'),
     runs: join(root, 'runs'),
     agent: (folder) => join(root, 'groups', folder),

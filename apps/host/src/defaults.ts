@@ -1,5 +1,5 @@
 /** What a first start makes, so that there is somebody to talk to: one agent, wired to the terminal's main chat. */
-import type { Registry } from '@nanoclaw/registry';
+import { type Registry, userId } from '@nanoclaw/registry';
 
 /** The chat of the terminal channel that a prompt is in unless it names another. */
 export const MAIN_CHAT = 'main';
@@ -7,8 +7,12 @@ export const MAIN_CHAT = 'main';
 /** Stands in an agent group for the provider that the configuration names. */
 export const DEFAULT_PROVIDER = 'default';
 
-/** Makes the default agent, chat and wiring in a registry that has no agent yet. Does nothing in any other. */
+/**
+ * Makes the first owner in a registry that has none, and the default agent, chat and wiring in one that has no agent yet.
+ * Does nothing in any other.
+ */
 export async function ensureDefaults(registry: Registry): Promise<void> {
+  await ensureOwner(registry);
   const existing = await registry.agentGroups();
   if (existing.some((group) => group.folder !== MAIN_CHAT)) return;
   const agent =
@@ -44,4 +48,13 @@ export async function ensureDefaults(registry: Registry): Promise<void> {
     sessionMode: 'shared',
     priority: 0,
   });
+}
+
+/** Whoever can open the terminal's socket, which only the host's own user can, is the first owner. */
+async function ensureOwner(registry: Registry): Promise<void> {
+  const { people } = registry;
+  const owner = userId('terminal', 'local');
+  if (owner === undefined || (await people.roleGrants()).some(({ role }) => role.role === 'owner')) return;
+  await people.ensureUser(owner, 'local');
+  await people.grantRole(owner, { role: 'owner' }, 'host');
 }

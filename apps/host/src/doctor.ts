@@ -5,19 +5,27 @@
  */
 import { chmodSync, lchownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Driver, EngineClient, type EngineKind, LABELS, type RunSpec, SpawnError } from '@nanoclaw/containers';
+import { type Driver, EngineClient, extraMounts, LABELS, type RunSpec, SpawnError } from '@nanoclaw/containers';
+import type { AgentGroup } from '@nanoclaw/registry';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import type { Config } from './config.js';
+import { dataFolder } from './data-folder.js';
 import {
+  type AbsentEngine,
+  type ContainerIsolation,
   chooseIsolation,
   clientEnvironment,
+  ENGINES,
   type Isolation,
   imageNames,
   isolationSentence,
   type Machine,
+  networkFor,
 } from './driver-choice.js';
-import { messageOf, Problem } from './problem.js';
+import { messageOf } from './problem.js';
+import { guardedPlaces, providerOf } from './run-spec.js';
+import { skillsIn } from './skills.js';
 
 /** One thing that was looked at. */
 export interface Check {
@@ -33,28 +41,35 @@ export interface DoctorOptions {
   readonly dataFolder: string;
   readonly config: Config;
   readonly machine: Machine;
+  /** The agents of this install; none where there is no registry yet. */
+  readonly agents: readonly AgentGroup[];
+  /** What of the host's environment reaches the model's client. */
+  readonly modelEnv: Readonly<Record<string, string>>;
+  /** The folder with the bundled agent-runner. */
+  readonly runnerFolder: string;
+  /** The folder with the skills of this version. */
+  readonly skillsFolder: string;
   /** The driver for an isolation, of an install that only the doctor uses, with its records in `stateFolder`. */
   readonly driver: (isolation: Isolation, installId: string, stateFolder: string) => Driver;
   readonly newId: () => string;
   readonly sleep: (ms: number) => Promise<void>;
 }
 
-/** Looks at everything and reports it in order. Rejects only for what nobody thought of. */
+/** Looks at everything and reports it in order, as plain data. Rejects only for what nobody thought of. */
 export async function diagnose(options: DoctorOptions): Promise<readonly Check[]> {
   const { config, machine } = options;
-  const checks = [...(await engineChecks(config, machine))];
-  let isolation: Isolation;
-  try {
-    isolation = await chooseIsolation(config, machine);
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    return [...checks, { what: 'isolation', verdict: 'trouble', finding: error.message }];
-  }
-  const verdict = isolation.type === 'container' ? 'ok' : 'note';
+  const engines = await engineChecks(config, machine);
+  const isolation = await chooseIsolation(config, machine);
+  const verdicts = { container: 'ok', none: 'note', absent: 'trouble' } as const;
   return [
-    ...checks,
-    { what: 'isolation', verdict, finding: isolationSentence(isolation) },
-    await trial(isolation, options),
+    ...engines,
+    { what: 'isolation', verdict: verdicts[isolation.type], finding: isolationSentence(isolation) },
+    ...networkChecks(isolation, options),
+    ...(await mountChecks(options)),
+    ...skillChecks(options),
+    ...(await imageChecks(isolation, options)),
+    // A run with less than what the configuration names is never started, not even to try.
+    ...(isolation.type === 'absent' ? [] : [await trial(isolation, options)]),
   ];
 }
 
@@ -65,8 +80,7 @@ export function report(checks: readonly Check[]): string {
 }
 
 async function engineChecks(config: Config, { env }: Machine): Promise<readonly Check[]> {
-  const kinds: readonly EngineKind[] = ['docker', 'podman'];
-  const wanted = kinds.filter((kind) => config.driver === 'auto' || config.driver === kind);
+  const wanted = ENGINES.filter((kind) => config.driver === 'auto' || config.driver === kind);
   const checks: Check[] = [];
   for (const kind of wanted) {
     const client = new EngineClient({ kind, env: clientEnvironment(env) });
@@ -99,6 +113,86 @@ async function imageCheck(client: EngineClient, name: string): Promise<Check> {
   };
 }
 
+/** Who can reach a network from inside, said loudly: it is the one way out that a closed container has. */
+function networkChecks(isolation: Isolation, { agents, config, modelEnv }: DoctorOptions): readonly Check[] {
+  if (isolation.type === 'none') return [];
+  const open = new Map<string, string[]>();
+  for (const agent of agents) {
+    const network = networkFor(providerOf(agent, config, modelEnv), config, modelEnv, agent.network);
+    if (network.type === 'named') open.set(network.name, [...(open.get(network.name) ?? []), agent.name]);
+  }
+  if (open.size === 0) return [{ what: 'network', verdict: 'ok', finding: 'No agent can reach a network.' }];
+  return [...open].map(([network, names]) => ({
+    what: 'network',
+    verdict: 'note',
+    finding:
+      `${listed(names)} can reach whatever the engine's network "${network}" reaches, which may be the whole internet and ` +
+      'this machine. Claude needs it unless ANTHROPIC_UNIX_SOCKET names a socket; NANOCLAW_NETWORK, or the network of ' +
+      'an agent, names another one, or "none".',
+  }));
+}
+
+/** What agents wish to see of this machine's disk, and what of it the owner's list does not grant. */
+async function mountChecks(options: DoctorOptions): Promise<readonly Check[]> {
+  const { agents, config, dataFolder: root } = options;
+  const what = 'mounts';
+  const wishing = agents.filter(({ mounts }) => mounts.length > 0);
+  if (wishing.length === 0) return [{ what, verdict: 'ok', finding: 'No agent asks for a folder of this machine.' }];
+  const checks: Check[] = [];
+  for (const { name, mounts: wishes } of wishing) {
+    const guarded = guardedPlaces({ ...options, data: dataFolder(root) });
+    const { mounts, refusals } = await extraMounts(wishes, config.mountAllowlist, guarded);
+    for (const { source, readonly } of mounts) {
+      checks.push({ what, verdict: 'ok', finding: `${name} ${readonly ? 'reads' : 'reads and writes'} ${source}.` });
+    }
+    for (const refusal of refusals) checks.push({ what, verdict: 'note', finding: `${name}: ${refusal}` });
+  }
+  return checks;
+}
+
+function skillChecks({ agents, skillsFolder }: DoctorOptions): readonly Check[] {
+  const known = skillsIn(skillsFolder);
+  return agents.flatMap(({ name, skills }) => {
+    const missing = skills === 'all' ? [] : skills.filter((skill) => !known.includes(skill));
+    if (missing.length === 0) return [];
+    const finding = `${name} is to have ${listed(missing)}, and there is no such skill; there are ${listed(known)}.`;
+    return [{ what: 'skills', verdict: 'note', finding }];
+  });
+}
+
+/** The images of agents that have packages of their own. */
+async function imageChecks(isolation: Isolation, { agents }: DoctorOptions): Promise<readonly Check[]> {
+  if (isolation.type !== 'container') return [];
+  const checks: Check[] = [];
+  for (const { name, image, packages } of agents) {
+    const wanted = [...packages.apt, ...packages.npm];
+    if (image !== null) checks.push(await groupImageCheck(name, image, isolation));
+    else if (wanted.length > 0) {
+      const finding = `${name} is to have ${listed(wanted)}, and no image was built with them yet: it runs without.`;
+      checks.push({ what: 'agent image', verdict: 'note', finding });
+    }
+  }
+  return checks;
+}
+
+async function groupImageCheck(agent: string, name: string, { client }: ContainerIsolation): Promise<Check> {
+  const what = 'agent image';
+  const image = await client.image(name);
+  if (image === undefined) {
+    const finding = `The image of ${agent}, ${name}, is not there; the host builds it anew when ${agent} is to start.`;
+    return { what, verdict: 'trouble', finding };
+  }
+  if (image.labels[LABELS.protocol] === String(PROTOCOL_VERSION)) {
+    return { what, verdict: 'ok', finding: `${agent} has one of its own, ${image.id.slice(0, 19)}.` };
+  }
+  const finding = `The image of ${agent} is of another version; the host builds it anew when ${agent} is to start.`;
+  return { what, verdict: 'trouble', finding };
+}
+
+function listed(names: readonly string[]): string {
+  return names.length === 0 ? 'none' : new Intl.ListFormat('en').format(names);
+}
+
 /** How long the trial may take to answer each question. */
 const ANSWER_LOOKS = 200;
 const LOOK_EVERY_MS = 50;
@@ -107,13 +201,15 @@ const LOOK_EVERY_MS = 50;
  * Starts a run with the mounts of a session, on the disk of the data folder, and passes a number to and fro through two
  * databases while it lives: each side must see what the other has committed.
  */
-async function trial(isolation: Isolation, options: DoctorOptions): Promise<Check> {
+async function trial(isolation: Exclude<Isolation, AbsentEngine>, options: DoctorOptions): Promise<Check> {
   const what = 'trial run';
   const installId = `doctor-${options.newId()}`;
+  let made: string | undefined;
   let folder: string | undefined;
   let driver: Driver | undefined;
   try {
-    mkdirSync(options.dataFolder, { recursive: true, mode: 0o700 });
+    // A data folder that is not there yet is the start's to make: what of it had to be made goes again.
+    made = mkdirSync(options.dataFolder, { recursive: true, mode: 0o700 });
     folder = mkdtempSync(join(options.dataFolder, 'doctor-'));
     driver = options.driver(isolation, installId, join(folder, 'runs'));
     const places = preparePlaces(folder, isolation);
@@ -133,7 +229,8 @@ async function trial(isolation: Isolation, options: DoctorOptions): Promise<Chec
     return { what, verdict: 'trouble', finding: messageOf(error) };
   } finally {
     driver?.close();
-    if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+    const left = made ?? folder;
+    if (left !== undefined) rmSync(left, { recursive: true, force: true });
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * What closes the agents in on this machine: containers of docker or podman where they can be had, else nothing, said
- * loudly. Decided once, at the start.
+ * loudly. Decided once, at the start; an engine that the configuration names and that cannot be used then is asked again
+ * whenever an agent is to start, and until then none does.
  */
 import {
   type Clock,
@@ -18,19 +19,31 @@ import {
   type Network,
   ProcessDriver,
   processTable,
+  SpawnError,
 } from '@nanoclaw/containers';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import type { Config } from './config.js';
-import { Problem } from './problem.js';
 
 /** How the runs of this host are closed in. */
 export type Isolation =
   /** Not at all; `because` is one clause per thing that was tried. */
-  { readonly type: 'none'; readonly because: string } | ContainerIsolation;
+  { readonly type: 'none'; readonly because: string } | ContainerIsolation | AbsentEngine;
+
+/** The configuration names an engine, and it cannot be used: nothing is run with less than it. */
+export interface AbsentEngine {
+  readonly type: 'absent';
+  readonly engine: EngineKind;
+  /** One clause. */
+  readonly reason: string;
+  /** Asks the engine again; what it was found as once stays. Never rejects for an engine that cannot be used. */
+  readonly again: () => Promise<ContainerIsolation | AbsentEngine>;
+}
 
 export interface ContainerIsolation {
   readonly type: 'container';
   readonly engine: EngineKind;
+  /** By which the engine is asked. */
+  readonly client: EngineClient;
   readonly version: string;
   /** The engine runs without root. */
   readonly isRootless: boolean;
@@ -56,25 +69,49 @@ export interface Machine {
 }
 
 /**
- * Takes docker, else podman, else no isolation at all; an engine counts when it answers and has an image of ours. Throws a
- * `Problem` (exit code 2) when the configuration names an engine that cannot be used.
+ * Takes docker, else podman, else no isolation at all; an engine counts when it answers and has an image of ours. An
+ * engine that the configuration names is never replaced by another, or by none.
  */
 export async function chooseIsolation(config: Config, machine: Machine): Promise<Isolation> {
   if (config.driver === 'process') return { type: 'none', because: 'the configuration says driver: process' };
-  const kinds: readonly EngineKind[] = config.driver === 'auto' ? ['docker', 'podman'] : [config.driver];
+  if (config.driver !== 'auto') return namedEngine(config.driver, config, machine);
   const reasons: string[] = [];
-  for (const kind of kinds) {
+  for (const kind of ENGINES) {
     const found = await tried(kind, config, machine);
     if (found.type === 'container') return found;
     reasons.push(`${kind}: ${found.because}`);
   }
-  const because = reasons.join('; ');
-  if (config.driver === 'auto') return { type: 'none', because };
-  throw new Problem(
-    `The agents cannot be run in containers (${because}); nothing was started. See \`nanoclaw doctor\`, or set ` +
-      'NANOCLAW_DRIVER to auto.',
-    2,
-  );
+  return { type: 'none', because: reasons.join('; ') };
+}
+
+/** The preferred one first. */
+export const ENGINES: readonly EngineKind[] = ['docker', 'podman'];
+
+async function namedEngine(
+  engine: EngineKind,
+  config: Config,
+  machine: Machine,
+): Promise<ContainerIsolation | AbsentEngine> {
+  let known: ContainerIsolation | undefined;
+  const look = async (): Promise<ContainerIsolation | AbsentEngine> => {
+    if (known !== undefined) return known;
+    const found = await tried(engine, config, machine);
+    if (found.type === 'unusable') return { type: 'absent', engine, reason: found.because, again: look };
+    known = found;
+    return found;
+  };
+  return look();
+}
+
+/**
+ * What closes in a run that is started now: an absent engine is asked again. Rejects with a `SpawnError` (`no-engine`)
+ * while it cannot be used.
+ */
+export async function isolationNow(isolation: Isolation): Promise<Exclude<Isolation, AbsentEngine>> {
+  if (isolation.type !== 'absent') return isolation;
+  const now = await isolation.again();
+  if (now.type === 'container') return now;
+  throw new SpawnError({ type: 'no-engine', engine: now.engine, reason: now.reason });
 }
 
 /** The image for the runs of a provider; `undefined` when this machine has none that can serve it. */
@@ -82,15 +119,24 @@ export function imageFor(provider: string, images: Images): Image | undefined {
   return provider === 'claude' ? images.claude : (images.slim ?? images.claude);
 }
 
-/** What a run can reach. Only one that talks to a model over the network gets one, unless the configuration says so. */
+/**
+ * What a run can reach. Its group's own word comes first, then the configuration's; with neither, only a run that talks to
+ * a model over the network gets one.
+ */
 export function networkFor(
   provider: string,
   config: Pick<Config, 'network'>,
   modelEnv: Readonly<Record<string, string>>,
+  ofGroup: string | null,
 ): Network {
-  const needsNetwork = provider === 'claude' && !modelEnv['ANTHROPIC_UNIX_SOCKET'];
-  if (config.network === 'none' || (config.network === 'auto' && !needsNetwork)) return { type: 'none' };
-  return { type: 'named', name: config.network === 'auto' ? 'bridge' : config.network };
+  const wanted = ofGroup ?? config.network;
+  if (wanted === 'none' || (wanted === 'auto' && !needsNetwork(provider, modelEnv))) return { type: 'none' };
+  return { type: 'named', name: wanted === 'auto' ? 'bridge' : wanted };
+}
+
+/** Whether the provider's model is reached over a network from inside. */
+export function needsNetwork(provider: string, modelEnv: Readonly<Record<string, string>>): boolean {
+  return provider === 'claude' && !modelEnv['ANTHROPIC_UNIX_SOCKET'];
 }
 
 export interface DriverOptions {
@@ -106,9 +152,10 @@ export interface DriverOptions {
 /** The driver for an isolation. */
 export function driverFor(isolation: Isolation, options: DriverOptions): Driver {
   const { installId, config, stateFolder, env, process, clock } = options;
-  if (isolation.type === 'container') {
-    const { engine: kind, isRootless } = isolation;
-    return new EngineDriver({ kind, env: clientEnvironment(env), installId, clock, isRootless });
+  if (isolation.type !== 'none') {
+    // One that is absent is asked at each start whether it runs without root, and each start fails while it is away.
+    const isRootless = isolation.type === 'container' ? { isRootless: isolation.isRootless } : {};
+    return new EngineDriver({ kind: isolation.engine, env: clientEnvironment(env), installId, clock, ...isRootless });
   }
   return new ProcessDriver({
     installId,
@@ -126,6 +173,12 @@ export function isolationSentence(isolation: Isolation): string {
   if (isolation.type === 'container') {
     const { engine, version } = isolation;
     return `Isolation: containers of ${engine} ${version}, read-only, without capabilities, limited.`;
+  }
+  if (isolation.type === 'absent') {
+    return (
+      `Isolation: containers of ${isolation.engine}, which cannot be used (${isolation.reason}). Messages are kept, and ` +
+      'agents start as soon as it can. See `nanoclaw doctor`, or set NANOCLAW_DRIVER to auto.'
+    );
   }
   return (
     'Isolation: none. Agents run as processes of yours, with your rights (driver: process). ' +
@@ -169,6 +222,7 @@ async function tried(
     return {
       type: 'container',
       engine: kind,
+      client,
       version: state.version,
       isRootless: state.isRootless,
       images: { slim, claude },

@@ -13,6 +13,7 @@ export type Readiness =
   | { readonly type: 'ready' }
   | { readonly type: 'not-ready'; readonly reasons: readonly string[] };
 
+/** What is served, and where. */
 export interface HealthOptions {
   /** 1–65535, or 0 for any that is free. */
   readonly port: number;
@@ -28,6 +29,7 @@ const LOOPBACK = '127.0.0.1';
 const REQUEST_MAX_MS = 5_000;
 const CONNECTIONS_MAX = 32;
 
+/** The server that watchers ask. */
 export class Health implements AsyncDisposable {
   readonly #server: Server;
 

@@ -1,11 +1,37 @@
-/** The log: JSON lines, never the contents of a message. */
-import { type Logger, pino } from 'pino';
+/** The log: JSON lines in a file of bounded size, and on standard error for a daemon. Never the contents of a message. */
+import { renameSync, statSync } from 'node:fs';
+import { type Logger, multistream, pino } from 'pino';
 import type { Config } from './config.js';
 
 export type { Logger } from 'pino';
 
-/** A log into `file`, or on standard error when there is none: a prompt on the terminal must not be written over. */
-export function openLog(level: Config['logLevel'], file: string | undefined): Logger {
-  const destination = file === undefined ? pino.destination(2) : pino.destination({ dest: file, sync: true });
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+/** An open log. */
+export interface Log {
+  readonly logger: Logger;
+  /** Begins a new file where the present one has grown big; the one before it is kept, and no older one. */
+  rotate(): void;
+}
+
+/** The size from which a file is put aside, in bytes. */
+const FILE_BYTES_MAX = 16 * 2 ** 20;
+
+/**
+ * A log into `file`, and on standard error as well if `isOnStderr`: where a prompt is on the terminal, it must not be
+ * written over. Throws the file system's error when the file cannot be written.
+ */
+export function openLog(level: Config['logLevel'], file: string, isOnStderr: boolean): Log {
+  // Synchronous: what was logged before a crash is what explains it.
+  const destination = pino.destination({ dest: file, sync: true });
+  const streams = multistream([
+    { level: 'trace', stream: destination },
+    ...(isOnStderr ? [{ level: 'trace' as const, stream: pino.destination(2) }] : []),
+  ]);
+  return {
+    logger: pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, streams),
+    rotate: () => {
+      if (statSync(file).size < FILE_BYTES_MAX) return;
+      renameSync(file, `${file}.1`);
+      destination.reopen();
+    },
+  };
 }

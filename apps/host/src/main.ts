@@ -1,175 +1,207 @@
 #!/usr/bin/env node
 /**
- * The composition root: the one place that knows the process, its environment, its clock and its terminal. Everything
- * below it is handed what it needs.
+ * The program: what somebody typed, the command that is meant, and how its result and its failure are told. With
+ * `daemon.ts` and `this-process.ts` it is the one place that knows the process, its environment, its clock and its
+ * terminal. Everything below is handed what it needs.
  */
-import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { resolve as absolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { help, parseCommand } from './arguments.js';
-import { converse, sayOnce } from './cli/chat.js';
-import { dataFolderOf, readConfig } from './config.js';
-import { installId, makeDataFolder } from './data-folder.js';
+import { terminalSocketPath } from '@nanoclaw/channels';
+import { inProcessReader } from '@nanoclaw/session-db';
+import { openSqlite } from '@nanoclaw/session-db/node';
+import { parseCommandLine } from './arguments.js';
+import { backup, restore, restoreSessionFrom, type SavedSession } from './backup.js';
+import { type AnswerOptions, answer } from './cli/answer.js';
+import { converse } from './cli/chat.js';
+import { printCompletion, printContinuations } from './cli/completion.js';
+import { LOCAL_COMMANDS, type LocalCommand, type Machine } from './cli/local.js';
+import { hostLog, runLog, showLog } from './cli/logs.js';
+import { lookingAt } from './cli/offline.js';
+import { harmless, type Page, rendered } from './cli/render.js';
+import { configValues, dataFolderOf, readConfig } from './config.js';
+import { start } from './daemon.js';
+import { type DataFolder, dataFolder } from './data-folder.js';
 import { diagnose, report } from './doctor.js';
-import { chooseIsolation, driverFor, isolationSentence } from './driver-choice.js';
-import { Host } from './host.js';
 import { takeLease } from './lease.js';
-import { openLog } from './log.js';
+import type { OperatorCommand } from './operator/command.js';
+import type { Reading } from './operator/operator.js';
+import { withUsableFiles } from './operator/sessions.js';
+import { OPERATOR_COMMANDS, TOPICS } from './operator/table.js';
 import { messageOf, Problem } from './problem.js';
+import { timeZoneOf } from './run-spec.js';
+import { installService, supervisorOf } from './service.js';
+import {
+  conversation,
+  driverMaker,
+  modelEnvironment,
+  newId,
+  newSecret,
+  now,
+  ownUser,
+  RUNNER_FOLDER,
+  SKILLS_FOLDER,
+  sleep,
+  stopSignal,
+} from './this-process.js';
 import { version } from './version.js';
 
-process.exitCode = await main(process.argv.slice(2)).catch(exitCodeOf);
-
 async function main(words: readonly string[]): Promise<number> {
-  const command = parseCommand(words);
-  switch (command.type) {
+  // What a shell asks while somebody types is no command of theirs.
+  if (words[0] === 'complete' && words[1] === '--') {
+    printContinuations(words.slice(2), COMMANDS, TOPICS);
+    return 0;
+  }
+  const request = parseCommandLine(words, COMMANDS, TOPICS);
+  switch (request.type) {
     case 'help':
-      process.stdout.write(help());
-      return 0;
+      (request.isAsked ? process.stdout : process.stderr).write(request.text);
+      return request.isAsked ? 0 : 2;
     case 'version':
       process.stdout.write(`${version()}\n`);
       return 0;
-    case 'doctor':
-      return doctor(command.data);
-    case 'start':
-      return start(command.say, command.data);
+    case 'run': {
+      const root = dataFolderOf(request.data, process.env);
+      if (request.command.kind === 'local') return request.command.prepare(request.raw)(machine(root, request.isJson));
+      const value = await answer(request.command, request.raw, answerOptions(root));
+      process.stdout.write(`${request.isJson ? json(value) : rendered(value, request.command.view, page())}\n`);
+      return 0;
+    }
   }
 }
 
-async function doctor(data: string | undefined): Promise<number> {
-  const root = dataFolderOf(data, process.env);
+const COMMANDS: readonly (OperatorCommand | LocalCommand)[] = [...LOCAL_COMMANDS, ...OPERATOR_COMMANDS];
+
+/** What the commands that are done here are made of. */
+function machine(root: string, isJson: boolean): Machine {
+  const data = dataFolder(root);
+  return {
+    start: ({ say }) => start(say, root),
+    chat: async ({ chat, history }) => {
+      using stop = stopSignal();
+      const socket = terminalSocketPath(data.terminal);
+      await converse({ ...conversation(data, socket), chat, history, signal: stop.signal });
+      return 0;
+    },
+    doctor: () => doctor(root, isJson),
+    logs: async ({ session, lines, follow }) => {
+      using stop = stopSignal();
+      const file = session === undefined ? hostLog(data) : runLog(data, session);
+      await showLog(file, { lines, follow, isRaw: isJson, write: print, sleep, signal: stop.signal });
+      return 0;
+    },
+    backup: async (into) => {
+      const options = answerOptions(root);
+      const sessions = () => lookingAt(options, savedSessions);
+      const { sleep: wait, onProgress } = options;
+      const saved = await backup({ data, into: absolute(into), sessions, now, sleep: wait, onProgress });
+      process.stdout.write(`${isJson ? json(saved) : `${saved.sessions} sessions were saved in ${absolute(into)}.`}\n`);
+      if (!isJson) for (const sentence of saved.leftOut) process.stderr.write(`${harmless(sentence)}\n`);
+      return 0;
+    },
+    restore: async (from, session) => {
+      const done = await restored(absolute(from), data, session);
+      process.stdout.write(`${isJson ? json(done) : done.message}\n`);
+      return 0;
+    },
+    installService: async () => {
+      const { file, next } = await service(root);
+      const text = `${file} was written. Next:\n${next.map((line) => `  ${line}`).join('\n')}`;
+      process.stdout.write(`${isJson ? json({ file, next }) : text}\n`);
+      return 0;
+    },
+    completion: async (shell) => {
+      printCompletion(shell);
+      return 0;
+    },
+  };
+}
+
+function answerOptions(root: string): AnswerOptions {
+  const config = configValues(root, process.env);
+  return {
+    data: dataFolder(root),
+    config,
+    timeZone: timeZoneOf(readConfig(root, process.env)),
+    version: version(),
+    now,
+    newId,
+    newSecret,
+    onProgress: (line) => void process.stderr.write(`${harmless(line)}\n`),
+    scratch: tmpdir(),
+    // Here, unlike in a daemon, a file that holds its reader holds one command, which a person can end.
+    readerFor: (folder) => inProcessReader(folder, openSqlite),
+    pid: process.pid,
+    sleep: (ms) => sleep(ms, new AbortController().signal),
+  };
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+function page(): Page {
+  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+  return { width: process.stdout.isTTY ? process.stdout.columns : 80, timeZone };
+}
+
+function json(value: unknown): string {
+  return JSON.stringify(value, null, 2);
+}
+
+async function savedSessions(operator: Reading): Promise<readonly SavedSession[]> {
+  const saved: SavedSession[] = [];
+  for (const session of await operator.registry.sessions()) {
+    const run = await withUsableFiles(operator, session, ({ files }) => files.liveRun());
+    saved.push({ id: session.id, agentGroupId: session.key.agentGroupId, runEnded: run === undefined });
+  }
+  return saved;
+}
+
+async function restored(from: string, data: DataFolder, session: string | undefined) {
+  if (session === undefined) {
+    const { sessions } = await restore(from, data.root);
+    return { sessions, message: `${data.root} was made from the backup, with ${sessions} sessions.` };
+  }
+  using _lease = takeLease(data.root, { pid: process.pid, since: new Date() });
+  const aside = restoreSessionFrom(from, data, session, Date.now()) ?? null;
+  const before = aside === null ? '' : ` What was there before is in ${aside}.`;
+  return { session, aside, message: `The session ${session} is as it was in the backup.${before}` };
+}
+
+async function service(root: string) {
+  const supervisor = supervisorOf(process.platform);
+  if (supervisor === undefined) {
+    throw new Problem(`${process.platform} has no supervisor that this program knows; nothing was installed.`, 1);
+  }
+  const { drainMs, stopGraceMs } = readConfig(root, process.env);
+  const [node, program] = [process.execPath, fileURLToPath(import.meta.url)];
+  const stopMaxMs = drainMs + stopGraceMs;
+  return installService(
+    supervisor,
+    { node, program, data: root, stopMaxMs, path: process.env['PATH'] ?? '' },
+    homedir(),
+  );
+}
+
+async function doctor(root: string, isJson: boolean): Promise<number> {
   const config = readConfig(root, process.env);
+  const options = answerOptions(root);
   const checks = await diagnose({
     dataFolder: root,
     config,
     machine: { env: process.env, user: ownUser() },
-    driver: (isolation, install, stateFolder) =>
-      driverFor(isolation, {
-        installId: install,
-        config,
-        stateFolder,
-        env: process.env,
-        process,
-        clock: { now: () => Date.now(), sleep },
-      }),
-    newId: () => randomUUID(),
-    sleep: (ms) => sleep(ms, new AbortController().signal),
-  });
-  process.stdout.write(`${report(checks)}\n`);
-  return checks.some(({ verdict }) => verdict === 'trouble') ? 1 : 0;
-}
-
-async function start(say: string | undefined, data: string | undefined): Promise<number> {
-  const root = dataFolderOf(data, process.env);
-  const config = readConfig(root, process.env);
-  const folder = makeDataFolder(root);
-  using _lease = takeLease(root, { pid: process.pid, since: new Date() });
-
-  const isInteractive = say === undefined && process.stdin.isTTY && process.stdout.isTTY;
-  const isDaemon = say === undefined && !isInteractive;
-  const log = openLog(config.logLevel, isDaemon ? undefined : folder.log);
-  const unanswered = Promise.withResolvers<string>();
-  const install = installId(folder, randomUUID);
-  const isolation = await chooseIsolation(config, { env: process.env, user: ownUser() });
-  const driver = driverFor(isolation, {
-    installId: install,
-    config,
-    stateFolder: folder.runs,
-    env: process.env,
-    process,
-    clock: { now: () => Date.now(), sleep },
-  });
-  const host = new Host({
-    data: folder,
-    installId: install,
-    config,
-    driver,
-    isolation,
-    log,
+    agents: existsSync(options.data.registry) ? await lookingAt(options, ({ registry }) => registry.agentGroups()) : [],
     modelEnv: modelEnvironment(process.env),
-    runnerFolder: fileURLToPath(new URL('../../agent-runner/dist', import.meta.url)),
-    skillsFolder: fileURLToPath(new URL('../../../container/skills', import.meta.url)),
-    now: () => Date.now(),
-    monotonic: () => performance.now(),
-    random: () => Math.random(),
-    newId: () => randomUUID(),
-    setTimer: (delayMs, action) => {
-      const timer = setTimeout(action, delayMs);
-      return () => clearTimeout(timer);
-    },
-    triesAtOnce: !isDaemon,
-    onUnanswered: unanswered.resolve,
+    runnerFolder: RUNNER_FOLDER,
+    skillsFolder: SKILLS_FOLDER,
+    driver: driverMaker(config),
+    newId: options.newId,
+    sleep: options.sleep,
   });
-  const stopping = new AbortController();
-  const onSignal = () => stopping.abort();
-  // Any number of them: a signal to the whole group arrives twice under npm, and the stop has a deadline anyway.
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-
-  try {
-    await started(host, root);
-    process.stderr.write(`${isolationSentence(isolation)}\n`);
-    if (say !== undefined) {
-      const options = { ...chatOptions(host), answerMs: config.answerMs, unanswered: unanswered.promise };
-      process.stdout.write(`${await sayOnce(say, options)}\n`);
-    } else if (isInteractive) {
-      process.stdout.write('Say something. /quit or Ctrl-D leaves.\n');
-      await converse({ ...chatOptions(host), signal: stopping.signal });
-    } else {
-      await untilAborted(stopping.signal);
-    }
-  } finally {
-    // A daemon's agents go on and are adopted at the next start; those of a session at a terminal end with it.
-    await host.stop(isDaemon ? 'leave-runs' : 'stop-runs');
-  }
-  return 0;
-}
-
-async function started(host: Host, root: string): Promise<void> {
-  try {
-    await host.start();
-  } catch (error) {
-    throw new Problem(`The host could not be started on ${root}: ${messageOf(error)} Nothing accepted was lost.`, 4, {
-      cause: error,
-    });
-  }
-}
-
-function chatOptions(host: Host) {
-  return { socket: host.socket(), newId: () => randomUUID() };
-}
-
-function modelEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(env).flatMap(([name, value]) =>
-      name.startsWith('ANTHROPIC_') && value !== undefined && value !== '' ? [[name, value]] : [],
-    ),
-  );
-}
-
-function ownUser() {
-  const uid = process.getuid?.();
-  const gid = process.getgid?.();
-  return uid === undefined || gid === undefined ? undefined : { uid, gid };
-}
-
-/** Resolves after `ms` milliseconds, or at once when the signal aborts. */
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    if (signal.aborted) end();
-    else signal.addEventListener('abort', end);
-  });
-}
-
-function untilAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  process.stdout.write(`${isJson ? json(checks) : report(checks)}\n`);
+  return checks.some(({ verdict }) => verdict === 'trouble') ? 1 : 0;
 }
 
 function exitCodeOf(error: unknown): number {
@@ -183,3 +215,6 @@ function exitCodeOf(error: unknown): number {
   if (error instanceof Error && process.env['NANOCLAW_LOG'] === 'debug') process.stderr.write(`${error.stack}\n`);
   return 1;
 }
+
+// Last, because the constants above have to be there.
+process.exitCode = await main(process.argv.slice(2)).catch(exitCodeOf);

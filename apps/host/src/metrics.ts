@@ -20,9 +20,11 @@ const COUNTERS = {
   deliveries: { help: 'Attempts to deliver, by outcome.', label: 'outcome' },
   quarantines: { help: "Looks at a container's file that found it unreadable, by finding.", label: 'finding' },
   rows_refused: { help: 'Rows of a container that no honest runner writes.', label: 'table' },
+  held_back: { help: "Looks at a container's file that left messages there, because too many wait.", label: undefined },
   notices: { help: 'Notices of the host to a chat, by outcome.', label: 'outcome' },
 } as const satisfies Record<string, { readonly help: string; readonly label: string | undefined }>;
 
+/** The name of a counter, without `nanoclaw_`. */
 export type CounterName = keyof typeof COUNTERS;
 
 /** Raises counters. What the parts of the host are given; counting must never throw. */
@@ -49,6 +51,7 @@ export interface LoopDelay {
   readonly max: number;
 }
 
+/** Where the gauges come from. */
 export interface MetricsOptions {
   /** Asked at every look; must be cheap and must not throw. */
   readonly gauges: () => Gauges;
@@ -56,6 +59,7 @@ export interface MetricsOptions {
   readonly loopDelay: () => LoopDelay;
 }
 
+/** The counters and gauges of one host. */
 export class Metrics implements Counting, AsyncDisposable {
   readonly #provider: MeterProvider;
   readonly #exporter: PrometheusExporter;

@@ -34,6 +34,20 @@ export type ExitCode =
   /** The host does not run, and only a running one can do that. */
   | 9;
 
+/** What each exit code means, in a few words, for `--help`. */
+export const EXIT_CODES: Readonly<Record<0 | ExitCode, string>> = {
+  0: 'done',
+  1: 'failed',
+  2: 'wrong command line or configuration',
+  3: 'another host has the data folder',
+  4: 'the data folder cannot be used',
+  5: 'the agent could not be started or did not answer',
+  6: 'there is no such thing',
+  7: 'it exists already, or is still needed',
+  8: 'not allowed',
+  9: 'the host does not run',
+};
+
 /** The error code of a failed system call, such as `EACCES`; `undefined` for any other error. */
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;

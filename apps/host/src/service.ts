@@ -8,6 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { messageOf, Problem } from './problem.js';
 
+/** What a supervisor is to start. */
 export interface Service {
   /** The Node to run with, absolute. */
   readonly node: string;
@@ -15,12 +16,13 @@ export interface Service {
   readonly program: string;
   /** The data folder, absolute. */
   readonly data: string;
-  /** How long a stop may take, in milliseconds. */
+  /** How long a stop waits for what is under way, in milliseconds. */
   readonly stopMaxMs: number;
   /** The directories in which programs are looked for, as in `PATH`. */
   readonly path: string;
 }
 
+/** What starts programs on a machine. */
 export type Supervisor = 'systemd' | 'launchd';
 
 /** The supervisor of a platform (`process.platform`); `undefined` where there is none that we know. */
@@ -71,6 +73,9 @@ const PLACES = {
   },
 } as const satisfies Record<Supervisor, { path: string; next: (file: string) => readonly string[] }>;
 
+/** What a stop takes besides its waits, in seconds, before the supervisor kills. */
+const STOP_SPARE_S = 10;
+
 /** What a restart does not mend: a wrong configuration, another host on the folder, a folder that cannot be used. */
 const NOT_RESTARTED = [2, 3, 4];
 
@@ -90,7 +95,7 @@ RestartSec=2
 RestartPreventExitStatus=${NOT_RESTARTED.join(' ')}
 # Only the host: its agents go on and are adopted at the next start.
 KillMode=process
-TimeoutStopSec=${Math.ceil(stopMaxMs / 1_000) + 10}
+TimeoutStopSec=${Math.ceil(stopMaxMs / 1_000) + STOP_SPARE_S}
 
 [Install]
 WantedBy=default.target
@@ -131,7 +136,7 @@ ${words}
   <key>AbandonProcessGroup</key>
   <true/>
   <key>ExitTimeOut</key>
-  <integer>${Math.ceil(stopMaxMs / 1_000) + 10}</integer>
+  <integer>${Math.ceil(stopMaxMs / 1_000) + STOP_SPARE_S}</integer>
 </dict>
 </plist>
 `;

@@ -2,7 +2,7 @@
  * The sessions this host knows: their places, their files, their doorbells. A session's file is opened when something
  * touches it and closed when it rests, so that those who rest cost nothing but their name.
  */
-import type { AgentGroupId, Registry, Session, SessionKey } from '@nanoclaw/registry';
+import type { AgentGroupId, Registry, Session, SessionId, SessionKey } from '@nanoclaw/registry';
 import {
   createSession,
   Doorbell,
@@ -17,17 +17,16 @@ import type { DataFolder } from './data-folder.js';
 
 /** One session of this host. */
 export class SessionHandle {
-  readonly id: string;
+  readonly id: SessionId;
   readonly agentGroupId: AgentGroupId;
   readonly folder: SessionFolder;
   readonly reader: OutboundReader;
   #files: HostSession | undefined;
 
-  constructor(session: Session, folder: SessionFolder) {
+  constructor(session: Session, folder: SessionFolder, reader: OutboundReader) {
     this.id = session.id;
     this.agentGroupId = session.key.agentGroupId;
     this.folder = folder;
-    const reader = inProcessReader(folder, openSqlite);
     // A journal left by a run that is confirmed dead is recovered in a private copy; a live one's is its own.
     this.reader = { read: (request) => reader.read({ ...request, runEnded: this.files.liveRun() === undefined }) };
   }
@@ -45,16 +44,20 @@ export class SessionHandle {
   }
 }
 
+/** What knowing sessions needs. */
 export interface SessionsOptions {
   readonly registry: Registry;
   readonly data: DataFolder;
   readonly setTimer: SetTimer;
+  /** Reads what a session's runner wrote: in this process when left out, which is for tests and for runners that are trusted. */
+  readonly readerFor?: (folder: SessionFolder) => OutboundReader;
   /** A session has become known to this host. Must not throw. */
   readonly onKnown: (session: SessionHandle) => void;
   /** The session's runner has committed something. Must not throw. */
   readonly onRing: (sessionId: string) => void;
 }
 
+/** All sessions of a host. */
 export class Sessions implements Disposable {
   readonly #options: SessionsOptions;
   readonly #known = new Map<string, SessionHandle>();
@@ -77,6 +80,23 @@ export class Sessions implements Disposable {
   /** The session; `undefined` when this host does not know it. */
   known(id: string): SessionHandle | undefined {
     return this.#known.get(id);
+  }
+
+  /** Every session that this host knows. */
+  all(): readonly SessionHandle[] {
+    return [...this.#known.values()];
+  }
+
+  /** The known sessions of an agent group. */
+  of(agentGroupId: AgentGroupId): readonly SessionHandle[] {
+    return this.all().filter((session) => session.agentGroupId === agentGroupId);
+  }
+
+  /** Closes a session that is removed. Its run must be gone. */
+  forget(id: string): void {
+    this.unlisten(id);
+    this.#known.get(id)?.rest();
+    this.#known.delete(id);
   }
 
   /** Listens for the session's runner while it has one. */
@@ -102,7 +122,8 @@ export class Sessions implements Disposable {
     const known = this.#known.get(session.id);
     if (known) return known;
     const folder = createSession(this.#options.data.session(session.key.agentGroupId, session.id));
-    const handle = new SessionHandle(session, folder);
+    const reader = this.#options.readerFor?.(folder) ?? inProcessReader(folder, openSqlite);
+    const handle = new SessionHandle(session, folder, reader);
     this.#known.set(session.id, handle);
     this.#options.onKnown(handle);
     return handle;

@@ -1,24 +1,33 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { type AgentGroup, type AgentGroupId, isId } from '@nanoclaw/registry';
+import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../src/config.js';
-import { diagnose, report } from '../src/doctor.js';
+import { type Check, type DoctorOptions, diagnose, report } from '../src/doctor.js';
 import { driverFor } from '../src/driver-choice.js';
 
+let folder: string;
 let dataFolder: string;
 beforeEach(() => {
-  dataFolder = mkdtempSync(join(tmpdir(), 'doctor-'));
+  folder = realpathSync(mkdtempSync(join(tmpdir(), 'doctor-')));
+  dataFolder = join(folder, 'data');
+  for (const name of ['data', 'project/skills/notes']) mkdirSync(join(folder, name), { recursive: true });
 });
-afterEach(() => rmSync(dataFolder, { recursive: true }));
+afterEach(() => rmSync(folder, { recursive: true }));
 
-function examined(env: Record<string, string>) {
+function examined(env: Record<string, string>, options: Partial<DoctorOptions> = {}) {
   const config = readConfig(dataFolder, env);
   return diagnose({
     dataFolder,
     config,
-    machine: { env: { PATH: '/nowhere' }, user: { uid: 0, gid: 0 } },
+    machine: { env: { PATH: folder }, user: { uid: 0, gid: 0 } },
+    agents: [],
+    modelEnv: {},
+    runnerFolder: join(folder, 'project', 'runner'),
+    skillsFolder: join(folder, 'project', 'skills'),
     driver: (isolation, installId, stateFolder) =>
       driverFor(isolation, {
         installId,
@@ -30,7 +39,60 @@ function examined(env: Record<string, string>) {
       }),
     newId: () => 'test',
     sleep: (ms) => delay(ms),
+    ...options,
   });
+}
+
+/** An agent with these settings. */
+function agentWith(settings: Partial<AgentGroup>): AgentGroup {
+  const id = 'agent-1';
+  if (!isId<AgentGroupId>(id)) throw new Error(`${id} is no id`);
+  return {
+    id,
+    folder: 'main',
+    name: 'Nano',
+    provider: 'offline',
+    model: null,
+    effort: null,
+    assistantName: null,
+    messagesPerPrompt: 10,
+    skills: 'all',
+    mcpServers: [],
+    packages: { apt: [], npm: [] },
+    mounts: [],
+    image: null,
+    network: null,
+    commandScope: 'none',
+    createdAt: 1,
+    ...settings,
+  };
+}
+
+/** A docker that answers, and knows every image but `missing`, each of this version. */
+function docker(missing = 'none'): void {
+  const info = JSON.stringify({ ServerVersion: '28.0', NCPU: 2 });
+  const image = JSON.stringify([
+    { Id: 'a'.repeat(64), Config: { Labels: { 'io.nanoclaw.protocol': String(PROTOCOL_VERSION) } } },
+  ]);
+  const script = [
+    '#!/bin/sh',
+    `case "$*" in`,
+    `  info*) echo '${info}';;`,
+    `  "image inspect ${missing}") echo "Error: No such image" >&2; exit 1;;`,
+    `  "image inspect "*) echo '${image}';;`,
+    `  *) echo "no runs today" >&2; exit 1;;`,
+    'esac',
+  ];
+  writeFileSync(join(folder, 'docker'), `${script.join('\n')}\n`, { mode: 0o755 });
+}
+
+/** The findings about one thing, with their verdicts. */
+function about(what: string, checks: readonly Check[]): string[] {
+  return checks.filter((check) => check.what === what).map(({ verdict, finding }) => `${verdict}: ${finding}`);
+}
+
+function wish(source: string) {
+  return { source, name: 'x', isWritable: true };
 }
 
 describe('the doctor', () => {
@@ -38,6 +100,7 @@ describe('the doctor', () => {
     const checks = await examined({ NANOCLAW_DRIVER: 'process' });
     expect(checks.map(({ what, verdict }) => [what, verdict])).toEqual([
       ['isolation', 'note'],
+      ['mounts', 'ok'],
       ['trial run', 'ok'],
     ]);
     expect(readdirSync(dataFolder)).toEqual([]);
@@ -60,6 +123,59 @@ describe('the doctor', () => {
 
   it('says so when the configured engine cannot be used', async () => {
     const checks = await examined({ NANOCLAW_DRIVER: 'podman' });
-    expect(checks.at(-1)).toMatchObject({ what: 'isolation', verdict: 'trouble' });
+    expect(about('isolation', checks)).toEqual([expect.stringMatching(/^trouble: .*podman is not installed/)]);
+    expect(about('trial run', checks)).toEqual([]);
+  });
+
+  it('says loudly which agents reach a network', async () => {
+    docker();
+    const agents = [agentWith({ name: 'Nano' }), agentWith({ name: 'Ada', provider: 'claude' })];
+    const [check, ...others] = about('network', await examined({}, { agents }));
+    expect(check).toMatch(/^note: Ada can reach whatever the engine's network "bridge" reaches/);
+    expect(others).toEqual([]);
+    const closed = await examined({}, { agents, modelEnv: { ANTHROPIC_UNIX_SOCKET: '/run/model.sock' } });
+    expect(about('network', closed)).toEqual(['ok: No agent can reach a network.']);
+  });
+
+  it('tells what agents see of this machine, and what is refused them and why', async () => {
+    const list = join(folder, 'mounts.json');
+    const shared = join(folder, 'shared');
+    mkdirSync(shared);
+    writeFileSync(list, JSON.stringify([{ path: shared, isWritable: false }]), { mode: 0o600 });
+    const agents = [agentWith({ mounts: [wish(shared)] }), agentWith({ name: 'Ada', mounts: [wish('/etc')] })];
+    expect(about('mounts', await examined({ NANOCLAW_MOUNT_ALLOWLIST: list }, { agents }))).toEqual([
+      `ok: Nano reads ${shared}.`,
+      expect.stringMatching(/^note: Ada: \/etc is not mounted: /),
+    ]);
+    expect(about('mounts', await examined({ NANOCLAW_MOUNT_ALLOWLIST: '/nowhere' }, { agents }))[0]).toMatch(
+      /^note: Nano: No extra folder is mounted: .*\/nowhere, does not exist/,
+    );
+  });
+
+  it('tells of images of agents that are missing, or were never built', async () => {
+    docker('group-1');
+    const packages = { apt: ['jq'], npm: [] };
+    const agents = [
+      agentWith({ packages, image: 'group-1' }),
+      agentWith({ name: 'Ada', packages, image: 'group-2' }),
+      agentWith({ name: 'Bob', packages }),
+    ];
+    expect(about('agent image', await examined({}, { agents }))).toEqual([
+      expect.stringMatching(/^trouble: The image of Nano, group-1, is not there; the host builds it anew/),
+      expect.stringMatching(/^ok: Ada has one of its own/),
+      expect.stringMatching(/^note: Bob is to have jq, and no image was built/),
+    ]);
+  });
+
+  it('tells of skills that are none', async () => {
+    const agents = [agentWith({ skills: ['notes', 'juggling'] })];
+    expect(about('skills', await examined({ NANOCLAW_DRIVER: 'process' }, { agents }))).toEqual([
+      'note: Nano is to have juggling, and there is no such skill; there are notes.',
+    ]);
+  });
+
+  it('gives plain data, which can be printed as JSON', async () => {
+    const checks = await examined({ NANOCLAW_DRIVER: 'process' });
+    expect(JSON.parse(JSON.stringify(checks))).toEqual(checks);
   });
 });

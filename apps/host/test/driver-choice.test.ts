@@ -1,10 +1,18 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SpawnError } from '@nanoclaw/containers';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Config, readConfig } from '../src/config.js';
-import { chooseIsolation, imageFor, isolationSentence, networkFor } from '../src/driver-choice.js';
+import {
+  chooseIsolation,
+  driverFor,
+  imageFor,
+  isolationNow,
+  isolationSentence,
+  networkFor,
+} from '../src/driver-choice.js';
 
 let folder: string;
 beforeEach(() => {
@@ -63,10 +71,43 @@ describe('the isolation of a machine', () => {
     expect((await chooseIsolation(config({ NANOCLAW_DRIVER: 'process' }), machine())).type).toBe('none');
   });
 
-  it('is never less than what the configuration names', async () => {
-    await expect(chooseIsolation(config({ NANOCLAW_DRIVER: 'podman' }), machine())).rejects.toThrow(
-      /podman is not installed.*nothing was started/,
-    );
+  it('is never less than what the configuration names: no run starts until that can be used', async () => {
+    const isolation = await chooseIsolation(config({ NANOCLAW_DRIVER: 'podman' }), machine());
+    expect(isolation).toMatchObject({ type: 'absent', engine: 'podman', reason: 'podman is not installed' });
+    expect(isolationSentence(isolation)).toMatch(/cannot be used \(podman is not installed\)\. Messages are kept/);
+    const refused = await isolationNow(isolation).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(SpawnError);
+    expect(refused).toMatchObject({ problem: { type: 'no-engine', engine: 'podman' } });
+  });
+
+  it('is asked for again at each start, and stays as it was found then', async () => {
+    const isolation = await chooseIsolation(config({ NANOCLAW_DRIVER: 'podman' }), machine());
+    client('podman', PODMAN);
+    await expect(isolationNow(isolation)).rejects.toThrow(/no image nanoclaw-agent:slim of this version/);
+    client('podman', PODMAN, current);
+    const found = await isolationNow(isolation);
+    expect(found).toMatchObject({ type: 'container', engine: 'podman', images: { slim: { id: ID } } });
+    rmSync(join(folder, 'podman'));
+    expect(await isolationNow(isolation)).toBe(found);
+  });
+
+  it('that is absent has a driver that starts nothing and takes nothing for dead', async () => {
+    const isolation = await chooseIsolation(config({ NANOCLAW_DRIVER: 'docker' }), machine());
+    const driver = driverFor(isolation, {
+      installId: 'install',
+      config: config(),
+      stateFolder: folder,
+      env: { PATH: folder },
+      process,
+      clock: { now: Date.now, sleep: () => Promise.resolve() },
+    });
+    try {
+      await expect(driver.list()).rejects.toThrow('docker is not installed');
+      client('docker', DOCKER, current);
+      expect((await driver.list()).runs).toEqual([]);
+    } finally {
+      driver.close();
+    }
   });
 
   it('makes root, who is the host, somebody else inside; without root docker’s root is the host’s user', async () => {
@@ -97,12 +138,20 @@ describe('the image of a provider', () => {
 });
 
 describe('the network of a run', () => {
+  const none = { type: 'none' };
+  const bridge = { type: 'named', name: 'bridge' };
+
   it('is none, unless Claude has to be reached over one, or the configuration names one', () => {
-    const bridge = { type: 'named', name: 'bridge' };
-    expect(networkFor('offline', { network: 'auto' }, {})).toEqual({ type: 'none' });
-    expect(networkFor('claude', { network: 'auto' }, {})).toEqual(bridge);
-    expect(networkFor('claude', { network: 'auto' }, { ANTHROPIC_UNIX_SOCKET: '/s' })).toEqual({ type: 'none' });
-    expect(networkFor('claude', { network: 'none' }, {})).toEqual({ type: 'none' });
-    expect(networkFor('offline', { network: 'bridge' }, {})).toEqual(bridge);
+    expect(networkFor('offline', { network: 'auto' }, {}, null)).toEqual(none);
+    expect(networkFor('claude', { network: 'auto' }, {}, null)).toEqual(bridge);
+    expect(networkFor('claude', { network: 'auto' }, { ANTHROPIC_UNIX_SOCKET: '/s' }, null)).toEqual(none);
+    expect(networkFor('claude', { network: 'none' }, {}, null)).toEqual(none);
+    expect(networkFor('offline', { network: 'bridge' }, {}, null)).toEqual(bridge);
+  });
+
+  it('is first of all what the agent’s own settings say', () => {
+    expect(networkFor('claude', { network: 'bridge' }, {}, 'none')).toEqual(none);
+    expect(networkFor('offline', { network: 'none' }, {}, 'intranet')).toEqual({ type: 'named', name: 'intranet' });
+    expect(networkFor('claude', { network: 'none' }, {}, 'auto')).toEqual(bridge);
   });
 });

@@ -16,9 +16,11 @@ export interface Channel {
   readonly type: string;
   readonly duplicates: Duplicates;
   readonly limits: ChannelLimits;
+  /** What it shows besides text. It refuses everything else for good, so a host says that in text instead. */
+  readonly shows: ReadonlySet<Showable>;
   /**
-   * Connects and hands every message of a person to `receive`, those first that an earlier life of the host was given
-   * but never confirmed. Resolves when messages can come in and go out. Rejects when the channel cannot be set up (the
+   * Connects and hands every message of a person, and every choice, to `receive`, those first that an earlier life of
+   * the host was given but never confirmed. Resolves when messages can come in and go out. Rejects when the channel cannot be set up (the
    * error says why and what to do) or is running already.
    */
   start(receive: Receive): Promise<void>;
@@ -33,7 +35,14 @@ export interface Channel {
    */
   stop(): Promise<void>;
   health(): Health;
+  /** Shows for some seconds that the bot writes. Best effort: a rejection may be ignored, and nothing is repeated. */
+  typing?(address: Address): Promise<void>;
+  /** The direct chat with the person of that `Sender.id`. `undefined`: there is none, and none can be opened. */
+  directAddress(handle: string): Promise<Address | undefined>;
 }
+
+/** What not every platform can show. */
+export type Showable = 'files' | 'edit' | 'reaction' | 'question' | 'card';
 
 /** A place on a platform. `threadId` is null where there is no thread, and on platforms that know none. */
 export interface Address {
@@ -43,20 +52,29 @@ export interface Address {
 }
 
 /**
- * Resolves once the host has the message durably on disk, and only then does the channel acknowledge it to the
- * platform. When it rejects, the message stays unacknowledged and comes again under the same `platformMessageId`, with
- * the same content. The same message may come more than once, so the host stores it under that id.
+ * Resolves once the host has the event durably on disk, and only then does the channel acknowledge it to the platform.
+ * When it rejects, the event stays unacknowledged and comes again under the same `platformMessageId`, with the same
+ * content. The same event may come more than once, so the host stores it under that id.
  */
-export type Receive = (message: ReceivedMessage) => Promise<void>;
+export type Receive = (event: ReceivedEvent) => Promise<void>;
 
-/** What a person wrote. Messages of the bot itself are never received. */
+/** What people do. */
+export type ReceivedEvent = ReceivedMessage | ReceivedChoice;
+
+/** What a person, or a program through a webhook, wrote. Messages of the bot itself are never received. */
 export interface ReceivedMessage {
-  /** Unique among the messages of its address, and the same each time the message comes. */
+  kind: 'message';
+  /** Unique among the messages and choices of its address, and the same each time the message comes. */
   platformMessageId: string;
   address: Address;
   sender: Sender;
-  /** As the person wrote it, never empty. May hold control characters and markup of any kind. */
+  /** As it was written; empty only with files or an event. May hold control characters and markup of any kind. */
   text: string;
+  files: readonly IncomingFile[];
+  /** The message that this one answers, as the platform quotes it. */
+  quote?: Quote;
+  /** What happened elsewhere, told by a program. */
+  event?: OutsideEvent;
   /** When the platform took the message. Epoch milliseconds, the same each time the message comes. */
   timestamp: number;
   /** The platform itself says that the bot is spoken to; always so in a direct message. */
@@ -65,23 +83,114 @@ export interface ReceivedMessage {
   isDirect: boolean;
 }
 
+/** A file as it came with a message. */
+export interface IncomingFile {
+  /** What the sender calls it: a name and no path, without control characters. Not safe as the name of a file on disk. */
+  name: string;
+  /** What the sender says that it is. */
+  mediaType?: string;
+  /** Its content, from the beginning at each call. To be read before `receive` settles; it is there again if that rejects. */
+  bytes(): AsyncIterable<Uint8Array>;
+}
+
+/** A message as another one quotes it. */
+export interface Quote {
+  sender?: string;
+  text: string;
+}
+
+/** For example `{ source: 'github', event: 'push', payload: … }`. */
+export interface OutsideEvent {
+  source: string;
+  event: string;
+  payload: Json;
+}
+
+/** A person has chosen one of the choices of a question. Whether they may, and in time, is for the host to say. */
+export interface ReceivedChoice {
+  kind: 'choice';
+  /** Unique among the messages and choices of its address, and the same each time the choice comes. */
+  platformMessageId: string;
+  address: Address;
+  sender: Sender;
+  /** As the question that was sent had it. */
+  questionId: string;
+  /** The position among the question's choices; 0 for the first. */
+  choice: number;
+  /** When the platform took the choice. Epoch milliseconds, the same each time the choice comes. */
+  timestamp: number;
+}
+
 /** Who wrote a message: `id` is the platform's stable handle, `name` is for people and may change or be forged. */
 export interface Sender {
   id: string;
   name: string;
 }
 
+/** A value that JSON can say. */
+export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
+
+/** An object that JSON can say. */
+export interface JsonObject {
+  readonly [key: string]: Json;
+}
+
 /**
  * What can be shown. Told apart by `kind`, so that a new kind is an error of the compiler in every channel that has not
  * thought about it.
  */
-export type OutgoingMessage = TextMessage;
+export type OutgoingMessage = TextMessage | EditMessage | ReactionMessage | QuestionMessage | CardMessage;
 
+/** A text, files, or both. */
 export interface TextMessage {
   kind: 'text';
-  /** Not empty, and within the channel's limit: a channel refuses a longer text, it never cuts one. */
+  /** Within the channel's limit: a channel refuses a longer text, it never cuts one. Empty only with files. */
   text: string;
+  files?: readonly OutgoingFile[];
   /** The `platformMessageId` of the message this one answers. One the platform does not know is no obstacle. */
+  inReplyTo?: string;
+}
+
+/** A file that goes with a text. */
+export interface OutgoingFile {
+  /** What people see it called. */
+  name: string;
+  /** The host's own copy, a regular file that stays as it is until `send` settles. */
+  path: string;
+}
+
+/** Replaces the text of an earlier message of the bot. An edited question has no choices any more. */
+export interface EditMessage {
+  kind: 'edit';
+  platformMessageId: string;
+  text: string;
+}
+
+/** Puts an emoji to an earlier message, of a person or of the bot. */
+export interface ReactionMessage {
+  kind: 'reaction';
+  platformMessageId: string;
+  emoji: string;
+}
+
+/** Asks for one of several choices. Which one comes back as a `ReceivedChoice`. */
+export interface QuestionMessage {
+  kind: 'question';
+  /** The host's own; `choicePayload` makes of it what a button sends back. */
+  questionId: string;
+  title: string;
+  question: string;
+  choices: readonly string[];
+  /** For people to see. Epoch milliseconds; the channel takes choices after it all the same. */
+  expiresAt: number;
+  inReplyTo?: string;
+}
+
+/** A card in whatever form the platform knows. `fallbackText` says the same in words. */
+export interface CardMessage {
+  kind: 'card';
+  card: JsonObject;
+  fallbackText: string;
   inReplyTo?: string;
 }
 
@@ -113,9 +222,25 @@ export type SendResult =
    */
   | { type: 'failed'; permanent: boolean; retryAfterMs?: number; reason: string };
 
-/** What a channel refuses, so that the host can split or refuse before it sends. */
+/**
+ * What a channel refuses, so that the host can split or refuse before it sends. What is left out has no limit of its
+ * own.
+ */
 export interface ChannelLimits {
+  /** Of a text, and of a question with its title. */
   text: TextLimit;
+  /** Files with one message. */
+  filesMax?: number;
+  /** Of one file, in bytes. */
+  fileBytesMax?: number;
+  /** Choices of one question. */
+  buttonsMax?: number;
+  /** Of the wording of one choice. */
+  buttonText?: TextLimit;
+  /** What a press sends back: see `choicePayload`. */
+  buttonPayload?: TextLimit;
+  /** Of a card, as JSON in UTF-8. */
+  cardBytesMax?: number;
 }
 
 /** The longest text of one message, counted the way the platform counts. */
@@ -124,9 +249,10 @@ export interface TextLimit {
   unit: TextUnit;
 }
 
+/** What a platform counts the length of a text in. */
 export type TextUnit = 'utf16-units' | 'code-points' | 'utf8-bytes';
 
-/** `reason` is one sentence for an operator. */
+/** How a channel is. `reason` is one sentence for an operator. */
 export type Health = { state: 'stopped' } | { state: 'online' } | { state: 'offline'; reason: string };
 
 /** The length of a text in the unit of a platform. */
@@ -139,31 +265,4 @@ export function textLength(text: string, unit: TextUnit): number {
     case 'utf8-bytes':
       return Buffer.byteLength(text);
   }
-}
-
-/**
- * What makes a message impossible to send, whatever the platform: an address of another channel, no text, or more text
- * than one message holds. `undefined` when nothing does. For channels to ask first in `send`.
- */
-export function refusal(
-  channel: Pick<Channel, 'type' | 'limits'>,
-  address: Address,
-  message: OutgoingMessage,
-): (SendResult & { type: 'failed' }) | undefined {
-  if (address.channelType !== channel.type) {
-    return never(`The address belongs to the channel "${address.channelType}", not to "${channel.type}".`);
-  }
-  if (message.text.trim() === '') return never('The message has no text, so there is nothing to show.');
-  const { max, unit } = channel.limits.text;
-  const length = textLength(message.text, unit);
-  if (length > max) {
-    return never(
-      `The text is ${length} ${unit} long, and one message holds at most ${max}. Split it and send the parts.`,
-    );
-  }
-  return undefined;
-}
-
-function never(reason: string): SendResult & { type: 'failed' } {
-  return { type: 'failed', permanent: true, reason };
 }

@@ -1,33 +1,50 @@
 // A chat platform in memory, for tests and for embedding: people write and read through its methods, the host through
 // its channels. It keeps a ledger of all it was asked to show and can be told to fail, so that a host's handling of
 // duplicates and failures can be tested against any kind of platform.
-import {
-  type Address,
-  type Attempt,
-  type Channel,
-  type ChannelLimits,
-  type Duplicates,
-  type Health,
-  type OutgoingMessage,
-  type Receive,
-  type ReceivedMessage,
-  refusal,
-  type SendResult,
+import type {
+  Address,
+  Attempt,
+  Channel,
+  ChannelLimits,
+  Duplicates,
+  Health,
+  OutgoingMessage,
+  Receive,
+  ReceivedEvent,
+  SendResult,
+  Showable,
 } from './channel.js';
+import { readOutgoing, UnsendableFile } from './outgoing-files.js';
+import { refusal, refused } from './refusal.js';
 
+/** What kind of platform it is. */
 export interface MemoryPlatformOptions {
+  /** The `channelType` of its addresses. Default `memory`. */
+  type?: string;
   /** Default `key`. */
   duplicates?: Duplicates;
-  /** Default 4000 UTF-16 units. */
+  /** Default 4000 UTF-16 units of text, ten files of 1 MiB, eight choices of 64 characters with 64 bytes of payload. */
   limits?: ChannelLimits;
+  /** Default everything. */
+  shows?: readonly Showable[];
+  /** Default: everybody has a direct chat, `dm-` and the handle. */
+  directAddress?: (handle: string) => Address | undefined;
 }
 
-/** A message that people can see. */
+/** What the platform was asked to show: a message, or a change to one. */
 export interface Shown {
   platformMessageId: string;
   address: Address;
   message: OutgoingMessage;
   key: string;
+  /** Of a text, as they were when it was sent. */
+  files: readonly ShownFile[];
+}
+
+/** A file as people see it. */
+export interface ShownFile {
+  name: string;
+  bytes: Buffer;
 }
 
 /** What becomes of one `send`. */
@@ -41,7 +58,7 @@ export type Step =
   /** Nothing is shown and nothing is answered until the channel stops. */
   | { type: 'hangs' };
 
-/** What became of a message of a person: acknowledged, or kept by the platform for the next start of a channel. */
+/** What became of what a person did: acknowledged, or kept by the platform for the next start of a channel. */
 export type Heard = 'acknowledged' | 'kept';
 
 /**
@@ -49,17 +66,27 @@ export type Heard = 'acknowledged' | 'kept';
  * next `channel()` finds everything as the platform saw it.
  */
 export class MemoryPlatform {
-  readonly type = 'memory';
+  readonly type: string;
   readonly duplicates: Duplicates;
   readonly limits: ChannelLimits;
+  readonly shows: ReadonlySet<Showable>;
+  readonly directAddress: (handle: string) => Address | undefined;
   readonly #shown: Shown[] = [];
-  readonly #unacknowledged = new Map<string, ReceivedMessage>();
+  readonly #typing: Address[] = [];
+  /** Of all messages of people, whatever became of them. */
+  readonly #heard = new Set<string>();
+  readonly #unacknowledged = new Map<string, ReceivedEvent>();
   readonly #steps: Step[] = [];
   #listener: Listener | undefined;
 
   constructor(options: MemoryPlatformOptions = {}) {
+    const type = options.type ?? 'memory';
+    this.type = type;
     this.duplicates = options.duplicates ?? 'key';
-    this.limits = options.limits ?? { text: { max: 4000, unit: 'utf16-units' } };
+    this.limits = options.limits ?? LIMITS;
+    this.shows = new Set(options.shows ?? EVERYTHING);
+    this.directAddress =
+      options.directAddress ?? ((handle) => ({ channelType: type, platformId: `dm-${handle}`, threadId: null }));
   }
 
   /** A new channel of this platform. Starting it takes the place of any other. */
@@ -73,26 +100,35 @@ export class MemoryPlatform {
         if (this.#listener === listener) this.#listener = undefined;
       },
       unacknowledged: () => [...this.#unacknowledged.values()],
-      acknowledge: (message) => this.#unacknowledged.delete(messageKey(message)),
+      acknowledge: (event) => this.#unacknowledged.delete(placeOf(event.address, event.platformMessageId)),
       nextStep: () => this.#steps.shift() ?? { type: 'works' },
-      show: (address, message, key) => this.#show(address, message, key),
+      knows: (address, message) => this.#knows(address, message),
+      show: (shown) => this.#show(shown),
       find: (key) => this.#shown.find((shown) => shown.key === key)?.platformMessageId,
+      type: (address) => this.#typing.push(address),
     });
   }
 
-  /** A person writes. Resolves when the host has it or has failed to take it; `kept` at once when no channel runs. */
-  async say(message: ReceivedMessage): Promise<Heard> {
-    this.#unacknowledged.set(messageKey(message), message);
-    return (await this.#listener?.hear(message)) ?? 'kept';
+  /** A person does something. Resolves when the host has it or has failed to take it; `kept` at once without a channel. */
+  async say(event: ReceivedEvent): Promise<Heard> {
+    const place = placeOf(event.address, event.platformMessageId);
+    this.#unacknowledged.set(place, event);
+    if (event.kind === 'message') this.#heard.add(place);
+    return (await this.#listener?.hear(event)) ?? 'kept';
   }
 
-  /** All that people can see, in the order in which it appeared. */
+  /** All that the platform was asked to show, in the order in which it appeared. */
   get shown(): readonly Shown[] {
     return this.#shown;
   }
 
+  /** Where the bot was said to be typing, once for each time. */
+  get typing(): readonly Address[] {
+    return this.#typing;
+  }
+
   /** What the platform will offer again at the next start of a channel, oldest first. */
-  get unacknowledged(): readonly ReceivedMessage[] {
+  get unacknowledged(): readonly ReceivedEvent[] {
     return [...this.#unacknowledged.values()];
   }
 
@@ -101,18 +137,38 @@ export class MemoryPlatform {
     this.#steps.push(...steps);
   }
 
-  #show(address: Address, message: OutgoingMessage, key: string): string {
-    const known = this.#shown.find((shown) => shown.key === key);
+  #show(wanted: Omit<Shown, 'platformMessageId'>): string {
+    const known = this.#shown.find((shown) => shown.key === wanted.key);
     if (this.duplicates === 'key' && known !== undefined) return known.platformMessageId;
-    const platformMessageId = `memory:${this.#shown.length + 1}`;
-    this.#shown.push({ platformMessageId, address, message, key });
+    const platformMessageId = `${this.type}:${this.#shown.length + 1}`;
+    this.#shown.push({ platformMessageId, ...wanted });
     return platformMessageId;
+  }
+
+  /** Whether what an edit or a reaction is about is there. */
+  #knows(address: Address, message: OutgoingMessage): boolean {
+    if (message.kind !== 'edit' && message.kind !== 'reaction') return true;
+    const { kind, platformMessageId } = message;
+    const place = placeOf(address, platformMessageId);
+    const isOfBot = this.#shown.some((shown) => placeOf(shown.address, shown.platformMessageId) === place);
+    return isOfBot || (kind === 'reaction' && this.#heard.has(place));
   }
 }
 
+const EVERYTHING: readonly Showable[] = ['files', 'edit', 'reaction', 'question', 'card'];
+
+const LIMITS: Readonly<ChannelLimits> = {
+  text: { max: 4000, unit: 'utf16-units' },
+  filesMax: 10,
+  fileBytesMax: 1024 * 1024,
+  buttonsMax: 8,
+  buttonText: { max: 64, unit: 'utf16-units' },
+  buttonPayload: { max: 64, unit: 'utf8-bytes' },
+};
+
 /** The running channel, as the platform sees it. */
 interface Listener {
-  hear(message: ReceivedMessage): Promise<Heard>;
+  hear(event: ReceivedEvent): Promise<Heard>;
   /** What it still works on does not count any more. */
   stop(): void;
 }
@@ -121,10 +177,12 @@ interface Listener {
 interface Line {
   listen(listener: Listener): void;
   unlisten(listener: Listener): void;
-  unacknowledged(): ReceivedMessage[];
-  acknowledge(message: ReceivedMessage): void;
+  unacknowledged(): ReceivedEvent[];
+  acknowledge(event: ReceivedEvent): void;
   nextStep(): Step;
-  show(address: Address, message: OutgoingMessage, key: string): string;
+  knows(address: Address, message: OutgoingMessage): boolean;
+  show(shown: Omit<Shown, 'platformMessageId'>): string;
+  type(address: Address): void;
   find(key: string): string | undefined;
 }
 
@@ -132,6 +190,8 @@ class MemoryChannel implements Channel {
   readonly type: string;
   readonly duplicates: Duplicates;
   readonly limits: ChannelLimits;
+  readonly shows: ReadonlySet<Showable>;
+  readonly #platform: MemoryPlatform;
   readonly #line: Line;
   #life: Life | undefined;
 
@@ -139,6 +199,8 @@ class MemoryChannel implements Channel {
     this.type = platform.type;
     this.duplicates = platform.duplicates;
     this.limits = platform.limits;
+    this.shows = platform.shows;
+    this.#platform = platform;
     this.#line = line;
   }
 
@@ -147,26 +209,37 @@ class MemoryChannel implements Channel {
     const life = new Life(this.#line, receive);
     this.#life = life;
     this.#line.listen(life);
-    for (const message of this.#line.unacknowledged()) void life.hear(message);
+    for (const event of this.#line.unacknowledged()) void life.hear(event);
   }
 
   async send(address: Address, message: OutgoingMessage, attempt: Attempt): Promise<SendResult> {
     const life = this.#life;
     if (life === undefined) return { type: 'offline' };
-    const refused = refusal(this, address, message);
-    if (refused !== undefined) return refused;
+    const impossible = refusal(this, address, message);
+    if (impossible !== undefined) return impossible;
+    if (!this.#line.knows(address, message)) return refused('The platform does not know the message to change.');
     const step = this.#line.nextStep();
     if (step.type === 'offline' || step.type === 'failed') return step;
     if (step.type === 'hangs') {
       await life.stopped;
       return { type: 'failed', permanent: false, reason: 'The channel stopped before the platform answered.' };
     }
+    const files = await this.#contents(message);
+    if (!Array.isArray(files)) return files;
     const found = this.duplicates === 'history' && attempt.uncertain ? this.#line.find(attempt.key) : undefined;
-    const platformMessageId = found ?? this.#line.show(address, message, attempt.key);
+    const platformMessageId = found ?? this.#line.show({ address, message, key: attempt.key, files });
     if (step.type === 'answer-lost') {
       return { type: 'failed', permanent: false, reason: 'The connection ended before the platform answered.' };
     }
     return { type: 'sent', platformMessageId };
+  }
+
+  async typing(address: Address): Promise<void> {
+    if (this.#life !== undefined) this.#line.type(address);
+  }
+
+  async directAddress(handle: string): Promise<Address | undefined> {
+    return this.#platform.directAddress(handle);
   }
 
   async stop(): Promise<void> {
@@ -178,6 +251,21 @@ class MemoryChannel implements Channel {
 
   health(): Health {
     return this.#life === undefined ? { state: 'stopped' } : { state: 'online' };
+  }
+
+  async #contents(message: OutgoingMessage): Promise<ShownFile[] | SendResult> {
+    const files: ShownFile[] = [];
+    if (message.kind !== 'text') return files;
+    try {
+      for (const file of message.files ?? []) {
+        const bytes = await readOutgoing(file, this.limits.fileBytesMax ?? Number.POSITIVE_INFINITY);
+        files.push({ name: file.name, bytes });
+      }
+      return files;
+    } catch (error) {
+      if (error instanceof UnsendableFile) return refused(error.message);
+      throw error;
+    }
   }
 }
 
@@ -204,25 +292,26 @@ class Life implements Listener {
     this.#stop.resolve();
   }
 
-  hear(message: ReceivedMessage): Promise<Heard> {
-    const heard = this.#queue.then(() => this.#hand(message));
+  hear(event: ReceivedEvent): Promise<Heard> {
+    const heard = this.#queue.then(() => this.#hand(event));
     this.#queue = heard;
     return Promise.race([heard, this.stopped.then(() => 'kept' as const)]);
   }
 
-  async #hand(message: ReceivedMessage): Promise<Heard> {
+  async #hand(event: ReceivedEvent): Promise<Heard> {
     if (this.#isStopped) return 'kept';
     try {
-      await this.#receive(message);
+      await this.#receive(event);
     } catch {
       return 'kept'; // the host did not take it, which is what the result says
     }
     if (this.#isStopped) return 'kept';
-    this.#line.acknowledge(message);
+    this.#line.acknowledge(event);
     return 'acknowledged';
   }
 }
 
-function messageKey({ address, platformMessageId }: ReceivedMessage): string {
-  return JSON.stringify([address.channelType, address.platformId, address.threadId, platformMessageId]);
+/** One message of one place, as text. Threads number their messages together with their chat. */
+function placeOf({ channelType, platformId }: Address, platformMessageId: string): string {
+  return JSON.stringify([channelType, platformId, platformMessageId]);
 }

@@ -1,30 +1,46 @@
 // The other end of the terminal channel: one connection to one chat of a running host. It never connects again by
 // itself; the program that shows the chat decides when, and then passes on what it has seen and what was not accepted.
 import { once } from 'node:events';
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { lineOf, lines, parseServerLine, type ServerLine, TEXT_MAX_BYTES } from './terminal-wire.js';
+import { basename } from 'node:path';
+import { isFileName } from './file-name.js';
+import { messageOf } from './message-of.js';
+import { LastSeen } from './terminal-last-seen.js';
+import {
+  type ClientLine,
+  type DeclaredFile,
+  FILE_MAX_BYTES,
+  FILES_MAX,
+  HISTORY_MAX,
+  lineOf,
+  lines,
+  PIECE_MAX_BYTES,
+  parseServerLine,
+  type ServerLine,
+  TEXT_MAX_BYTES,
+  type TerminalMessage,
+  type TerminalPast,
+} from './terminal-wire.js';
 
+/** Which chat, from where on, and what is done with what comes. */
 export interface TerminalClientOptions {
   /** 1 to 64 letters, digits, dots, dashes, underscores. */
   chat: string;
-  /** The number of the last message seen: all later ones come first. Without it only what is sent from now on. */
+  /**
+   * The number of the last message seen: all later ones come first. Without it only what is sent from now on. What
+   * `catchUp` remembers goes before it.
+   */
   after?: number;
-  /** A new id for each message: 1 to 128 letters, digits, dots, colons, dashes, underscores. */
+  /** Remembers in a file of this folder what was seen of the chat, and begins after it. The folder is made if missing. */
+  catchUp?: { folder: string };
+  /** A new id for each message: 1 to 128 letters, digits, dots, colons, dashes, underscores, not `terminal:` first. */
   newId: () => string;
   /** Called with each message to the chat, in order. If it throws, the connection ends and `closed` says why. */
   onMessage: (message: TerminalMessage) => void;
-}
-
-/** A message to the chat. */
-export interface TerminalMessage {
-  /** Grows over the chat. To be remembered: it is the `after` of the next connection. */
-  n: number;
-  /** When it was sent. Epoch milliseconds. */
-  timestamp: number;
-  /** Untouched: may hold escape sequences, so strip control characters before printing it to a terminal. */
-  text: string;
-  /** The id of the user's message that it answers. */
-  inReplyTo?: string;
+  /** Called now and then while the bot is writing. */
+  onTyping?: () => void;
 }
 
 /** Why the connection ended: `closed` by this side, `rejected` by the host for what it was told, else `lost`. */
@@ -56,12 +72,18 @@ export class ConnectionLost extends Error {
   }
 }
 
+/** One terminal in one chat. */
 export class TerminalClient {
   readonly #socket: Socket;
   readonly #options: TerminalClientOptions;
   readonly #welcome = Promise.withResolvers<void>();
   /** Per id those who wait for an answer; the host answers one id in the order in which it was sent. */
   readonly #waiting = new Map<string, PromiseWithResolvers<string>[]>();
+  /** By the id of the request, what came of the history so far. */
+  readonly #past = new Map<string, TerminalPast[]>();
+  readonly #lastSeen: LastSeen | undefined;
+  /** The end of the queue of what is written: a message's files come right after it. */
+  #writing: Promise<void> = Promise.resolve();
   #ending: TerminalClosed | undefined;
   #seen = 0;
 
@@ -81,8 +103,10 @@ export class TerminalClient {
   private constructor(socket: Socket, options: TerminalClientOptions) {
     this.#socket = socket;
     this.#options = options;
+    const { chat, catchUp } = options;
+    this.#lastSeen = catchUp === undefined ? undefined : new LastSeen(catchUp.folder, chat);
     this.closed = this.#listen();
-    const { chat, after } = options;
+    const after = this.#lastSeen?.read() ?? options.after;
     socket.write(lineOf({ type: 'hello', chat, ...(after === undefined ? {} : { after }) }));
   }
 
@@ -96,14 +120,47 @@ export class TerminalClient {
    * `ConnectionLost`; after the second, connect again and pass the error's `id` when sending the text again.
    */
   async send(text: string, id: string = this.#options.newId()): Promise<string> {
-    if (Buffer.byteLength(text) > TEXT_MAX_BYTES) {
-      throw new MessageRefused(id, `The message is longer than ${TEXT_MAX_BYTES} bytes. Send it in parts.`);
+    assertLength(text, id);
+    return this.#ask({ type: 'message', id, text, files: [] });
+  }
+
+  /**
+   * Sends files, with a text if there is one, and resolves and rejects as `send` does. Rejects with `MessageRefused` also
+   * when a file cannot be read, is no regular file, or is too large; nothing is sent then.
+   */
+  async sendFiles(paths: readonly string[], text = '', id: string = this.#options.newId()): Promise<string> {
+    assertLength(text, id);
+    if (paths.length === 0 || paths.length > FILES_MAX) {
+      throw new MessageRefused(id, `A message has 1 to ${FILES_MAX} files, and this one has ${paths.length}.`);
     }
-    if (this.#ending !== undefined) throw new ConnectionLost(id, reasonOf(this.#ending));
-    const answer = Promise.withResolvers<string>();
-    this.#waiting.set(id, [...(this.#waiting.get(id) ?? []), answer]);
-    this.#socket.write(lineOf({ type: 'message', id, text }));
-    return answer.promise;
+    const files: OpenFile[] = [];
+    try {
+      for (const path of paths) files.push(await openFile(path, id));
+      const declared = files.map(({ name, bytes }) => ({ name, bytes }));
+      return await this.#ask({ type: 'message', id, text, files: declared }, async () => {
+        for (const file of files) await this.#writeFile(file);
+      });
+    } finally {
+      for (const { handle } of files) await handle.close();
+    }
+  }
+
+  /** Chooses, by the position in the question's choices, and resolves and rejects as `send` does. */
+  async choose(questionId: string, choice: number, id: string = this.#options.newId()): Promise<string> {
+    return this.#ask({ type: 'choice', id, questionId, choice });
+  }
+
+  /** The last of what was said in the chat, from either side, oldest first; `limit` is at most 100. */
+  async history(limit: number): Promise<TerminalPast[]> {
+    const id = this.#options.newId();
+    const past: TerminalPast[] = [];
+    this.#past.set(id, past);
+    try {
+      await this.#ask({ type: 'history', id, limit: Math.min(limit, HISTORY_MAX) });
+      return past;
+    } finally {
+      this.#past.delete(id);
+    }
   }
 
   /** Ends the connection. Messages that are not accepted yet reject with `ConnectionLost`. */
@@ -111,6 +168,42 @@ export class TerminalClient {
     this.#ending ??= { type: 'closed' };
     this.#socket.destroy();
     await this.closed;
+  }
+
+  /** Writes a line, and what comes right after it, and waits for the answer about its id. */
+  async #ask(line: ClientLine & { id: string }, writeRest?: () => Promise<void>): Promise<string> {
+    const { id } = line;
+    if (this.#ending !== undefined) throw new ConnectionLost(id, reasonOf(this.#ending));
+    const answer = Promise.withResolvers<string>();
+    this.#waiting.set(id, [...(this.#waiting.get(id) ?? []), answer]);
+    this.#writing = this.#writeInTurn(this.#writing, line, writeRest);
+    return answer.promise;
+  }
+
+  /** Never rejects: what follows half a file would be read as part of it, so then the connection ends. */
+  async #writeInTurn(earlier: Promise<void>, line: ClientLine, writeRest?: () => Promise<void>): Promise<void> {
+    await earlier;
+    this.#socket.write(lineOf(line));
+    try {
+      await writeRest?.();
+    } catch (error) {
+      this.#ending ??= { type: 'lost', reason: messageOf(error) };
+      this.#socket.destroy();
+    }
+  }
+
+  async #writeFile({ handle, name, bytes }: OpenFile): Promise<void> {
+    let left = bytes;
+    while (left > 0) {
+      const length = Math.min(left, PIECE_MAX_BYTES);
+      const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(length), 0, length);
+      if (bytesRead === 0) throw new Error(`The file ${name} became shorter while it was sent.`);
+      left -= bytesRead;
+      const data = buffer.subarray(0, bytesRead).toString('base64');
+      if (this.#socket.write(lineOf({ type: 'bytes', data }))) continue;
+      await Promise.race([once(this.#socket, 'drain'), this.closed]);
+      if (this.#ending !== undefined) return;
+    }
   }
 
   async #listen(): Promise<TerminalClosed> {
@@ -137,7 +230,7 @@ export class TerminalClient {
       }
       return this.#ending ?? { type: 'lost', reason: 'The host ended the connection.' };
     } catch (error) {
-      return this.#ending ?? { type: 'lost', reason: error instanceof Error ? error.message : String(error) };
+      return this.#ending ?? { type: 'lost', reason: messageOf(error) };
     }
   }
 
@@ -151,8 +244,15 @@ export class TerminalClient {
         const { type: _, ...message } = said;
         this.#options.onMessage(message);
         this.#seen = said.n;
+        this.#lastSeen?.write(said.n);
         return;
       }
+      case 'typing':
+        this.#options.onTyping?.();
+        return;
+      case 'past':
+        this.#past.get(said.id)?.push(said.entry);
+        return;
       case 'accepted':
         this.#answered(said.id)?.resolve(said.id);
         return;
@@ -171,12 +271,44 @@ export class TerminalClient {
   }
 }
 
+interface OpenFile extends DeclaredFile {
+  handle: FileHandle;
+}
+
+/** Opens a file that can be sent. Throws `MessageRefused` for any other. */
+async function openFile(path: string, id: string): Promise<OpenFile> {
+  const name = basename(path);
+  let handle: FileHandle;
+  try {
+    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    throw new MessageRefused(id, `The file cannot be read, so nothing was sent: ${messageOf(error)}.`);
+  }
+  const stat = await handle.stat();
+  const problem = !stat.isFile()
+    ? `${path} is no regular file, so nothing was sent.`
+    : stat.size > FILE_MAX_BYTES
+      ? `${path} is larger than ${FILE_MAX_BYTES} bytes, so nothing was sent.`
+      : isFileName(name)
+        ? undefined
+        : `${path} has a name that cannot be sent. Copy it to another name; nothing was sent.`;
+  if (problem === undefined) return { handle, name, bytes: stat.size };
+  await handle.close();
+  throw new MessageRefused(id, problem);
+}
+
+function assertLength(text: string, id: string): void {
+  if (Buffer.byteLength(text) > TEXT_MAX_BYTES) {
+    throw new MessageRefused(id, `The message is longer than ${TEXT_MAX_BYTES} bytes. Send it in parts.`);
+  }
+}
+
 async function connected(path: string): Promise<Socket> {
   const socket = connect(path);
   try {
     await once(socket, 'connect');
   } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
+    const detail = messageOf(error);
     throw new Error(`No host answers on ${path} (${detail}). Nothing was sent. Start the host and try again.`, {
       cause: error,
     });

@@ -1,25 +1,92 @@
 // What a terminal client and the host say to each other over the socket: one JSON object per line. Both ends treat
 // the other as untrusted, so lines are bounded and every field is checked. Pure, apart from reading the stream.
 import { TextDecoder } from 'node:util';
+import { isFileName } from './file-name.js';
 
 /** The longest text of one message in either direction, in bytes of UTF-8. */
 export const TEXT_MAX_BYTES = 64 * 1024;
 
-/** The longest line: JSON writes a control character as six bytes, and 1 KiB holds the rest of the object. */
-export const LINE_MAX_BYTES = 6 * TEXT_MAX_BYTES + 1024;
+/** Files with one message, and the bytes of each, in either direction. */
+export const FILES_MAX = 10;
+export const FILE_MAX_BYTES = 25 * 1024 * 1024;
 
-/** What a client says. `hello` comes first, once. Without `after` the client gets only what is sent from now on. */
+/** Bytes of a file in one line, before they are written as base64. */
+export const PIECE_MAX_BYTES = 192 * 1024;
+
+/** Choices of one question, and the bytes of each. */
+export const CHOICES_MAX = 20;
+export const CHOICE_MAX_BYTES = 200;
+
+/** Entries of a history that a client may ask for at once. */
+export const HISTORY_MAX = 100;
+
+/** The longest line: JSON writes a control character as six bytes, and 128 KiB hold the rest: choices, names, paths. */
+export const LINE_MAX_BYTES = 6 * TEXT_MAX_BYTES + 128 * 1024;
+
+/**
+ * What a client says. `hello` comes first, once. Without `after` the client gets only what is sent from now on. A message
+ * with files is followed by their bytes, file by file, and by nothing else until the last byte.
+ */
 export type ClientLine =
   | { type: 'hello'; chat: string; after?: number }
-  | { type: 'message'; id: string; text: string };
+  | { type: 'message'; id: string; text: string; files: readonly DeclaredFile[] }
+  | { type: 'bytes'; data: string }
+  | { type: 'choice'; id: string; questionId: string; choice: number }
+  | { type: 'history'; id: string; limit: number };
 
-/** What the host says. `welcome` answers `hello`; `error` is the last thing said before the connection ends. */
+/** A file that a client is about to upload. */
+export interface DeclaredFile {
+  name: string;
+  bytes: number;
+}
+
+/**
+ * What the host says. `welcome` answers `hello`; what has an id is answered by `accepted` or `refused`, a request for
+ * the history by `past` lines before that; `error` is the last thing said before the connection ends.
+ */
 export type ServerLine =
   | { type: 'welcome'; after: number }
-  | { type: 'message'; n: number; timestamp: number; text: string; inReplyTo?: string }
+  | ({ type: 'message' } & TerminalMessage)
+  | { type: 'typing' }
+  | { type: 'past'; id: string; entry: TerminalPast }
   | { type: 'accepted'; id: string }
   | { type: 'refused'; id: string; reason: string }
   | { type: 'error'; reason: string };
+
+/** A message to the chat, or a change to one. `terminal:<n>` is the id by which others name it. */
+export type TerminalMessage = {
+  /** Grows over the chat. */
+  n: number;
+  /** When it was sent. Epoch milliseconds. */
+  timestamp: number;
+  /**
+   * Of a text or an edit the text, of a question the question, of a reaction the emoji. Untouched: may hold escape
+   * sequences, so strip control characters before printing it to a terminal.
+   */
+  text: string;
+  /** The id of the user's message that it answers. */
+  inReplyTo?: string;
+} & TerminalDetail;
+
+/** What each kind of message has besides. */
+export type TerminalDetail =
+  | { kind: 'text'; files: readonly TerminalFile[] }
+  /** The message with the id `of` now has this text, and no choices. */
+  | { kind: 'edit'; of: string }
+  | { kind: 'reaction'; to: string }
+  | { kind: 'question'; questionId: string; title: string; choices: readonly string[]; expiresAt: number };
+
+/** A file of a message to the chat. `path` is the terminal's own copy on this machine; null when it is kept no longer. */
+export interface TerminalFile {
+  name: string;
+  bytes: number;
+  path: string | null;
+}
+
+/** What was said earlier. Of the files that a person sent only the names are kept. */
+export type TerminalPast =
+  | { from: 'person'; id: string; timestamp: number; text: string; files: readonly string[] }
+  | { from: 'bot'; message: TerminalMessage };
 
 /** A line that does not follow the protocol. */
 export interface Garbage {
@@ -28,7 +95,8 @@ export interface Garbage {
 }
 
 const CHAT_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-const MESSAGE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
+/** An id of the shape `terminal:8` names a message of the bot, so no person's message has one. */
+const MESSAGE_ID = /^(?!terminal:)[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 
 /** Whether this can be the name of a chat: 1 to 64 letters, digits, dots, dashes and underscores. */
 export function isChatName(name: string): boolean {
@@ -48,32 +116,120 @@ export function parseClientLine(line: string): ClientLine | Garbage {
     if (!isCount(after)) return garbage('"after" is the number of the last message seen, 0 or more.');
     return { type: 'hello', chat, after };
   }
-  if (said.type === 'message') {
-    const { id, text } = said;
-    if (typeof id !== 'string' || !MESSAGE_ID.test(id)) {
-      return garbage('A message id has 1 to 128 letters, digits, dots, colons, dashes or underscores.');
-    }
-    if (typeof text !== 'string') return garbage('A message has a text.');
-    // Half of a surrogate pair cannot be stored as UTF-8; left in, a resent message would differ from its first copy.
-    return { type: 'message', id, text: text.toWellFormed() };
+  if (said.type === 'bytes') {
+    return typeof said.data === 'string' ? { type: 'bytes', data: said.data } : garbage('A piece of a file has data.');
   }
-  return garbage('A line has the type "hello" or "message".');
+  const { id } = said;
+  if (typeof id !== 'string' || !MESSAGE_ID.test(id)) {
+    return garbage(
+      'An id has 1 to 128 letters, digits, dots, colons, dashes or underscores, and no "terminal:" first.',
+    );
+  }
+  if (said.type === 'message') {
+    const { text } = said;
+    if (typeof text !== 'string') return garbage('A message has a text.');
+    const files = declaredFiles(said.files ?? []);
+    if (files === undefined) {
+      return garbage(
+        `A message has at most ${FILES_MAX} files of at most ${FILE_MAX_BYTES} bytes, with a name and no path.`,
+      );
+    }
+    // Half of a surrogate pair cannot be stored as UTF-8; left in, a resent message would differ from its first copy.
+    return { type: 'message', id, text: text.toWellFormed(), files };
+  }
+  if (said.type === 'choice') {
+    const { questionId, choice } = said;
+    if (typeof questionId !== 'string' || !isCount(choice)) return garbage('A choice names a question and a number.');
+    return { type: 'choice', id, questionId, choice };
+  }
+  if (said.type === 'history') {
+    const { limit } = said;
+    if (!isCount(limit) || limit > HISTORY_MAX) return garbage(`"limit" is at most ${HISTORY_MAX}.`);
+    return { type: 'history', id, limit };
+  }
+  return garbage('A line has the type "hello", "message", "bytes", "choice" or "history".');
+}
+
+/** `undefined` when they are more, larger or otherwise named than files may be. */
+function declaredFiles(value: unknown): DeclaredFile[] | undefined {
+  if (!Array.isArray(value) || value.length > FILES_MAX) return undefined;
+  const files: DeclaredFile[] = [];
+  for (const file of value) {
+    if (!isObject(file)) return undefined;
+    const { name, bytes } = file;
+    if (typeof name !== 'string' || !isFileName(name.toWellFormed())) return undefined;
+    if (!isCount(bytes) || bytes > FILE_MAX_BYTES) return undefined;
+    files.push({ name: name.toWellFormed(), bytes });
+  }
+  return files;
+}
+
+/** The bytes of a piece; `undefined` when they are not base64, none, or more than a piece has. */
+export function pieceOf(data: string): Buffer | undefined {
+  const piece = Buffer.from(data, 'base64');
+  const isWhole = piece.length > 0 && piece.length <= PIECE_MAX_BYTES && piece.toString('base64') === data;
+  return isWhole ? piece : undefined;
 }
 
 /** What the host said, checked. */
 export function parseServerLine(line: string): ServerLine | Garbage {
   const said = parsedObject(line);
   if (said === undefined) return garbage('A line is not a JSON object.');
-  const { type, after, n, timestamp, text, inReplyTo, id, reason } = said;
+  const { type, after, id, reason } = said;
   if (type === 'welcome' && isCount(after)) return { type, after };
-  if (type === 'message' && isCount(n) && isCount(timestamp) && typeof text === 'string') {
-    if (inReplyTo === undefined) return { type, n, timestamp, text };
-    if (typeof inReplyTo === 'string') return { type, n, timestamp, text, inReplyTo };
+  if (type === 'message') {
+    const message = terminalMessage(said);
+    if (message !== undefined) return { type, ...message };
+  }
+  if (type === 'typing') return { type };
+  if (type === 'past' && typeof id === 'string') {
+    const entry = pastEntry(said.entry);
+    if (entry !== undefined) return { type, id, entry };
   }
   if (type === 'accepted' && typeof id === 'string') return { type, id };
   if (type === 'refused' && typeof id === 'string' && typeof reason === 'string') return { type, id, reason };
   if (type === 'error' && typeof reason === 'string') return { type, reason };
   return garbage('A line is of no known type, or a field is missing.');
+}
+
+function terminalMessage(said: Record<string, unknown>): TerminalMessage | undefined {
+  const { n, timestamp, text, inReplyTo } = said;
+  const detail = terminalDetail(said);
+  if (detail === undefined || !isCount(n) || !isCount(timestamp) || typeof text !== 'string') return undefined;
+  if (inReplyTo === undefined) return { n, timestamp, text, ...detail };
+  return typeof inReplyTo === 'string' ? { n, timestamp, text, inReplyTo, ...detail } : undefined;
+}
+
+function terminalDetail(said: Record<string, unknown>): TerminalDetail | undefined {
+  const { kind, files, of, to, questionId, title, choices, expiresAt } = said;
+  if (kind === 'text' && Array.isArray(files)) {
+    const known = files.filter(isTerminalFile);
+    return known.length === files.length ? { kind, files: known } : undefined;
+  }
+  if (kind === 'edit' && typeof of === 'string') return { kind, of };
+  if (kind === 'reaction' && typeof to === 'string') return { kind, to };
+  if (kind !== 'question' || typeof questionId !== 'string' || typeof title !== 'string') return undefined;
+  return areStrings(choices) && isCount(expiresAt) ? { kind, questionId, title, choices, expiresAt } : undefined;
+}
+
+function isTerminalFile(value: unknown): value is TerminalFile {
+  if (!isObject(value) || typeof value.name !== 'string' || !isCount(value.bytes)) return false;
+  return value.path === null || typeof value.path === 'string';
+}
+
+function pastEntry(value: unknown): TerminalPast | undefined {
+  if (!isObject(value)) return undefined;
+  if (value.from === 'bot') {
+    const message = isObject(value.message) ? terminalMessage(value.message) : undefined;
+    return message === undefined ? undefined : { from: 'bot', message };
+  }
+  const { from, id, timestamp, text, files } = value;
+  const isWhole = from === 'person' && typeof id === 'string' && isCount(timestamp) && typeof text === 'string';
+  return isWhole && areStrings(files) ? { from, id, timestamp, text, files } : undefined;
+}
+
+function areStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 
 /** One line, ready to be written. */

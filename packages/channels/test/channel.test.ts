@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { refusal, textLength } from '../src/channel.js';
+import { textLength } from '../src/channel.js';
+import { refusal } from '../src/refusal.js';
 
 test('a text is as long as the platform counts it', () => {
   const text = 'né漢𝒳';
@@ -9,7 +10,7 @@ test('a text is as long as the platform counts it', () => {
 });
 
 test('a refusal says how long the text is and how long it may be, and not what it says', () => {
-  const channel = { type: 'chat', limits: { text: { max: 3, unit: 'code-points' } } } as const;
+  const channel = { type: 'chat', limits: { text: { max: 3, unit: 'code-points' } }, shows: new Set<never>() } as const;
   const address = { channelType: 'chat', platformId: 'a', threadId: null };
   expect(refusal(channel, address, { kind: 'text', text: 'abc' })).toBeUndefined();
   expect(refusal(channel, address, { kind: 'text', text: 'secret' })).toEqual({

@@ -40,7 +40,7 @@ test('scripted failures show nothing, come one per send, and end', async () => {
   expect(await channel.send(address, hello, first)).toEqual(busy);
   expect(platform.shown).toEqual([]);
   expect(await channel.send(address, hello, first)).toEqual({ type: 'sent', platformMessageId: 'memory:1' });
-  expect(platform.shown).toEqual([{ platformMessageId: 'memory:1', address, message: hello, key: 'k1' }]);
+  expect(platform.shown).toEqual([{ platformMessageId: 'memory:1', address, message: hello, key: 'k1', files: [] }]);
 });
 
 test('a send that hangs ends with the channel, and holds up no other', async () => {
@@ -80,5 +80,15 @@ test('a host that was killed while it stored a message does not acknowledge it a
 
 function message(platformMessageId: string): ReceivedMessage {
   const sender = { id: 'ada', name: 'Ada' };
-  return { platformMessageId, address, sender, text: 'hi', timestamp: 1, isMention: true, isDirect: true };
+  return {
+    kind: 'message',
+    files: [],
+    platformMessageId,
+    address,
+    sender,
+    text: 'hi',
+    timestamp: 1,
+    isMention: true,
+    isDirect: true,
+  };
 }

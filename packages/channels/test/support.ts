@@ -1,12 +1,19 @@
 // What several tests need: temporary folders, terminal channels and clients that are ended after each test, raw sockets.
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Address, Receive } from '../src/channel.js';
-import { TerminalChannel, type TerminalTrouble, terminalSocketPath } from '../src/terminal.js';
-import { TerminalClient, type TerminalMessage } from '../src/terminal-client.js';
+import type { Address, Receive, ReceivedEvent } from '../src/channel.js';
+import type { Seen } from '../src/contract.js';
+import {
+  TerminalChannel,
+  type TerminalChannelOptions,
+  type TerminalTrouble,
+  terminalSocketPath,
+} from '../src/terminal.js';
+import { TerminalClient, type TerminalClientOptions } from '../src/terminal-client.js';
+import type { TerminalFile, TerminalMessage } from '../src/terminal-wire.js';
 
 export const MAIN: Address = { channelType: 'terminal', platformId: 'main', threadId: null };
 
@@ -30,11 +37,12 @@ export class World {
     return terminalSocketPath(this.folder);
   }
 
-  channel(): TerminalChannel {
+  channel(options: Partial<TerminalChannelOptions> = {}): TerminalChannel {
     const channel = new TerminalChannel({
       folder: this.folder,
       now: () => this.#time++,
       onTrouble: (trouble) => this.troubles.push(trouble),
+      ...options,
     });
     this.onClose(() => channel.stop());
     return channel;
@@ -46,13 +54,24 @@ export class World {
     return channel;
   }
 
-  async client(options: { chat?: string; after?: number } = {}): Promise<Reader> {
+  newId(): string {
+    return `id-${++this.#ids}`;
+  }
+
+  /** A file of the host, or of a person. */
+  file(content: Uint8Array | string, name = `file-${++this.#ids}`): string {
+    const path = join(this.folder, name);
+    writeFileSync(path, content);
+    return path;
+  }
+
+  async client(options: Partial<TerminalClientOptions> = {}): Promise<Reader> {
     const got: TerminalMessage[] = [];
     const reader = new Reader(
       await TerminalClient.connect(this.socketPath, {
-        chat: options.chat ?? 'main',
-        ...(options.after === undefined ? {} : { after: options.after }),
-        newId: () => `id-${++this.#ids}`,
+        chat: 'main',
+        newId: () => this.newId(),
+        ...options,
         onMessage: (message) => {
           got.push(message);
           reader?.look();
@@ -118,6 +137,11 @@ export async function heardOut(socket: Socket): Promise<string> {
   return heard;
 }
 
+/** The text of a message that came in; a choice has none. */
+export function textOf(event: ReceivedEvent): string | undefined {
+  return event.kind === 'message' ? event.text : undefined;
+}
+
 /** Waits until `done` holds; the test's own time limit is the only other end. */
 export async function until(done: () => boolean): Promise<void> {
   while (!done()) {
@@ -125,4 +149,46 @@ export async function until(done: () => boolean): Promise<void> {
       setTimeout(resolve, 5);
     });
   }
+}
+
+/** What a platform showed one after the other, of which some changes what was there. */
+export type Change =
+  | { kind: 'text' | 'question' | 'card' }
+  | { kind: 'edit'; of: string }
+  | { kind: 'reaction'; to: string };
+
+/** What people see in the end. */
+export function folded(changes: readonly (Change & Seen)[]): Seen[] {
+  const seen: Seen[] = [];
+  for (const change of changes) {
+    const index = seen.findIndex((one) => one.platformMessageId === targetOf(change));
+    const target = seen[index];
+    if (change.kind === 'edit') {
+      if (target === undefined) throw new Error('an edit of nothing');
+      const { choices: _, ...rest } = target;
+      seen[index] = { ...rest, text: change.text };
+    } else if (change.kind === 'reaction') {
+      if (target !== undefined) seen[index] = { ...target, reactions: [...(target.reactions ?? []), change.text] };
+    } else {
+      const { platformMessageId, text, files, choices, card } = change;
+      seen.push({
+        platformMessageId,
+        text,
+        ...(files === undefined ? {} : { files }),
+        ...(choices === undefined ? {} : { choices }),
+        ...(card === undefined ? {} : { card }),
+      });
+    }
+  }
+  return seen;
+}
+
+function targetOf(change: Change): string | undefined {
+  if (change.kind === 'edit') return change.of;
+  return change.kind === 'reaction' ? change.to : undefined;
+}
+
+/** The files that a client was told of. */
+export function readFiles(files: readonly TerminalFile[]): { name: string; bytes: Buffer }[] {
+  return files.map(({ name, path }) => ({ name, bytes: readFileSync(path ?? '') }));
 }

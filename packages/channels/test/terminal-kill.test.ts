@@ -1,13 +1,11 @@
 // A real host process is killed with SIGKILL at the points where a message could be lost or doubled.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { ReceivedMessage } from '../src/channel.js';
 import { ConnectionLost } from '../src/terminal-client.js';
+import { type HostProcess, spawnHost } from './host-process.js';
 import { World } from './support.js';
 
 let world: World;
@@ -16,32 +14,10 @@ beforeEach(() => {
 });
 afterEach(() => world.close());
 
-interface HostProcess {
-  child: ChildProcess;
-  /** Waits for a word of the process and gives what it said with it. */
-  said: (word: string) => Promise<string>;
-  kill: () => Promise<void>;
-}
-
 function host(manner: string): HostProcess {
-  const script = join(import.meta.dirname, 'terminal-host.ts');
-  const hooks = join(import.meta.dirname, 'ts-hooks.mjs');
-  const child = spawn(process.execPath, ['--import', hooks, script, world.folder, inboxFile(), manner], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const exited = once(child, 'exit');
-  const words = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const kill = async () => {
-    child.kill('SIGKILL');
-    await exited;
-  };
-  world.onClose(kill);
-  const said = async (word: string): Promise<string> => {
-    const { value, done } = await words.next();
-    if (done === true) throw new Error(`the host ended before it said "${word}"`);
-    return value.startsWith(`${word} `) ? value.slice(word.length + 1) : said(word);
-  };
-  return { child, said, kill };
+  const process = spawnHost('terminal-host.ts', [world.folder, inboxFile(), manner]);
+  world.onClose(process.kill);
+  return process;
 }
 
 function inboxFile(): string {
@@ -49,7 +25,7 @@ function inboxFile(): string {
 }
 
 /** What the host has durably, in the order in which it was given. */
-function inbox(): ReceivedMessage[] {
+function inbox(): unknown[] {
   if (!existsSync(inboxFile())) return [];
   return readFileSync(inboxFile(), 'utf8')
     .split('\n')

@@ -1,11 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import {
   BrokenLine,
+  CHOICE_MAX_BYTES,
+  CHOICES_MAX,
+  FILE_MAX_BYTES,
+  FILES_MAX,
   LINE_MAX_BYTES,
   lineOf,
   lines,
   parseClientLine,
   parseServerLine,
+  type ServerLine,
   TEXT_MAX_BYTES,
 } from '../src/terminal-wire.js';
 
@@ -18,6 +23,9 @@ async function linesOf(stream: AsyncIterable<Buffer>): Promise<string[]> {
   for await (const line of lines(stream)) read.push(line);
   return read;
 }
+
+const LONG_NAME = 'x'.repeat(255);
+const AT_LAST = { n: Number.MAX_SAFE_INTEGER, timestamp: Number.MAX_SAFE_INTEGER };
 
 describe('lines', () => {
   test('come whole however the stream cuts them, also in the middle of a character', async () => {
@@ -46,8 +54,30 @@ describe('lines', () => {
     const text = '\u0001'.repeat(TEXT_MAX_BYTES);
     const id = 'i'.repeat(128);
     for (const line of [
-      lineOf({ type: 'message', id, text }),
-      lineOf({ type: 'message', n: Number.MAX_SAFE_INTEGER, timestamp: Number.MAX_SAFE_INTEGER, text, inReplyTo: id }),
+      lineOf({
+        type: 'message',
+        id,
+        text,
+        files: Array.from({ length: FILES_MAX }, () => ({ name: LONG_NAME, bytes: FILE_MAX_BYTES })),
+      }),
+      lineOf({
+        type: 'message',
+        ...AT_LAST,
+        text,
+        inReplyTo: id,
+        kind: 'text',
+        files: Array.from({ length: FILES_MAX }, () => ({ name: LONG_NAME, bytes: 1, path: LONG_NAME.repeat(16) })),
+      }),
+      lineOf({
+        type: 'message',
+        ...AT_LAST,
+        text,
+        kind: 'question',
+        questionId: id,
+        title: '',
+        expiresAt: 1,
+        choices: Array.from({ length: CHOICES_MAX }, () => '\u0001'.repeat(CHOICE_MAX_BYTES)),
+      }),
     ]) {
       expect(Buffer.byteLength(line)).toBeLessThanOrEqual(LINE_MAX_BYTES + 1);
     }
@@ -58,7 +88,10 @@ describe('parsing', () => {
   test.each([
     { type: 'hello', chat: 'main' } as const,
     { type: 'hello', chat: 'a.b_c-9', after: 7 } as const,
-    { type: 'message', id: 'a:1', text: 'x\ny' } as const,
+    { type: 'message', id: 'a:1', text: 'x\ny', files: [{ name: 'é.txt', bytes: 0 }] } as const,
+    { type: 'bytes', data: 'AAAA' } as const,
+    { type: 'choice', id: 'a', questionId: 'q/1', choice: 0 } as const,
+    { type: 'history', id: 'a', limit: 100 } as const,
   ])('what a client may say comes through: %j', (said) => {
     expect(parseClientLine(lineOf(said))).toEqual(said);
   });
@@ -80,6 +113,14 @@ describe('parsing', () => {
     '{"type":"message","id":"","text":"x"}',
     '{"type":"message","id":"a b","text":"x"}',
     '{"type":"message","id":7,"text":"x"}',
+    '{"type":"message","id":"terminal:1","text":"x"}',
+    '{"type":"message","id":"a","text":"x","files":{}}',
+    '{"type":"message","id":"a","text":"x","files":[{"name":"../a","bytes":1}]}',
+    '{"type":"message","id":"a","text":"x","files":[{"name":"a","bytes":26214401}]}',
+    '{"type":"message","id":"a","text":"x","files":[{"name":"a","bytes":-1}]}',
+    '{"type":"bytes"}',
+    '{"type":"choice","id":"a","questionId":"q","choice":-1}',
+    '{"type":"history","id":"a","limit":101}',
     '{"type":"toString"}',
     '['.repeat(100_000),
   ])('garbage is recognised and said to be so', (line) => {
@@ -91,10 +132,37 @@ describe('parsing', () => {
     expect(parseClientLine('{"type":"message","id":"a","text":"x\\ud800"}')).toMatchObject({ text: 'x\ufffd' });
   });
 
-  test.each([
+  test.each<ServerLine>([
     { type: 'welcome', after: 0 } as const,
-    { type: 'message', n: 1, timestamp: 2, text: 'x' } as const,
-    { type: 'message', n: 1, timestamp: 2, text: 'x', inReplyTo: 'a' } as const,
+    { type: 'message', n: 1, timestamp: 2, text: 'x', kind: 'text', files: [] } as const,
+    { type: 'message', n: 1, timestamp: 2, text: 'x', inReplyTo: 'a', kind: 'edit', of: 'terminal:1' } as const,
+    { type: 'message', n: 1, timestamp: 2, text: 'x', kind: 'reaction', to: 'a' } as const,
+    {
+      type: 'message',
+      n: 1,
+      timestamp: 2,
+      text: 'x',
+      kind: 'text',
+      files: [{ name: 'a', bytes: 1, path: null }],
+    } as const,
+    {
+      type: 'message',
+      n: 1,
+      timestamp: 2,
+      text: 'x',
+      kind: 'question',
+      questionId: 'q',
+      title: '',
+      choices: ['a'],
+      expiresAt: 3,
+    } as const,
+    { type: 'typing' } as const,
+    { type: 'past', id: 'h', entry: { from: 'person', id: 'a', timestamp: 1, text: 'x', files: ['a'] } } as const,
+    {
+      type: 'past',
+      id: 'h',
+      entry: { from: 'bot', message: { n: 1, timestamp: 2, text: 'x', kind: 'text', files: [] } },
+    } as const,
     { type: 'accepted', id: 'a' } as const,
     { type: 'refused', id: 'a', reason: 'no' } as const,
     { type: 'error', reason: 'no' } as const,

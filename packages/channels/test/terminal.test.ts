@@ -4,11 +4,11 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { ReceivedMessage } from '../src/channel.js';
+import type { ReceivedEvent } from '../src/channel.js';
 import { TerminalChannel, terminalSocketPath } from '../src/terminal.js';
 import { ConnectionLost, MessageRefused, TerminalClient } from '../src/terminal-client.js';
 import { LINE_MAX_BYTES, TEXT_MAX_BYTES } from '../src/terminal-wire.js';
-import { heardOut, MAIN, until, World } from './support.js';
+import { heardOut, MAIN, textOf, until, World } from './support.js';
 
 let world: World;
 beforeEach(() => {
@@ -52,7 +52,7 @@ describe('chats', () => {
   });
 
   test('a message carries the chat, and its answer the id of the question', async () => {
-    const got: ReceivedMessage[] = [];
+    const got: ReceivedEvent[] = [];
     const channel = await world.started(async (message) => {
       got.push(message);
     });
@@ -60,7 +60,9 @@ describe('chats', () => {
     const id = await reader.client.send('how much is it?');
     expect(got).toEqual([
       {
+        kind: 'message',
         platformMessageId: id,
+        files: [],
         address: { ...MAIN, platformId: 'work' },
         sender: { id: 'local', name: 'local' },
         text: 'how much is it?',
@@ -71,7 +73,9 @@ describe('chats', () => {
     ]);
     await channel.send({ ...MAIN, platformId: 'work' }, text('a lot', id), attempt('k1'));
     await reader.has(1);
-    expect(reader.got).toEqual([{ n: 1, timestamp: expect.any(Number), text: 'a lot', inReplyTo: id }]);
+    expect(reader.got).toEqual([
+      { n: 1, timestamp: expect.any(Number), kind: 'text', text: 'a lot', files: [], inReplyTo: id },
+    ]);
   });
 
   test('a client that says what it saw last gets what it missed, also across a restart of the host', async () => {
@@ -156,7 +160,7 @@ describe('receiving', () => {
   test('a message sent again under its id is the same message, and the host gets it once', async () => {
     const got: string[] = [];
     const channel = await world.started(async (message) => {
-      got.push(message.text);
+      got.push(textOf(message) ?? '');
     });
     const a = await world.client();
     const id = await a.client.send('hello');
@@ -193,9 +197,9 @@ describe('receiving', () => {
     const log: string[] = [];
     const stored = Promise.withResolvers<void>();
     await world.started(async (message) => {
-      log.push(`${message.text} begins`);
-      if (message.text === 'one') await stored.promise;
-      log.push(`${message.text} ends`);
+      log.push(`${textOf(message)} begins`);
+      if (textOf(message) === 'one') await stored.promise;
+      log.push(`${textOf(message)} ends`);
     });
     const [a, b] = [await world.client(), await world.client()];
     const one = a.client.send('one');
@@ -219,7 +223,7 @@ describe('receiving', () => {
   test('two chats may use the same id', async () => {
     const got: string[] = [];
     await world.started(async (message) => {
-      got.push(`${message.address.platformId} ${message.text}`);
+      got.push(`${message.address.platformId} ${textOf(message)}`);
     });
     await (await world.client({ chat: 'a' })).client.send('from a', 'x1');
     await (await world.client({ chat: 'b' })).client.send('from b', 'x1');
@@ -228,7 +232,7 @@ describe('receiving', () => {
 
   test('when the host cannot take a message, the person is told why and may try again at once', async () => {
     let isFull = true;
-    const got: ReceivedMessage[] = [];
+    const got: ReceivedEvent[] = [];
     await world.started(async (message) => {
       got.push(message);
       if (isFull) throw new Error('the disk is full');
@@ -245,7 +249,7 @@ describe('receiving', () => {
   });
 
   test('a host that hangs on one chat takes the messages of the others', async () => {
-    await world.started((message) => (message.text === 'hang' ? new Promise(() => {}) : Promise.resolve()));
+    await world.started((message) => (textOf(message) === 'hang' ? new Promise(() => {}) : Promise.resolve()));
     const stuck = await world.client({ chat: 'stuck' });
     const hanging = expect(stuck.client.send('hang')).rejects.toThrow(ConnectionLost);
     const { client } = await world.client({ chat: 'free' });
@@ -262,7 +266,7 @@ describe('receiving', () => {
 
     const got: string[] = [];
     await world.started(async (message) => {
-      got.push(message.text);
+      got.push(textOf(message) ?? '');
     });
     const next = await world.client();
     await next.client.send('four');
@@ -456,12 +460,14 @@ describe('the folder', () => {
     await channel.start(async () => {});
     try {
       expect(statSync(folder).mode & 0o777).toBe(0o700);
-      expect(readdirSync(folder).toSorted()).toEqual(['terminal.db', 'terminal.db-wal', 'terminal.sock']);
-      for (const name of readdirSync(folder)) expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
+      expect(readdirSync(folder).toSorted()).toEqual(['files', 'terminal.db', 'terminal.db-wal', 'terminal.sock']);
+      for (const name of readdirSync(folder)) {
+        expect(statSync(join(folder, name)).mode & 0o777).toBe(name === 'files' ? 0o700 : 0o600);
+      }
     } finally {
       await channel.stop();
     }
-    expect(readdirSync(folder)).toEqual(['terminal.db']);
+    expect(readdirSync(folder)).toEqual(['files', 'terminal.db']);
   });
 
   test('a second channel on the folder is refused, names what to do, and leaves the first alone', async () => {
@@ -513,9 +519,9 @@ describe('the folder', () => {
   test('a history of a newer version and a file that is none are refused and left as they are', async () => {
     const path = join(world.folder, 'terminal.db');
     const db = new Database(path);
-    db.pragma('user_version = 2');
+    db.pragma('user_version = 3');
     db.close();
-    await expect(world.started()).rejects.toThrow(/has version 2.+ Nothing was changed/);
+    await expect(world.started()).rejects.toThrow(/has version 3.+ Nothing was changed/);
     writeFileSync(path, 'not a database, and longer than the header of one '.repeat(10));
     await expect(world.started()).rejects.toThrow(/cannot be opened .+ Nothing was changed/);
     expect(statSync(path).size).toBe(500);
@@ -534,7 +540,7 @@ describe('the folder', () => {
     const channel = world.channel();
     const starting = expect(channel.start(async () => {})).rejects.toThrow('was stopped while it started');
     await channel.stop();
-    expect(readdirSync(world.folder)).toEqual(['terminal.db']);
+    expect(readdirSync(world.folder)).toEqual(['files', 'terminal.db']);
     await world.started();
     await starting;
     await world.client();

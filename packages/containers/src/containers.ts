@@ -5,7 +5,8 @@
  * a stop that failed leaves the run live and tracked. A wake while the old run is stopping waits for its exit, so that
  * a dying run never takes the message meant for its successor.
  */
-import { type Driver, type Exit, exitPhrase, type Run, type RunSpec, SpawnError } from './driver.js';
+import { type Driver, type Exit, exitPhrase, type Run, type RunSpec, SpawnError, type SpawnProblem } from './driver.js';
+import { logTail } from './log-file.js';
 
 export interface ContainersOptions {
   readonly driver: Driver;
@@ -23,6 +24,12 @@ export interface ContainersOptions {
    * `Run.specHash`); `undefined` to adopt it. Without this, every run is adopted.
    */
   readonly misfit?: (run: Run) => string | undefined | Promise<string | undefined>;
+  /**
+   * Whether the run had shown that its program works (its handshake in the session's file), asked once after an end that
+   * nobody had asked for. An end without it is told as a failed start. Without this, every end is an ordinary one; so is
+   * one where it rejects.
+   */
+  readonly hasBegun?: (run: Run) => boolean | Promise<boolean>;
   /** Makes a session whose starts fail in a row wait longer each time. Without this, each wake starts at once. */
   readonly backoff?: Backoff;
   /**
@@ -48,6 +55,8 @@ export interface Ended {
   readonly exit: Exit;
   /** The reason given to `stop()`, or `undefined` if nobody asked and the run left by itself. */
   readonly stopReason: string | undefined;
+  /** Why this end is a failed start: the run left by itself, and badly, before it had begun. */
+  readonly problem: SpawnProblem | undefined;
 }
 
 /** What `reconcile()` found and did. */
@@ -113,10 +122,10 @@ export class Containers {
    * the moment after: who has work for it wakes again when `onExit` tells.
    *
    * Rejects with a {@link SpawnError} if the start failed or the session was stopped before its turn; nothing is alive
-   * then, and `onExit` is not called. The first wake reconciles if nobody has, and rejects if that fails.
+   * then, and `onExit` is not called. The first wake reconciles if nobody has, and is refused if that fails.
    */
   async wake(spec: RunSpec): Promise<Run> {
-    if (!this.#reconciled) await this.reconcile();
+    if (!this.#reconciled) await this.#reconcileFirst();
     if (this.#closed) throw new SpawnError({ type: 'stopped', reason: 'the host is shutting down' });
     const slot = this.#slots.get(spec.sessionId);
     if (slot?.state === 'starting') return slot.started;
@@ -158,8 +167,9 @@ export class Containers {
 
   /**
    * Makes what is known here agree with what is alive: adopts runs of an earlier life, stops those that do not fit any
-   * more (each end goes to `onExit`, and the next wake starts anew) and second runs of a session, and reports as ended what can no longer be watched and is not listed. To be called at start and in every sweep; calls
-   * that overlap are one. Rejects when the runtime cannot be asked; nothing is changed then.
+   * more (each end goes to `onExit`, and the next wake starts anew) and second runs of a session, and reports as ended
+   * what can no longer be watched and is not listed. To be called at start and in every sweep; calls that overlap are one.
+   * Rejects when the runtime cannot be asked; nothing is changed then.
    */
   reconcile(): Promise<Reconciliation> {
     if (this.#reconciling === undefined) {
@@ -170,6 +180,25 @@ export class Containers {
       this.#reconciling = { done, ended };
     }
     return this.#reconciling.done;
+  }
+
+  /**
+   * Stops the live runs that do not fit any more (see `misfit`) and are not busy, and gives those that were stopped; each
+   * end goes to `onExit`, and the next wake starts anew. A busy one goes on: call this again when it rests. Rejects when
+   * a run could not be stopped: it is live still.
+   */
+  async replaceMisfits(isBusy: (run: Run) => boolean): Promise<readonly Run[]> {
+    const live = [...this.#slots.values()].flatMap((slot) => (slot.state === 'live' ? [slot.run] : []));
+    const replaced: Run[] = [];
+    for (const run of live) {
+      const reason = await this.#options.misfit?.(run);
+      // Asking took a while: only what is live and at rest now is stopped.
+      if (reason === undefined || this.#slots.get(run.sessionId)?.state !== 'live' || !this.#holds(run)) continue;
+      if (isBusy(run)) continue;
+      await this.stop(run.sessionId, reason);
+      replaced.push(run);
+    }
+    return replaced;
   }
 
   /** The session's run, unless it is only starting; one that is being stopped is still running. */
@@ -237,13 +266,29 @@ export class Containers {
   #watch(run: Run): void {
     this.#unwatched.delete(run.runId);
     void run.exited().then(
-      (exit) => this.#ended(run, exit),
+      (exit) => this.#left(run, exit),
       // Not an exit: the run stays, until `reconcile()` sees whether it is alive.
       (error: unknown) => this.#unwatched.set(run.runId, error),
     );
   }
 
-  #ended(run: Run, exit: Exit): void {
+  /** Ends a run that the runtime says is gone, once it is known whether it had ever begun. */
+  async #left(run: Run, exit: Exit): Promise<void> {
+    const isLive = this.#slots.get(run.sessionId)?.state === 'live' && this.#holds(run);
+    const isSuspect = isLive && this.#options.hasBegun !== undefined && !isWell(exit);
+    if (!isSuspect || (await this.#hasBegun(run))) this.#ended(run, exit);
+    else this.#ended(run, exit, await neverBegun(run, exit));
+  }
+
+  async #hasBegun(run: Run): Promise<boolean> {
+    try {
+      return (await this.#options.hasBegun?.(run)) ?? true;
+    } catch {
+      return true; // cannot be told: an ordinary end
+    }
+  }
+
+  #ended(run: Run, exit: Exit, problem?: SpawnProblem): void {
     const slot = this.#slots.get(run.sessionId);
     if (slot === undefined || this.#closed || !this.#holds(run)) return;
     this.#reconciling?.ended.add(run.runId);
@@ -251,7 +296,8 @@ export class Containers {
     this.#slots.delete(run.sessionId);
     this.#judge(run, exit, slot.state === 'stopping');
     try {
-      this.#options.onExit({ run, exit, stopReason: slot.state === 'stopping' ? slot.reason : undefined });
+      const stopReason = slot.state === 'stopping' ? slot.reason : undefined;
+      this.#options.onExit({ run, exit, stopReason, problem });
     } finally {
       this.#startWaiting();
     }
@@ -269,8 +315,8 @@ export class Containers {
   #judge(run: Run, exit: Exit, wasAsked: boolean): void {
     const { backoff } = this.#options;
     if (backoff === undefined) return;
-    const isWell = wasAsked || exit.type === 'unknown' || (exit.type === 'code' && exit.code === 0);
-    if (isWell || backoff.now() - run.startedAt >= backoff.provenMs) this.#failures.delete(run.sessionId);
+    if (wasAsked || isWell(exit) || backoff.now() - run.startedAt >= backoff.provenMs)
+      this.#failures.delete(run.sessionId);
     else this.#failed(run.sessionId, `The run ended with ${exitPhrase(exit)}.`);
   }
 
@@ -285,6 +331,14 @@ export class Containers {
   #holds(run: Run): boolean {
     const slot = this.#slots.get(run.sessionId);
     return slot !== undefined && slot.state !== 'starting' && slot.run.runId === run.runId;
+  }
+
+  async #reconcileFirst(): Promise<void> {
+    try {
+      await this.reconcile();
+    } catch (error) {
+      throw new SpawnError({ type: 'not-reconciled', reason: messageOf(error) }, { cause: error });
+    }
   }
 
   async #reconcile(ended: ReadonlySet<string>): Promise<Reconciliation> {
@@ -339,6 +393,18 @@ export class Containers {
     }
   }
 }
+
+function isWell(exit: Exit): boolean {
+  return exit.type === 'unknown' || (exit.type === 'code' && exit.code === 0);
+}
+
+/** What to tell of a run that ended before its handshake. */
+async function neverBegun({ logFile }: Run, exit: Exit): Promise<SpawnProblem> {
+  const output = await logTail(logFile, OUTPUT_MAX_BYTES).catch(() => undefined); // told without it, then
+  return { type: 'exit-before-handshake', exit, output: output ?? '', logFile };
+}
+
+const OUTPUT_MAX_BYTES = 4 * 1024;
 
 function runIdOf(slot: Slot): string {
   return slot.state === 'starting' ? slot.runId : slot.run.runId;

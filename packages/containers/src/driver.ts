@@ -118,7 +118,7 @@ export interface Run {
 export type Exit =
   | { readonly type: 'code'; readonly code: number }
   | { readonly type: 'signal'; readonly signal: string }
-  /** The kernel killed it because it wanted more memory than its limit. Not every kernel tells: then it is code 137. */
+  /** The kernel killed it because it wanted more memory than its limit. Where nobody tells, it is code 137. */
   | { readonly type: 'out-of-memory' }
   /** Gone, but how was not seen: an adopted process, or a run that was not alive to begin with. */
   | { readonly type: 'unknown'; readonly reason: string };
@@ -146,13 +146,15 @@ export type SpawnProblem =
   | { readonly type: 'bad-log'; readonly logFile: string; readonly reason: string }
   /** The engine is not installed, or does not answer. */
   | { readonly type: 'no-engine'; readonly engine: string; readonly reason: string }
-  | { readonly type: 'no-image'; readonly image: string }
-  /** The image speaks another version of the protocol, or does not say which. */
+  /** `remedy`: what helps, as a clause, where it is not the usual thing; so below. */
+  | { readonly type: 'no-image'; readonly image: string; readonly remedy?: string }
+  /** The image speaks another version of the protocol, or does not say which, or lacks what the provider needs. */
   | {
       readonly type: 'wrong-image';
       readonly image: string;
       readonly wanted: number;
       readonly found: string | undefined;
+      readonly remedy?: string;
     }
   /** The program that runs the command is not there. */
   | { readonly type: 'no-runtime'; readonly executable: string; readonly lookedIn: string }
@@ -163,6 +165,10 @@ export type SpawnProblem =
   | { readonly type: 'not-recorded'; readonly reason: string }
   /** It began and ended at once; this is its confirmed exit, and no other will be reported. */
   | { readonly type: 'exit-at-once'; readonly exit: Exit; readonly output: string; readonly logFile: string }
+  /** It ended, by itself and not well, before it had shown that the program in it works; `output` is its last part. */
+  | { readonly type: 'exit-before-handshake'; readonly exit: Exit; readonly output: string; readonly logFile: string }
+  /** What is alive could not be found out, and a second run of a session must never be started. */
+  | { readonly type: 'not-reconciled'; readonly reason: string }
   /** As many starts in a row failed or came to nothing; the next is allowed at `until`, epoch milliseconds. */
   | { readonly type: 'backing-off'; readonly failures: number; readonly until: number; readonly reason: string }
   /** It was stopped while it waited for its turn to start. */
@@ -194,7 +200,7 @@ export function exitPhrase(exit: Exit): string {
 }
 
 /** 128 + SIGKILL, as shells, inits and engines put it. */
-const KILLED = 137;
+export const KILLED = 137;
 
 function problemSentence(problem: SpawnProblem): string {
   switch (problem.type) {
@@ -207,9 +213,9 @@ function problemSentence(problem: SpawnProblem): string {
     case 'no-engine':
       return `The container engine ${problem.engine} cannot be used (${problem.reason}): start it or install it; nothing was started.`;
     case 'no-image':
-      return `The image ${problem.image} is not on this machine: build it with scripts/image.mjs; nothing was started.`;
+      return `The image ${problem.image} is not on this machine: ${problem.remedy ?? 'build it with scripts/image.mjs'}; nothing was started.`;
     case 'wrong-image':
-      return `The image ${problem.image} speaks protocol version ${problem.found ?? '(it does not say which)'} and this host ${problem.wanted}: build it anew with scripts/image.mjs; nothing was started.`;
+      return `The image ${problem.image} speaks protocol version ${problem.found ?? '(it does not say which)'} and this host ${problem.wanted}: ${problem.remedy ?? 'build it anew with scripts/image.mjs'}; nothing was started.`;
     case 'no-runtime':
       return problem.executable === 'bun'
         ? `Bun was not found (looked in ${problem.lookedIn}): install it or set \`bunPath\`; nothing was started.`
@@ -221,12 +227,18 @@ function problemSentence(problem: SpawnProblem): string {
     case 'not-recorded':
       return `The run could not be put on record (${problem.reason}): make the state folder writable; nothing was started.`;
     case 'exit-at-once':
-      return `The run ended at once (${exitPhrase(problem.exit)}); nothing of it is alive. Its output is kept in ${problem.logFile}${
-        problem.output === '' ? ' and is empty.' : `, and ends with:\n${problem.output}`
-      }`;
+      return `The run ended at once (${exitPhrase(problem.exit)}); nothing of it is alive. ${outputSentence(problem)}`;
+    case 'exit-before-handshake':
+      return `The run ended before its program had opened the session (${exitPhrase(problem.exit)}); nothing of it is alive. ${outputSentence(problem)}`;
+    case 'not-reconciled':
+      return `What is alive cannot be found out (${problem.reason}): start the container engine; nothing was started, so that no session gets a second run.`;
     case 'backing-off':
       return `The agent failed ${problem.failures} times in a row, at last so: ${problem.reason} It is tried again from ${new Date(problem.until).toISOString()}; until then nothing is started.`;
     case 'stopped':
       return `The run was not started, because its session was stopped while it waited (${problem.reason}); wake the session again to start it.`;
   }
+}
+
+function outputSentence({ output, logFile }: { readonly output: string; readonly logFile: string }): string {
+  return `Its output is kept in ${logFile}${output === '' ? ' and is empty.' : `, and ends with:\n${output}`}`;
 }

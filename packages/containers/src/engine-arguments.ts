@@ -6,7 +6,7 @@ import type { Mount, RunSpec, Sandbox, SpawnProblem } from './driver.js';
 import type { EngineKind } from './engine-client.js';
 import { specHash } from './spec.js';
 
-/** By these a container says whose it is. Only `install` is ever searched for. */
+/** By these a container or an image says what it is. Only `install` and `imageOf` are ever searched for. */
 export const LABELS = {
   install: 'io.nanoclaw.install',
   session: 'io.nanoclaw.session',
@@ -17,6 +17,11 @@ export const LABELS = {
   labels: 'io.nanoclaw.labels',
   /** On images: the version of the session files that the image was built for. */
   protocol: 'io.nanoclaw.protocol',
+  /** On images: `slim` or `claude`. */
+  variant: 'io.nanoclaw.variant',
+  /** On images of groups: the id of the one that was built upon, and the install that had it built. */
+  base: 'io.nanoclaw.base',
+  imageOf: 'io.nanoclaw.image-of',
 } as const;
 
 export interface EngineFacts {

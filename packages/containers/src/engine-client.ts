@@ -92,9 +92,30 @@ export class EngineClient {
     const id = textIn(found, 'Id');
     if (id === undefined) throw new EngineError(`the ${this.kind} client describes image ${name} without an id`);
     return {
-      id: id.startsWith('sha256:') ? id : `sha256:${id}`,
+      id: withAlgorithm(id),
       labels: textsIn(field(field(found, 'Config'), 'Labels')),
     };
+  }
+
+  /** Ids of the images with a label of this value. Rejects with an {@link EngineError}. */
+  async images(label: string, value: string): Promise<string[]> {
+    const { stdout } = await this.asked(['images', '--quiet', '--no-trunc', '--filter', `label=${label}=${value}`]);
+    return [...new Set(stdout.split('\n').filter((line) => line !== ''))].map(withAlgorithm);
+  }
+
+  /** Removes an image, with its names, unless a container uses it. Rejects with an {@link EngineError}. */
+  async removeImage(id: string): Promise<void> {
+    const names = await this.ask(['image', 'inspect', '--format', '{{range .RepoTags}}{{.}} {{end}}', id]);
+    const all = names.stdout.split(/\s/).filter((name) => name !== '');
+    // By its names and not by force: force would take it away under a container.
+    const answer = await this.ask(['rmi', ...(all.length === 0 ? [id] : all)]);
+    if (
+      answer.exitCode !== 0 &&
+      !isUnknownImage(answer.stderr) &&
+      !/in use|being used|has dependent/i.test(answer.stderr)
+    ) {
+      this.#checked(answer);
+    }
   }
 
   /** Ids of the containers, dead ones too, with a label of this value. Rejects with an {@link EngineError}. */
@@ -241,6 +262,11 @@ export function isUnknownImage(stderr: string): boolean {
 /** The last line with anything on it: where engines put the reason. */
 export function lastLine(text: string): string {
   return text.trim().split('\n').at(-1) ?? '';
+}
+
+/** Engines print an id with or without its algorithm. */
+function withAlgorithm(id: string): string {
+  return id.startsWith('sha256:') ? id : `sha256:${id}`;
 }
 
 function isUnreachable(stderr: string): boolean {

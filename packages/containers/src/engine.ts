@@ -12,6 +12,7 @@ import {
   type Clock,
   type Driver,
   type Exit,
+  KILLED,
   type Listing,
   type Run,
   type RunSpec,
@@ -95,6 +96,7 @@ export class EngineDriver implements Driver {
     if (run === undefined) return { type: 'unknown', reason: 'it was not running' };
     await this.#client.kill(run.containerId, 'TERM');
     if (!(await this.#within(run.exited(), graceMs))) {
+      run.isKilled = true;
       await this.#client.kill(run.containerId, 'KILL');
       await this.#look();
     }
@@ -176,6 +178,8 @@ export class EngineDriver implements Driver {
       }
     }
     await prepareLog(spec.logFile);
+    // One that an earlier run has left says nothing of this one.
+    await takeOomNote(spec.logFile);
     const { image, protocolVersion: wanted } = sandbox;
     if (!this.#protocols.has(image)) {
       const found = await this.#client.image(image);
@@ -295,9 +299,10 @@ export class EngineDriver implements Driver {
 
   async #end(run: EngineRun, container: Container | undefined): Promise<void> {
     if (container !== undefined) await this.#clearAway(container, run.facts);
-    const isOutOfMemory = await takeOomNote(run.logFile);
+    const isNoted = await takeOomNote(run.logFile);
     this.#runs.delete(run.runId);
-    run.end(isOutOfMemory ? { type: 'out-of-memory' } : exitOf(container));
+    const isOutOfMemory = isNoted || container?.isOutOfMemory === true;
+    run.end(exitOf(container, isOutOfMemory && !run.isKilled));
   }
 
   /** Saves a dead container's output and removes it. What fails is tried again by the next `list()`. */
@@ -350,6 +355,8 @@ interface RunFacts extends Omit<Run, 'exited'> {
 class EngineRun implements Run {
   readonly facts: RunFacts;
   hasExited = false;
+  /** We have killed it ourselves: then that is how it ended. */
+  isKilled = false;
   /** Looks that overlap see the same end, and one of them deals with it. */
   ending: Promise<void> | undefined;
   readonly #exit = Promise.withResolvers<Exit>();
@@ -427,9 +434,12 @@ async function takeOomNote(logFile: string): Promise<boolean> {
   }
 }
 
-function exitOf(container: Container | undefined): Exit {
+/** `isKilledForMemory`: the engine, or its monitor, has said that something in there was killed for want of memory. */
+function exitOf(container: Container | undefined, isKilledForMemory: boolean): Exit {
   if (container === undefined) return { type: 'unknown', reason: 'its container was removed' };
-  return container.isOutOfMemory ? { type: 'out-of-memory' } : { type: 'code', code: container.exitCode };
+  // It may have been some child of the program, which went on and ended in its own way: then that is the end.
+  const isOutOfMemory = isKilledForMemory && container.exitCode === KILLED;
+  return isOutOfMemory ? { type: 'out-of-memory' } : { type: 'code', code: container.exitCode };
 }
 
 /** Why the engine did not start a container, read from what its client said. */

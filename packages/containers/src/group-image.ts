@@ -18,6 +18,8 @@ export interface GroupImageOptions {
   /** The image that is built upon. */
   readonly base: Image;
   readonly packages: Packages;
+  /** Whose image it is: by it, an install finds those that it no longer needs. */
+  readonly installId: string;
   /** A folder of the host's for this group's recipe: it and nothing else is sent to the engine. Made when needed. */
   readonly folder: string;
   /** Each line that the engine says while it builds. Must not throw. */
@@ -27,20 +29,27 @@ export interface GroupImageOptions {
 }
 
 /**
- * Builds the image, or finds the one that was built of the same parts before, and returns it. Throws a `RangeError` for a
+ * Builds the image, or finds the one that was built of the same parts before, and returns it; groups of an install with the
+ * same packages share one. One build at a time in a folder. Throws a `RangeError` for a
  * name that is none; rejects with an {@link EngineError} whose message is the engine's last words.
  */
 export async function buildGroupImage(options: GroupImageOptions): Promise<Image> {
-  const { client, base, packages, folder, onProgress, signal } = options;
+  const { client, base, packages, installId, folder, onProgress, signal } = options;
   const problem = packagesProblem(packages);
   if (problem !== undefined) throw new RangeError(problem);
-  const recipe = groupRecipe(base, packages);
-  const tag = groupTag(recipe);
+  const tag = `nanoclaw-group:${hash(groupRecipe(base.id, base, packages, installId))}`;
   const before = await client.image(tag);
   if (before !== undefined) return before;
+  // Some builders look for an id in a registry, so the base gets a name, this folder's own, for as long as it is built upon.
+  const from = `nanoclaw-from:${hash(folder)}`;
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, 'Dockerfile'), recipe);
-  await client.build({ tag, folder, onProgress, signal });
+  await writeFile(join(folder, 'Dockerfile'), groupRecipe(from, base, packages, installId));
+  await client.asked(['tag', base.id, from]);
+  try {
+    await client.build({ tag, folder, onProgress, signal });
+  } finally {
+    await client.ask(['rmi', from]);
+  }
   const image = await client.image(tag);
   if (image === undefined) throw new EngineError(`it has built ${tag} and does not know it`);
   return image;
@@ -56,24 +65,27 @@ export function packagesProblem({ apt, npm }: Packages): string | undefined {
   return wrong === undefined ? undefined : `${JSON.stringify(wrong.slice(0, 100))} is not the name of a package.`;
 }
 
-/** The recipe, in the words of a Dockerfile. The order in which packages are named makes no difference. */
-export function groupRecipe(base: Image, { apt, npm }: Packages): string {
+/**
+ * The recipe, in the words of a Dockerfile, with `from` as the engine's name of the base. The order in which packages are
+ * named makes no difference.
+ */
+export function groupRecipe(from: string, base: Image, { apt, npm }: Packages, installId: string): string {
   const install = 'apt-get install -y --no-install-recommends';
   return [
-    `FROM ${base.id}`,
+    `FROM ${from}`,
     'USER 0:0',
     ...(apt.length === 0 ? [] : [`RUN apt-get update && ${install} ${sorted(apt)} && rm -rf /var/lib/apt/lists/*`]),
     // Without scripts: what runs at the build runs as root.
     ...(npm.length === 0 ? [] : [`RUN BUN_INSTALL=/usr/local bun add --global --ignore-scripts ${sorted(npm)}`]),
     'USER 1000:1000',
     `LABEL ${LABELS.protocol}=${base.labels[LABELS.protocol] ?? ''}`,
+    `LABEL ${LABELS.base}=${base.id} ${LABELS.imageOf}=${installId}`,
     '',
   ].join('\n');
 }
 
-/** Two groups with the same packages share an image. */
-function groupTag(recipe: string): string {
-  return `nanoclaw-group:${createHash('sha256').update(recipe).digest('hex').slice(0, 24)}`;
+function hash(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 24);
 }
 
 function sorted(names: readonly string[]): string {

@@ -44,4 +44,4 @@ export {
 } from './mounts.js';
 export { ProcessDriver, type ProcessDriverOptions } from './process.js';
 export { type HostProcess, type ProcessTable, processTable, type Sighting } from './process-table.js';
-export { DEFAULT_LIMITS, hostPath, type SessionPlaces, sessionMounts, specHash } from './spec.js';
+export { DEFAULT_LIMITS, hostPath, isNetworkName, type SessionPlaces, sessionMounts, specHash } from './spec.js';

@@ -13,8 +13,8 @@ import { errorCode } from './process-table.js';
 export interface MountWish {
   /** Absolute host path of a folder or file. */
   readonly source: string;
-  /** Letters, digits, `_`, `.`, `-`; at most 64 characters. Default: the last part of `source`. */
-  readonly name?: string;
+  /** Letters, digits, `_`, `.`, `-`; at most 64 characters. */
+  readonly name: string;
   /** Whether the agent is to write there; needs the owner's consent as well. */
   readonly isWritable: boolean;
 }
@@ -35,28 +35,57 @@ export interface MountVerdicts {
 
 /**
  * The mounts that a group gets. `allowlistFile` is JSON, a list of `{"path": "/srv/shared", "isWritable": false}`; without
- * the file nothing is allowed. It must not lie in one of `untrusted` (the project, the data folder), be a link, or be
+ * the file nothing is allowed. It must not lie in one of `guarded` (the project, the data folder), be a link, or be
  * writable by others than its owner: else it allows nothing, and a refusal says why.
+ *
+ * Whatever the list says, no agent sees a guarded place or what holds one, writes where the list lies, or gets a part of
+ * what it writes as a mount of its own: it could put a link there between this judgement and the start.
  */
 export async function extraMounts(
   wishes: readonly MountWish[],
   allowlistFile: string,
-  untrusted: readonly string[],
+  guarded: readonly string[],
 ): Promise<MountVerdicts> {
   if (wishes.length === 0) return { mounts: [], refusals: [] };
-  const allowed = await allowlist(allowlistFile, untrusted);
+  const places = await Promise.all(guarded.map(realOrSame));
+  const allowed = await allowlist(allowlistFile, places);
   if (allowed.type === 'unusable') return { mounts: [], refusals: [allowed.reason] };
-  const mounts: Mount[] = [];
+  const granted: Mount[] = [];
   const refusals: string[] = [];
   for (const wish of wishes) {
     const real = await realPlace(wish.source);
     const verdict = real === undefined ? 'it does not exist' : extraMount(wish, real, allowed.places);
-    if (typeof verdict === 'string') refusals.push(`${wish.source} is not mounted: ${verdict}.`);
-    else if (mounts.some(({ target }) => target === verdict.target)) {
-      refusals.push(`${wish.source} is not mounted: another one has the name ${basename(verdict.target)}.`);
-    } else mounts.push(verdict);
+    const reason = typeof verdict === 'string' ? verdict : conflict(verdict, granted, places, allowed.file);
+    if (reason !== undefined) refusals.push(`${wish.source} is not mounted: ${reason}.`);
+    else if (typeof verdict !== 'string') granted.push(verdict);
   }
-  return { mounts, refusals };
+  const mounts = granted.filter((mount) => !granted.some((other) => isWrittenAround(mount, other)));
+  const parts = granted.filter((mount) => !mounts.includes(mount));
+  const told = parts.map(({ source }) => `${source} is not mounted: it lies in another folder that the agent writes.`);
+  return { mounts, refusals: [...refusals, ...told] };
+}
+
+/** What speaks against a mount that the list allows, or `undefined`. */
+function conflict(
+  { source, target, readonly }: Mount,
+  earlier: readonly Mount[],
+  guarded: readonly string[],
+  listFile: string,
+): string | undefined {
+  const own = guarded.find((place) => holds(source, place) || holds(place, source));
+  if (own !== undefined) return `${own} is NanoClaw's own, and no agent may see it`;
+  if (!readonly && holds(source, listFile)) return 'the list of what is allowed lies in it and could be changed';
+  const isTaken = earlier.some((mount) => mount.target === target);
+  return isTaken ? `another one has the name ${basename(target)}` : undefined;
+}
+
+function isWrittenAround(mount: Mount, other: Mount): boolean {
+  return !other.readonly && mount.source !== other.source && holds(other.source, mount.source);
+}
+
+/** Whether `place` is `folder` or lies beneath it. Both real. */
+function holds(folder: string, place: string): boolean {
+  return place === folder || place.startsWith(folder.endsWith('/') ? folder : `${folder}/`);
 }
 
 /** Where a wish really leads: the path without links, and the names of what lies directly in it. */
@@ -70,13 +99,11 @@ export interface RealPlace {
  * that lies directly in it, may have a name that secrets go by. Writable only where both sides say so.
  */
 export function extraMount(wish: MountWish, real: RealPlace, allowed: readonly AllowedPlace[]): Mount | string {
-  const name = wish.name ?? basename(wish.source);
+  const { name } = wish;
   if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(name)) return `${JSON.stringify(name)} cannot be its name inside`;
   const secret = [...real.path.split('/'), ...real.names].find(isSensitive);
   if (secret !== undefined) return `${secret} is a name that secrets go by`;
-  const places = allowed.filter(
-    ({ path }) => real.path === path || real.path.startsWith(path === '/' ? path : `${path}/`),
-  );
+  const places = allowed.filter(({ path }) => holds(path, real.path));
   if (places.length === 0) return 'the list of what is allowed does not have it';
   // The closest entry speaks for a place: a read-only folder in a writable one stays read-only.
   const closest = places.reduce((best, place) => (place.path.length > best.path.length ? place : best));
@@ -120,10 +147,10 @@ const SENSITIVE_PATTERN =
   /^\.env(\..*)?$|^id_(rsa|dsa|ecdsa|ed25519)|\.(pem|key|p12|pfx|kdbx|jks)$|private_?key|credentials\.json$/;
 
 type Allowlist =
-  | { readonly type: 'usable'; readonly places: readonly AllowedPlace[] }
+  | { readonly type: 'usable'; readonly file: string; readonly places: readonly AllowedPlace[] }
   | { readonly type: 'unusable'; readonly reason: string };
 
-async function allowlist(file: string, untrusted: readonly string[]): Promise<Allowlist> {
+async function allowlist(file: string, guarded: readonly string[]): Promise<Allowlist> {
   const unusable = (why: string): Allowlist => ({
     type: 'unusable',
     reason: `No extra folder is mounted: the list of what is allowed, ${file}, ${why}.`,
@@ -133,13 +160,11 @@ async function allowlist(file: string, untrusted: readonly string[]): Promise<Al
     if (!entry.isFile()) return unusable('is not a plain file');
     if ((entry.mode & 0o022) !== 0) return unusable('can be written by others than its owner (chmod 600 mends it)');
     const real = await realpath(file);
-    for (const folder of untrusted) {
-      const base = await realpath(folder);
-      if (real.startsWith(`${base}/`)) return unusable(`lies in ${folder}, where it could be changed from inside`);
-    }
+    const folder = guarded.find((place) => holds(place, real));
+    if (folder !== undefined) return unusable(`lies in ${folder}, where it could be changed from inside`);
     const places = placesIn(await readFile(file, 'utf8'));
     if (places === undefined) return unusable('is not a list of {"path": absolute path, "isWritable": true or false}');
-    return { type: 'usable', places: await Promise.all(places.map(realAllowed)) };
+    return { type: 'usable', file: real, places: await Promise.all(places.map(realAllowed)) };
   } catch (error) {
     const code = errorCode(error);
     if (code === undefined) throw error;
@@ -149,8 +174,7 @@ async function allowlist(file: string, untrusted: readonly string[]): Promise<Al
 
 /** The owner may name a place by a link; one that is not there allows nothing. */
 async function realAllowed(place: AllowedPlace): Promise<AllowedPlace> {
-  const real = await realPlace(place.path);
-  return { ...place, path: real?.path ?? place.path };
+  return { ...place, path: await realOrSame(place.path) };
 }
 
 function placesIn(text: string): AllowedPlace[] | undefined {
@@ -179,6 +203,11 @@ function isPlace(value: unknown): value is AllowedPlace {
     'isWritable' in value &&
     typeof value.isWritable === 'boolean'
   );
+}
+
+/** The path without links, as far as it is there. */
+async function realOrSame(path: string): Promise<string> {
+  return (await realPlace(path))?.path ?? path;
 }
 
 async function realPlace(path: string): Promise<RealPlace | undefined> {

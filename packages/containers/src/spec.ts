@@ -90,6 +90,11 @@ export function isSafeId(id: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/.test(id);
 }
 
+/** Whether a run may join a network of this name: one of the engine's, and never the host's own. */
+export function isNetworkName(name: string): boolean {
+  return /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(name) && name !== 'host';
+}
+
 function readonlyMount(source: string, target: string): Mount {
   return { source, target, readonly: true };
 }
@@ -117,6 +122,10 @@ function specReason(spec: RunSpec, installId: string): string | undefined {
   if (!posix.isAbsolute(spec.workdir)) return `the working directory ${spec.workdir} is not an absolute path`;
   if (!posix.isAbsolute(spec.logFile)) return `the log file ${spec.logFile} is not an absolute path`;
   if (texts.some((text) => text.includes('\0'))) return 'a NUL character stands in the command, environment or labels';
+  const network = spec.sandbox?.network;
+  if (network?.type === 'named' && !isNetworkName(network.name)) {
+    return `${JSON.stringify(network.name)} is not the name of a network, or is the host's own`;
+  }
   const badName = Object.keys(spec.env).find((name) => !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name));
   return badName === undefined ? undefined : `${JSON.stringify(badName)} is not the name of an environment variable`;
 }

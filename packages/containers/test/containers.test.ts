@@ -10,6 +10,7 @@ import {
   type RunSpec,
   SpawnError,
 } from '../src/index.js';
+import { until } from './bench.js';
 import { FakeDriver } from './fake-driver.js';
 import { openProcessBench, processesIn } from './process-bench.js';
 
@@ -404,6 +405,97 @@ describe('a run of an earlier life that does not fit any more', () => {
     expect(containers.running('s')?.runId).toBe('old');
     expect(ended).toEqual([]);
   });
+});
+
+describe('runs that do not fit any more', () => {
+  it('are replaced once they rest, and those that fit go on', async () => {
+    let changed = false;
+    const containers = containersOf({
+      misfit: (run) => (changed && run.runId !== 'b1' ? 'other settings' : undefined),
+    });
+    for (const id of ['a', 'b', 'c']) await containers.wake(spec(id, `${id}1`));
+    changed = true;
+    expect((await containers.replaceMisfits(({ runId }) => runId === 'c1')).map(({ runId }) => runId)).toEqual(['a1']);
+    expect(ended).toMatchObject([{ run: { runId: 'a1' }, stopReason: 'other settings', problem: undefined }]);
+    expect((await containers.wake(spec('a', 'a2'))).runId).toBe('a2');
+    expect(containers.running('c')?.runId).toBe('c1');
+    expect((await containers.replaceMisfits(() => false)).map(({ runId }) => runId)).toContain('c1');
+  });
+
+  it('are left alone when they ended while they were looked at', async () => {
+    const gate = Promise.withResolvers<string>();
+    const containers = containersOf({ misfit: () => gate.promise });
+    await containers.wake(spec('s', 'r1'));
+    const replacing = containers.replaceMisfits(() => false);
+    driver.end('r1', GONE);
+    await settled();
+    await containers.wake(spec('s', 'r2'));
+    gate.resolve('other settings');
+    expect(await replacing).toEqual([]);
+    expect(containers.running('s')?.runId).toBe('r2');
+  });
+});
+
+const CRASH = { type: 'code', code: 1 } as const;
+
+/** A session with a live run `r1`. */
+async function live(options: Partial<ContainersOptions>): Promise<Containers> {
+  const containers = containersOf(options);
+  await containers.wake(spec('s', 'r1'));
+  return containers;
+}
+
+describe('a run that ends badly by itself', () => {
+  it('before it had begun is a failed start, with its exit', async () => {
+    await live({ hasBegun: async () => false });
+    driver.end('r1', CRASH);
+    await settled();
+    await until('its end is told', () => ended.length === 1);
+    expect(ended[0]?.problem).toEqual({ type: 'exit-before-handshake', exit: CRASH, output: '', logFile: '' });
+  });
+
+  it('after it had begun, or where that cannot be told, is an ordinary end', async () => {
+    await live({ hasBegun: () => true });
+    driver.end('r1', CRASH);
+    await settled();
+    await live({ hasBegun: () => Promise.reject(new Error('the file is locked')) });
+    driver.end('r1', CRASH);
+    await settled();
+    expect(ended.map(({ problem }) => problem)).toEqual([undefined, undefined]);
+  });
+
+  it('is never a failed start when somebody asked for it, or it ended well', async () => {
+    const containers = await live({ hasBegun: () => false });
+    await containers.stop('s', 'asked to');
+    await containers.wake(spec('s', 'r2'));
+    driver.end('r2', GONE);
+    await settled();
+    expect(ended.map(({ problem }) => problem)).toEqual([undefined, undefined]);
+  });
+
+  it('keeps its place until its end is judged, so that no second run starts beside it', async () => {
+    const gate = Promise.withResolvers<boolean>();
+    const containers = await live({ hasBegun: () => gate.promise });
+    driver.end('r1', CRASH);
+    await settled();
+    expect((await containers.wake(spec('s', 'r2'))).runId).toBe('r1');
+    gate.resolve(true);
+    await settled();
+    expect((await containers.wake(spec('s', 'r3'))).runId).toBe('r3');
+    expect(ended).toHaveLength(1);
+  });
+});
+
+it('a wake is refused, with a reason of its own, while it cannot be found out what is alive', async () => {
+  driver.failing.list = new Error('the engine is down');
+  const containers = containersOf();
+  expect(await problem(containers.wake(spec('s', 'r1')))).toEqual({
+    type: 'not-reconciled',
+    reason: 'the engine is down',
+  });
+  expect(driver.started).toEqual([]);
+  delete driver.failing.list;
+  expect((await containers.wake(spec('s', 'r2'))).runId).toBe('r2');
 });
 
 const problem = (wake: Promise<unknown>) =>

@@ -40,6 +40,18 @@ describe.skipIf(engine === undefined)('on an engine', () => {
     return text('said').trimEnd();
   }
 
+  /** How a script ends that has 192 MiB. */
+  async function endWithLittleMemory(runId: string, script: string) {
+    const limits = { ...bench.sandbox.limits, memoryBytes: 192 * 1024 * 1024 };
+    const spec = { ...bench.spec(HOME, runId, script), sandbox: { ...bench.sandbox, limits } };
+    const started = bench.host(HOME).start(spec);
+    return started.then(
+      (run) => run.exited(),
+      (error: unknown) =>
+        error instanceof SpawnError && error.problem.type === 'exit-at-once' ? error.problem.exit : error,
+    );
+  }
+
   describe('from inside', () => {
     it('there are no capabilities and none can be had', async () => {
       const status = await said('cat /proc/self/status');
@@ -115,26 +127,60 @@ describe.skipIf(engine === undefined)('on an engine', () => {
       expect(Number(quota) / Number(period)).toBe(0.5);
     });
 
-    it('who takes more memory than its limit is killed, and its exit says so as far as the kernel tells', async () => {
-      // An end of its own, so that without the limit it would end well.
-      const script = "bun -e 'const a = []; while (a.length < 60) a.push(new Uint8Array(1e7).fill(1))'";
-      const spec = bench.spec(HOME, 'r1', script);
-      const limits = { ...bench.sandbox.limits, memoryBytes: 192 * 1024 * 1024 };
-      const started = bench.host(HOME).start({ ...spec, sandbox: { ...bench.sandbox, limits } });
-      const exit = await started.then(
-        (run) => run.exited(),
-        (error: unknown) =>
-          error instanceof SpawnError && error.problem.type === 'exit-at-once' ? error.problem.exit : error,
-      );
-      expect([{ type: 'out-of-memory' }, { type: 'code', code: 137 }]).toContainEqual(exit);
+    /** Takes more memory than the limit; without the limit it ends well. */
+    const GREEDY = "bun -e 'const a = []; while (a.length < 60) a.push(new Uint8Array(1e7).fill(1))'";
+
+    it('who takes more memory than its limit is killed, and its exit says so', async () => {
+      expect(await endWithLittleMemory('r1', GREEDY)).toEqual({ type: 'out-of-memory' });
     });
 
-    it('process 1 is an init that collects orphans and hands signals on', async () => {
+    it('who goes on after a child was killed for its memory ends as it ends, and so does the next run', async () => {
+      expect(await endWithLittleMemory('r1', `${GREEDY}; exit 5`)).toEqual({ type: 'code', code: 5 });
+      expect(await endWithLittleMemory('r2', 'kill -9 $$')).toEqual({ type: 'code', code: 137 });
+    });
+
+    it('a program that takes no care of orphans leaves no zombies: process 1 collects them', async () => {
+      const program = `
+        const { readdirSync, readFileSync, writeFileSync } = require('node:fs');
+        // Each child leaves a grandchild behind, which ends a moment later with nobody waiting for it.
+        for (let n = 0; n < 5; n += 1) Bun.spawnSync(['sh', '-c', 'sleep 0.1 & exit']);
+        await Bun.sleep(600);
+        const states = readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name)).flatMap((pid) => {
+          try { return [readFileSync('/proc/' + pid + '/stat', 'utf8').replace(/^.*\\) /, '')[0]]; } catch { return []; }
+        });
+        writeFileSync('states', states.join(''));
+      `;
+      const spec: RunSpec = { ...bench.spec(HOME, 'r1', ''), command: ['bun', '-e', program] };
+      expect(await (await bench.host(HOME).start(spec)).exited()).toEqual({ type: 'code', code: 0 });
+      expect(text('states')).not.toBe('');
+      expect(text('states')).not.toContain('Z');
+    });
+
+    it('a program that has no handler for SIGTERM ends by it, as it would outside', async () => {
       const driver = bench.host(HOME);
-      const script = `sh -c 'sleep 0.1 & exit' ; trap 'exit 5' TERM; touch ready; while :; do sleep 0.05; done`;
-      await driver.start(bench.spec(HOME, 'r1', script));
+      await driver.start({ ...bench.spec(HOME, 'r1', ''), command: ['sleep', '300'] });
+      expect(await driver.stop('r1', 30_000)).toEqual({ type: 'code', code: 143 });
+    });
+
+    it('a program’s own handler for SIGTERM is called', async () => {
+      const driver = bench.host(HOME);
+      await driver.start(bench.spec(HOME, 'r1', `trap 'exit 5' TERM; touch ready; while :; do sleep 0.05; done`));
       await until('the command has begun', () => seen('ready'));
       expect(await driver.stop('r1', 60_000)).toEqual({ type: 'code', code: 5 });
+    });
+
+    it('in a named network it finds that network, and never the host’s', async () => {
+      const name = `nanoclaw-test-${process.pid}`;
+      await bench.client.asked(['network', 'create', '--internal', name]);
+      try {
+        const lines = 'tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d " " | sort';
+        expect((await said(lines, { network: { type: 'named', name } })).split('\n')).toEqual(['eth0', 'lo']);
+        const spec = bench.spec(HOME, 'r2', 'exit 0');
+        const sandbox: Sandbox = { ...bench.sandbox, network: { type: 'named', name: 'host' } };
+        expect((await problemOf(bench.host(HOME).start({ ...spec, sandbox }))).type).toBe('bad-spec');
+      } finally {
+        await bench.client.asked(['network', 'rm', '--force', name]);
+      }
     });
   });
 
@@ -287,6 +333,7 @@ describe.skipIf(engine === undefined)('on an engine', () => {
         client: bench.client,
         base: found,
         packages: { apt: ['no-such-package-anywhere'], npm: [] },
+        installId: bench.installId(HOME),
         folder: join(bench.folder, 'recipe'),
         onProgress: (line) => void lines.push(line),
         signal: new AbortController().signal,
@@ -301,6 +348,7 @@ describe.skipIf(engine === undefined)('on an engine', () => {
         client,
         base: { id: image, labels: {} },
         packages: { apt: ['x; reboot'], npm: [] },
+        installId: HOME,
         folder: join(bench.folder, 'recipe'),
         onProgress: () => undefined,
         signal: new AbortController().signal,

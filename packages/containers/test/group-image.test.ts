@@ -24,21 +24,24 @@ describe('the packages of a group', () => {
 });
 
 describe('the recipe of a group’s image', () => {
-  it('is built upon ours by its id, ends as nobody special, and keeps the protocol’s version', () => {
-    expect(groupRecipe(BASE, packages(['jq', 'ffmpeg'], ['left-pad']))).toBe(
+  it('is built upon ours, ends as nobody special, and keeps the protocol’s version', () => {
+    expect(groupRecipe('nanoclaw-from:x', BASE, packages(['jq', 'ffmpeg'], ['left-pad']), 'home')).toBe(
       [
-        `FROM ${BASE.id}`,
+        'FROM nanoclaw-from:x',
         'USER 0:0',
         'RUN apt-get update && apt-get install -y --no-install-recommends ffmpeg jq && rm -rf /var/lib/apt/lists/*',
         'RUN BUN_INSTALL=/usr/local bun add --global --ignore-scripts left-pad',
         'USER 1000:1000',
         'LABEL io.nanoclaw.protocol=2',
+        `LABEL io.nanoclaw.base=${BASE.id} io.nanoclaw.image-of=home`,
         '',
       ].join('\n'),
     );
   });
 
   it('is the same in whatever order and however often packages are named', () => {
-    expect(groupRecipe(BASE, packages(['b', 'a', 'b']))).toBe(groupRecipe(BASE, packages(['a', 'b'])));
+    expect(groupRecipe('nanoclaw-from:x', BASE, packages(['b', 'a', 'b']), 'x')).toBe(
+      groupRecipe('nanoclaw-from:x', BASE, packages(['a', 'b']), 'x'),
+    );
   });
 });

@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { extraMount, extraMounts, isSensitive, type MountWish, sessionMounts } from '../src/index.js';
 
@@ -31,7 +31,7 @@ describe('what a session sees', () => {
   });
 });
 
-const wish = (source: string, isWritable = false): MountWish => ({ source, isWritable });
+const wish = (source: string, isWritable = false): MountWish => ({ source, name: basename(source), isWritable });
 
 describe('an extra mount', () => {
   const allowed = [
@@ -83,7 +83,7 @@ describe('the list of what is allowed', () => {
 
   const mounted = (...sources: string[]) =>
     extraMounts(
-      sources.map((source) => ({ source, isWritable: true })),
+      sources.map((source) => wish(source, true)),
       file,
       [join(folder, 'project')],
     );
@@ -121,6 +121,41 @@ describe('the list of what is allowed', () => {
   it('is not even read when nobody wishes anything', async () => {
     file = join(folder, 'nowhere.json');
     expect(await mounted()).toEqual({ mounts: [], refusals: [] });
+  });
+
+  it('never shows an agent what is NanoClaw’s own, nor what holds it', async () => {
+    writeFileSync(file, JSON.stringify([{ path: folder, isWritable: false }]));
+    mkdirSync(join(folder, 'project', 'inner'));
+    for (const own of ['project', 'project/inner', '.']) {
+      const { mounts, refusals } = await mounted(join(folder, own));
+      expect(mounts).toEqual([]);
+      expect(refusals[0]).toMatch(/project is NanoClaw's own/);
+    }
+  });
+
+  it('cannot be changed through what it allows', async () => {
+    mkdirSync(join(folder, 'lists'));
+    file = join(folder, 'lists', 'mounts.json');
+    const list = (isWritable: boolean) =>
+      writeFileSync(file, JSON.stringify([{ path: join(folder, 'lists'), isWritable }]), { mode: 0o600 });
+    list(true);
+    expect((await mounted(join(folder, 'lists'))).refusals[0]).toMatch(/could be changed/);
+    list(false);
+    expect((await mounted(join(folder, 'lists'))).mounts).toMatchObject([{ readonly: true }]);
+  });
+
+  it('does not grant a part of what the agent writes, for a link could be put there', async () => {
+    writeFileSync(file, JSON.stringify([{ path: join(folder, 'shared'), isWritable: true }]));
+    const part = join(folder, 'shared', 'part');
+    mkdirSync(part);
+    for (const order of [
+      [part, join(folder, 'shared')],
+      [join(folder, 'shared'), part],
+    ]) {
+      const { mounts, refusals } = await mounted(...order);
+      expect(mounts).toMatchObject([{ source: join(folder, 'shared'), readonly: false }]);
+      expect(refusals[0]).toMatch(/part is not mounted: it lies in another folder that the agent writes/);
+    }
   });
 
   it('gives one name once', async () => {

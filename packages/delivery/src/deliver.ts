@@ -16,6 +16,7 @@ import {
   type HostSession,
   isBusy,
   type Millis,
+  type OutboundContents,
   type OutboundFinding,
   type OutboundMessage,
   type OutboundRead,
@@ -76,15 +77,18 @@ export interface DeliveryPolicy {
   readonly attemptsMax: number;
   /** Into how many parts a message may be split; one that needs more is a dead letter. */
   readonly partsMax: number;
+  /** From how many rows under way, scheduled or given up nothing more of a session is taken in. */
+  readonly rowsMax: number;
 }
 
-/** About four hours of tries; 60 s a send; possible duplicates are sent and marked; 100 attempts a pass; 200 parts. */
+/** About four hours of tries; 60 s a send; possible duplicates are sent and marked; 100 attempts a pass; 200 parts; 1 000 rows. */
 export const DELIVERY_POLICY: DeliveryPolicy = {
   retry: DELIVERY_RETRY,
   sendTimeoutMs: 60_000,
   uncertain: 'retry',
   attemptsMax: 100,
   partsMax: 200,
+  rowsMax: 1_000,
 };
 
 /** Where a session stood at the end of a pass. Of no use after a restart, and not needed: the first pass looks. */
@@ -109,6 +113,11 @@ export interface DeliveryReport {
   readonly attempts: readonly MadeAttempt[];
   /** Messages given up in this pass or an earlier one, of which agent and operator have now been told. */
   readonly gaveUp: readonly DeadLetter[];
+  /**
+   * As much of this session is under way, scheduled or given up as may be: what more its runner has written stays in its
+   * own file until there is room.
+   */
+  readonly isHeldBack: boolean;
   /** What the host's own `cleanUp` and `notify` threw; they are called again. */
   readonly troubles: readonly unknown[];
 }
@@ -169,7 +178,7 @@ export function isQuiet(last: Look, token: string | undefined, now: Millis): boo
 }
 
 function nothing(look: Look): DeliveryReport {
-  return { look, finding: undefined, refused: [], takenIn: [], attempts: [], gaveUp: [], troubles: [] };
+  return { look, finding: undefined, refused: [], takenIn: [], attempts: [], gaveUp: [], isHeldBack: false, troubles: [] };
 }
 
 /** An attempt that is on disk and is now to be made. */
@@ -205,6 +214,7 @@ class Pass {
   #isCutShort = false;
   /** The runner's file was read to its end: only a change of it brings more. */
   #isReadThrough = true;
+  #isHeldBack = false;
   #comesBackAt = Number.POSITIVE_INFINITY;
   #openAt: Millis | undefined;
 
@@ -217,23 +227,26 @@ class Pass {
 
   /** Reads the runner's file, takes in what is new, and begins what is due: one read, one commit. */
   async readAndTakeIn(hasChanged: boolean): Promise<void> {
-    const { cursor, again } = await this.#persistently((session) => ({
+    const { cursor, again, isFull } = await this.#persistently((session) => ({
       cursor: session.cursor(),
       again: this.#toReadAgain(session),
+      isFull: session.deliveries.isFull(this.#world.policy.rowsMax),
     }));
     // Without a change and without anything to read again, what is due has been stored.
     const read = hasChanged || again.length > 0 ? await this.#session.reader.read({ ...cursor, again }) : undefined;
-    if (read !== undefined) this.#keep(read, again);
+    if (read !== undefined) this.#keep(read, again, cursor.messagesAfter);
+    if (read?.type === 'read' && isFull) this.#holdBack(read);
 
     this.#begun = await this.#write((session) => {
       const now = this.#world.now();
-      const fresh = read?.type === 'read' ? read.messages : [];
+      const taking = read?.type === 'read' && !this.#isHeldBack ? read : undefined;
+      const fresh = taking?.messages ?? [];
       const taken = [...fresh, ...session.deliveries.unrouted(TODO_MAX)].map((message) => this.#takenInAs(message));
-      const through = read?.type === 'read' ? read.messagesThrough : cursor.messagesAfter;
+      const through = taking?.messagesThrough ?? cursor.messagesAfter;
       session.deliveries.takeIn(taken, through, now);
       return session.deliveries.due(now, this.#budget).flatMap(({ lane }) => this.#begin(session, lane) ?? []);
     });
-    if (read?.type === 'read') this.#takenIn.push(...read.messages.map((message) => message.seq));
+    if (read?.type === 'read' && !this.#isHeldBack) this.#takenIn.push(...read.messages.map((message) => message.seq));
   }
 
   /** Works off each lane in its order, all lanes at the same time. */
@@ -270,6 +283,7 @@ class Pass {
       takenIn: this.#takenIn,
       attempts: this.#attempts,
       gaveUp: this.#gaveUp,
+      isHeldBack: this.#isHeldBack,
       troubles: this.#troubles,
     };
   }
@@ -284,7 +298,7 @@ class Pass {
     return [...new Set(again)];
   }
 
-  #keep(read: OutboundRead, again: readonly number[]): void {
+  #keep(read: OutboundRead, again: readonly number[], after: number): void {
     if (read.type !== 'read') {
       // No file is no trouble, unless messages are waiting in it.
       if (read.type === 'absent' && again.length === 0) return;
@@ -296,8 +310,18 @@ class Pass {
     for (const message of [...read.messages, ...read.again]) this.#inHand.set(message.seq, message);
     for (const seq of again) if (!this.#inHand.has(seq)) this.#gone.add(seq);
     this.#refused = read.refused.filter((row) => row.table === 'messages_out');
-    this.#isCutShort = read.more;
+    // More acks alone are none of delivery's business: it would read for as long as nobody settles them.
+    this.#isCutShort = read.more && read.messagesThrough > after;
     this.#isReadThrough = !read.more;
+  }
+
+  /** Leaves what is new where it is, to be read again: when something has gone out, and with each look around. */
+  #holdBack({ messages, refused }: OutboundContents): void {
+    if (messages.length === 0 && refused.length === 0) return;
+    this.#isHeldBack = true;
+    this.#refused = [];
+    this.#isCutShort = false;
+    this.#isReadThrough = false;
   }
 
   #takenInAs(message: OutboundMessage): TakenIn {

@@ -297,7 +297,7 @@ function release(entry: Entry): void {
 }
 
 function isWorthTelling(report: DeliveryReport): boolean {
-  const { finding, refused, takenIn, attempts, gaveUp, troubles } = report;
-  const isTrouble = finding !== undefined && finding.type !== 'busy';
+  const { finding, refused, takenIn, attempts, gaveUp, isHeldBack, troubles } = report;
+  const isTrouble = (finding !== undefined && finding.type !== 'busy') || isHeldBack;
   return isTrouble || [refused, takenIn, attempts, gaveUp, troubles].some((list) => list.length > 0);
 }

@@ -35,13 +35,22 @@ export function agentNotice(letters: readonly DeadLetter[], now: Millis): NewInb
     .update(JSON.stringify([messages, told]))
     .digest('hex');
   const count = letters.length === 1 ? 'A message you sent was' : `${letters.length} messages you sent were`;
+  const text = `${count} not delivered and will not be tried again by itself.`;
+  const reasons = letters.map(({ seq, error }) => `Message ${seq}: ${error.slice(0, 500)}`);
   return {
     id: `undelivered/${digest}`,
     kind: 'system',
     timestamp: now,
     trigger: 'context',
     address: null,
-    content: { type: 'undelivered', text: `${count} not delivered and will not be tried again by itself.`, messages },
+    // The shape of a result, which is what a runner reads in a row of this kind.
+    content: {
+      type: 'undelivered',
+      action: 'deliver',
+      status: 'error',
+      error: [text, ...reasons].join('\n'),
+      messages,
+    },
   };
 }
 

@@ -439,7 +439,13 @@ describe('a message given up', () => {
     const next = session.runner.claim(w.clock.now, { work: 10, control: 10, context: 10 });
     const contents = next.type === 'claimed' ? next.claimed.map((one) => 'message' in one && one.message.content) : [];
     expect(contents).toMatchObject([
-      { type: 'undelivered', messages: [{ messageId: seq, reason: 'Chat not found.' }] },
+      {
+        // A runner reads this as a result, and what is none it must fail.
+        action: 'deliver',
+        status: 'error',
+        error: expect.stringContaining(`Message ${seq}: Chat not found.`),
+        messages: [{ messageId: seq, reason: 'Chat not found.' }],
+      },
       { text: 'well?' },
     ]);
   });

@@ -3,7 +3,8 @@
  *
  * Order of standing: owner, global admin, scoped admin, member, stranger. Owner and admins count as members.
  */
-import type { AgentGroupId, StrangerPolicy, WiringSettings } from './entities.js';
+import type { Approval } from './approvals.js';
+import type { AgentGroupId, StrangerPolicy, UserId, WiringSettings } from './entities.js';
 
 /** What is on record about a person. Somebody nobody has heard of has no roles and no memberships. */
 export interface Person {
@@ -29,6 +30,24 @@ export function standing(person: Person, agentGroupId: AgentGroupId): Standing {
 /** True for those who may run admin commands and press approval buttons for the agent group. */
 export function mayAdminister(of: Standing): boolean {
   return of === 'owner' || of === 'global-admin' || of === 'scoped-admin';
+}
+
+/**
+ * Whether a click on an approval counts: that of the person who was asked, or of an admin of the agent group; where it
+ * is about no agent group, of a global admin or an owner.
+ */
+export function mayDecide(by: UserId, person: Person, approval: Pick<Approval, 'agentGroupId' | 'asked'>): boolean {
+  if (approval.asked?.of === by) return true;
+  if (approval.agentGroupId !== null) return mayAdminister(standing(person, approval.agentGroupId));
+  return person.roles.some((held) => held.role === 'owner' || held.agentGroupId === null);
+}
+
+/**
+ * Whether an answer to an agent's question counts: that of the person who was asked, or of an admin; where nobody by
+ * name was asked, of everybody whom the agent hears in that place.
+ */
+export function mayAnswer(by: UserId, of: Standing, askedOf: UserId | null): boolean {
+  return askedOf === null || askedOf === by || mayAdminister(of);
 }
 
 /**

@@ -30,7 +30,46 @@ export interface AgentGroupSettings {
   readonly assistantName: string | null;
   /** How many messages one prompt may take, 1–1000. */
   readonly messagesPerPrompt: number;
+  /** Which skills it sees: all there are, or those named. */
+  readonly skills: 'all' | readonly string[];
+  /** Servers of tools that its runs start, besides our own. */
+  readonly mcpServers: readonly McpServer[];
+  /** What is installed in its image. */
+  readonly packages: Packages;
+  /** What it would like to see of the host's disk; the owner's list, kept elsewhere, decides. */
+  readonly mounts: readonly MountWish[];
+  /** The engine's name of the image that was built for its packages; `null`: the common one. */
+  readonly image: string | null;
+  /** Which network its containers join; `null`: the configuration's. */
+  readonly network: string | null;
+  readonly commandScope: CommandScope;
 }
+
+/** A program that offers tools to the agent, as it is started inside the container. */
+export interface McpServer {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/** Names of packages: Debian's, and npm's with or without a version. */
+export interface Packages {
+  readonly apt: readonly string[];
+  readonly npm: readonly string[];
+}
+
+/** A folder or file of the host that an agent group would like to see. */
+export interface MountWish {
+  /** Absolute path on the host. */
+  readonly source: string;
+  /** What it is called in the container: one path component. */
+  readonly name: string;
+  /** Whether the agent would like to write there; the owner has to allow that as well. */
+  readonly isWritable: boolean;
+}
+
+/** Which operator commands the agent may give from inside: none, what reads, what concerns itself only, or all. */
+export type CommandScope = 'none' | 'read' | 'own' | 'all';
 
 /** A place on a platform: a chat, a channel, a direct message. */
 export interface MessagingGroup extends MessagingGroupSettings {
@@ -124,13 +163,33 @@ export interface WiredAgent {
   readonly agentGroup: AgentGroup;
 }
 
+/** A place on a platform down to the thread; `null`: outside any thread. */
+export interface Place {
+  readonly channelType: string;
+  readonly platformId: string;
+  readonly threadId: string | null;
+}
+
+/** A value that JSON can say. */
+export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
+
+/** An object that JSON can say. */
+export type JsonObject = { readonly [key: string]: Json };
+
 export type AgentGroupId = Id<'AgentGroup'>;
 export type MessagingGroupId = Id<'MessagingGroup'>;
 export type WiringId = Id<'Wiring'>;
 export type SessionId = Id<'Session'>;
+export type DestinationId = Id<'Destination'>;
+export type QuestionId = Id<'Question'>;
+export type ApprovalId = Id<'Approval'>;
+/** `<channel type>:<handle>`: a person as one platform knows them (see {@link userId}). */
+export type UserId = Id<'User'>;
 
 declare const entity: unique symbol;
 type Id<Entity extends string> = string & { readonly [entity]: Entity };
+/** The id of something that the registry names itself. */
+export type EntityId = AgentGroupId | MessagingGroupId | WiringId | SessionId | DestinationId | QuestionId | ApprovalId;
 
 /**
  * True when a text has the shape of an id: 1–64 characters `a`–`z`, `0`–`9`, `_`, `-`, beginning with a letter or digit.
@@ -139,8 +198,39 @@ type Id<Entity extends string> = string & { readonly [entity]: Entity };
  *
  * Ids become folder names. Lower case only, because two ids that differ only in case would share one folder on macOS.
  */
-export function isId<SomeId extends AgentGroupId | MessagingGroupId | WiringId | SessionId>(
-  text: string,
-): text is SomeId {
+export function isId<SomeId extends EntityId>(text: string): text is SomeId {
   return /^[a-z0-9][a-z0-9_-]{0,63}$/.test(text);
+}
+
+/**
+ * The user that a platform calls by this handle; `undefined` when no user can be called so: the handle or the channel
+ * type is empty, the whole has more than 300 characters, there are control characters in it, or a colon in the channel
+ * type. `agent` is no channel of people: `agent:<id>` is what an agent is called where users are (see {@link Actor}).
+ */
+export function userId(channelType: string, handle: string): UserId | undefined {
+  const id = `${channelType}:${handle}`;
+  return !channelType.includes(':') && isUserId(id) ? id : undefined;
+}
+
+/** True when a text has the shape of a user's id. Whether there is such a user only the registry knows. */
+export function isUserId(text: string): text is UserId {
+  const end = text.indexOf(':');
+  const hasBothParts = end > 0 && end < text.length - 1;
+  return (
+    hasBothParts && text.length <= 300 && !text.startsWith('agent:') && !/\p{Cc}/u.test(text) && text.isWellFormed()
+  );
+}
+
+/** Who did something: a person, whoever is at the command line, the host by itself, or an agent. */
+export type Actor = UserId | 'operator' | 'host' | `agent:${string}`;
+
+/** An agent as the one who did something. */
+export function agentActor(agentGroupId: AgentGroupId): Actor {
+  return `agent:${agentGroupId}`;
+}
+
+/** True when a text has the shape of an actor. */
+export function isActor(text: string): text is Actor {
+  if (text === 'operator' || text === 'host') return true;
+  return text.startsWith('agent:') ? isId(text.slice('agent:'.length)) : isUserId(text);
 }

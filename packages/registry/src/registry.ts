@@ -1,15 +1,28 @@
 /**
- * The central database of a host: agent groups, messaging groups, wirings, sessions.
+ * The central database of a host. Agent groups, messaging groups, wirings and sessions are here; people, what waits for
+ * them and what is written down have a file each, and a part of the registry each (`registry.people`, …).
  *
  * Asynchronous because a team will share it on PostgreSQL. Every operation is one statement, or is safe to lose a race
- * in; nothing here needs a transaction of its caller. All SQL is in this file, in `schema.ts` and in `sqlite.ts`.
+ * in; nothing here needs a transaction of its caller.
  */
 import type { Kysely, Selectable } from 'kysely';
+import {
+  changedListColumns,
+  DEFAULT_SETTINGS,
+  listColumns,
+  listSettings,
+  type OptionalSettings,
+} from './agent-settings.js';
+import { Approvals } from './approvals.js';
+import { Audit } from './audit.js';
+import { Destinations } from './destinations.js';
+import { Dropped } from './dropped.js';
 import {
   type AgentGroup,
   type AgentGroupId,
   type AgentGroupSettings,
   type Engage,
+  type EntityId,
   isId,
   type MessagingGroup,
   type MessagingGroupId,
@@ -25,17 +38,15 @@ import {
   type WiringId,
   type WiringSettings,
 } from './entities.js';
-import { RegistryError, type RegistryErrorCode } from './errors.js';
+import { RegistryError } from './errors.js';
+import { Mails } from './mail.js';
 import { patternComplaint } from './pattern.js';
-import {
-  type AgentGroupRow,
-  type MessagingGroupRow,
-  RULES,
-  type SessionRow,
-  type Tables,
-  type WiringRow,
-} from './schema.js';
+import { People } from './people.js';
+import { Questions } from './questions.js';
+import { refusals } from './refusals.js';
+import type { AgentGroupRow, MessagingGroupRow, SessionRow, Tables, WiringRow } from './schema.js';
 import { openSqliteRegistry } from './sqlite.js';
+import type { Store } from './store.js';
 
 /** What a registry needs from its app. */
 export interface RegistryOptions {
@@ -63,6 +74,21 @@ export async function openRegistry(options: RegistryOptions & { readonly file: s
  * answers `undefined`, changing or deleting it `undefined` or `false`.
  */
 export class Registry implements AsyncDisposable {
+  /** Users, roles, memberships. */
+  readonly people: People;
+  /** Where agents may write. */
+  readonly destinations: Destinations;
+  /** What agents have asked people. */
+  readonly questions: Questions;
+  /** What waits for somebody's yes or no. */
+  readonly approvals: Approvals;
+  /** What was passed on to no agent. */
+  readonly dropped: Dropped;
+  /** Who did what. */
+  readonly audit: Audit;
+  /** What agents have written to each other. */
+  readonly mail: Mails;
+
   readonly #db: Kysely<Tables>;
   readonly #now: () => Millis;
   readonly #newId: () => string;
@@ -72,6 +98,14 @@ export class Registry implements AsyncDisposable {
     this.#db = db;
     this.#now = options.now;
     this.#newId = options.newId;
+    const store: Store = { db, now: options.now, newId: () => this.#id() };
+    this.people = new People(store);
+    this.destinations = new Destinations(store);
+    this.questions = new Questions(store);
+    this.approvals = new Approvals(store);
+    this.dropped = new Dropped(store);
+    this.audit = new Audit(store);
+    this.mail = new Mails(store);
   }
 
   // ── What a message needs ──────────────────────────────────────────────────────────────────────────────────────────
@@ -89,8 +123,8 @@ export class Registry implements AsyncDisposable {
     const rows = await this.#db
       .selectFrom('wirings')
       .innerJoin('agent_groups', 'agent_groups.id', 'wirings.agent_group_id')
+      .selectAll('agent_groups')
       .selectAll('wirings')
-      .select(['folder', 'name', 'provider', 'model', 'effort', 'assistant_name', 'messages_per_prompt'])
       .select('agent_groups.created_at as agent_group_created_at')
       .where('wirings.messaging_group_id', '=', chat.id)
       .orderBy('wirings.priority', 'desc')
@@ -172,6 +206,7 @@ export class Registry implements AsyncDisposable {
     return rows.map(sessionOf);
   }
 
+  /** The session of an id. */
   async session(id: SessionId): Promise<Session | undefined> {
     const row = await this.#db.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst();
     return row && sessionOf(row);
@@ -210,10 +245,25 @@ export class Registry implements AsyncDisposable {
     return numUpdatedRows > 0n;
   }
 
+  /**
+   * Deletes a session. Its questions and its mail go with it; its approvals stay, and are of no session. The files of the
+   * session are the caller's to remove first. False when there was none.
+   */
+  async deleteSession(id: SessionId): Promise<boolean> {
+    const { numDeletedRows } = await this.#db.deleteFrom('sessions').where('id', '=', id).executeTakeFirstOrThrow();
+    return numDeletedRows > 0n;
+  }
+
   // ── Agent groups ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Throws `conflict` when the folder is taken. */
-  async createAgentGroup(created: AgentGroupSettings & Pick<AgentGroup, 'folder'>): Promise<AgentGroup> {
+  /**
+   * Creates an agent group. What is left out of the optional settings is as little as can be: all skills, and nothing
+   * else. Throws `conflict` when the folder is taken, and `invalid`.
+   */
+  async createAgentGroup(
+    created: Omit<AgentGroupSettings, keyof OptionalSettings> & Partial<OptionalSettings> & Pick<AgentGroup, 'folder'>,
+  ): Promise<AgentGroup> {
+    const settings: AgentGroupSettings = { ...DEFAULT_SETTINGS, ...created };
     const row = await refusals(
       'the agent group',
       { conflict: `Another agent group has the folder ${created.folder}.` },
@@ -223,12 +273,16 @@ export class Registry implements AsyncDisposable {
           .values({
             id: this.#id<AgentGroupId>(),
             folder: created.folder,
-            name: created.name,
-            provider: created.provider,
-            model: created.model,
-            effort: created.effort,
-            assistant_name: created.assistantName,
-            messages_per_prompt: created.messagesPerPrompt,
+            name: settings.name,
+            provider: settings.provider,
+            model: settings.model,
+            effort: settings.effort,
+            assistant_name: settings.assistantName,
+            messages_per_prompt: settings.messagesPerPrompt,
+            ...listColumns(settings),
+            image: settings.image,
+            network: settings.network,
+            command_scope: settings.commandScope,
             created_at: this.#now(),
           })
           .returningAll()
@@ -237,6 +291,7 @@ export class Registry implements AsyncDisposable {
     return agentGroupOf(row);
   }
 
+  /** The agent group of an id. */
   async agentGroup(id: AgentGroupId): Promise<AgentGroup | undefined> {
     const row = await this.#db.selectFrom('agent_groups').selectAll().where('id', '=', id).executeTakeFirst();
     return row && agentGroupOf(row);
@@ -254,9 +309,10 @@ export class Registry implements AsyncDisposable {
     return rows.map(agentGroupOf);
   }
 
-  /** What is left out of `changes` stays as it is. */
+  /** Changes an agent group; what is left out of `changes` stays as it is. Throws `invalid`. */
   async updateAgentGroup(id: AgentGroupId, changes: Partial<AgentGroupSettings>): Promise<AgentGroup | undefined> {
     if (isEmpty(changes)) return this.agentGroup(id);
+    const lists = changedListColumns(changes);
     const row = await refusals('the agent group', {}, () =>
       this.#db
         .updateTable('agent_groups')
@@ -267,6 +323,10 @@ export class Registry implements AsyncDisposable {
           effort: changes.effort,
           assistant_name: changes.assistantName,
           messages_per_prompt: changes.messagesPerPrompt,
+          ...lists,
+          image: changes.image,
+          network: changes.network,
+          command_scope: changes.commandScope,
         })
         .where('id', '=', id)
         .returningAll()
@@ -275,7 +335,10 @@ export class Registry implements AsyncDisposable {
     return row && agentGroupOf(row);
   }
 
-  /** Its wirings go with it. Throws `in-use` while it has sessions. False when there was none. */
+  /**
+   * Deletes an agent group. What is its own goes with it: wirings, destinations from and to it, memberships, roles over it, approvals. Throws
+   * `in-use` while it has sessions. False when there was none.
+   */
   async deleteAgentGroup(id: AgentGroupId): Promise<boolean> {
     const { numDeletedRows } = await refusals('the agent group', { 'in-use': IN_USE }, () =>
       this.#db.deleteFrom('agent_groups').where('id', '=', id).executeTakeFirstOrThrow(),
@@ -285,7 +348,7 @@ export class Registry implements AsyncDisposable {
 
   // ── Messaging groups ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Throws `conflict` when the place is known already. */
+  /** Makes a place known. Throws `conflict` when it is known already, and `invalid`. */
   async createMessagingGroup(
     created: MessagingGroupSettings & Pick<MessagingGroup, 'channelType' | 'platformId'>,
   ): Promise<MessagingGroup> {
@@ -311,6 +374,7 @@ export class Registry implements AsyncDisposable {
     return messagingGroupOf(row);
   }
 
+  /** The messaging group of an id. */
   async messagingGroup(id: MessagingGroupId): Promise<MessagingGroup | undefined> {
     const row = await this.#db.selectFrom('messaging_groups').selectAll().where('id', '=', id).executeTakeFirst();
     return row && messagingGroupOf(row);
@@ -327,7 +391,7 @@ export class Registry implements AsyncDisposable {
     return rows.map(messagingGroupOf);
   }
 
-  /** What is left out of `changes` stays as it is. */
+  /** Changes a messaging group; what is left out of `changes` stays as it is. Throws `invalid`. */
   async updateMessagingGroup(
     id: MessagingGroupId,
     changes: Partial<MessagingGroupSettings>,
@@ -349,7 +413,10 @@ export class Registry implements AsyncDisposable {
     return row && messagingGroupOf(row);
   }
 
-  /** Its wirings go with it. Throws `in-use` while it has sessions. False when there was none. */
+  /**
+   * Forgets a messaging group. Its wirings, destinations and approvals go with it. Throws `in-use` while it has sessions.
+   * False when there was none.
+   */
   async deleteMessagingGroup(id: MessagingGroupId): Promise<boolean> {
     const { numDeletedRows } = await refusals('the messaging group', { 'in-use': IN_USE }, () =>
       this.#db.deleteFrom('messaging_groups').where('id', '=', id).executeTakeFirstOrThrow(),
@@ -357,9 +424,25 @@ export class Registry implements AsyncDisposable {
     return numDeletedRows > 0n;
   }
 
+  /** The messaging groups that are wired to an agent group, oldest wiring first. */
+  async messagingGroupsOf(agentGroupId: AgentGroupId): Promise<MessagingGroup[]> {
+    const rows = await this.#db
+      .selectFrom('wirings')
+      .innerJoin('messaging_groups', 'messaging_groups.id', 'wirings.messaging_group_id')
+      .selectAll('messaging_groups')
+      .where('wirings.agent_group_id', '=', agentGroupId)
+      .orderBy('wirings.created_at')
+      .orderBy('wirings.id')
+      .execute();
+    return rows.map(messagingGroupOf);
+  }
+
   // ── Wirings ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Throws `conflict` when the pair is wired, `missing` when either end does not exist, `invalid` for a bad pattern. */
+  /**
+   * Ties a messaging group to an agent group. Throws `conflict` when the pair is wired, `missing` when either end does
+   * not exist, `invalid` for a bad pattern.
+   */
   async createWiring(created: WiringSettings & Pick<Wiring, 'messagingGroupId' | 'agentGroupId'>): Promise<Wiring> {
     const row = await refusals(
       'the wiring',
@@ -387,6 +470,7 @@ export class Registry implements AsyncDisposable {
     return wiringOf(row);
   }
 
+  /** The wiring of an id. */
   async wiring(id: WiringId): Promise<Wiring | undefined> {
     const row = await this.#db.selectFrom('wirings').selectAll().where('id', '=', id).executeTakeFirst();
     return row && wiringOf(row);
@@ -398,7 +482,7 @@ export class Registry implements AsyncDisposable {
     return rows.map(wiringOf);
   }
 
-  /** What is left out of `changes` stays as it is. Throws `invalid` for a bad pattern. */
+  /** Changes a wiring; what is left out of `changes` stays as it is. Throws `invalid`, for a bad pattern too. */
   async updateWiring(id: WiringId, changes: Partial<WiringSettings>): Promise<Wiring | undefined> {
     if (isEmpty(changes)) return this.wiring(id);
     const row = await refusals('the wiring', {}, () =>
@@ -418,10 +502,48 @@ export class Registry implements AsyncDisposable {
     return row && wiringOf(row);
   }
 
-  /** Sessions stay. False when there was none. */
+  /** Takes an agent group out of a messaging group. Sessions stay. False when there was none. */
   async deleteWiring(id: WiringId): Promise<boolean> {
     const { numDeletedRows } = await this.#db.deleteFrom('wirings').where('id', '=', id).executeTakeFirstOrThrow();
     return numDeletedRows > 0n;
+  }
+
+  // ── Upkeep ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Removes what ended before a time, up to `limit` rows of each: questions whose sessions have been told, approvals that
+   * have been applied, mail, dropped messages. What waits stays, however old, and so does the audit log, which has a
+   * `prune` of its own. Answers how many rows it removed.
+   */
+  async prune(before: Millis, limit: number): Promise<number> {
+    const pruned = [
+      this.#db
+        .deleteFrom('questions')
+        .where('id', 'in', (old) =>
+          old
+            .selectFrom('questions')
+            .select('id')
+            .where('told_at', 'is not', null)
+            .where('outcome_at', '<', before)
+            .limit(limit),
+        ),
+      this.#db
+        .deleteFrom('approvals')
+        .where('id', 'in', (old) =>
+          old
+            .selectFrom('approvals')
+            .select('id')
+            .where('applied_at', 'is not', null)
+            .where('outcome_at', '<', before)
+            .limit(limit),
+        ),
+      this.#db
+        .deleteFrom('mail')
+        .where('id', 'in', (old) => old.selectFrom('mail').select('id').where('at', '<', before).limit(limit)),
+    ];
+    let rows = await this.dropped.prune(before);
+    for (const deletion of pruned) rows += Number((await deletion.executeTakeFirstOrThrow()).numDeletedRows);
+    return rows;
   }
 
   // ── Life ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -435,7 +557,7 @@ export class Registry implements AsyncDisposable {
     await this.close();
   }
 
-  #id<SomeId extends AgentGroupId | MessagingGroupId | WiringId | SessionId>(): SomeId {
+  #id<SomeId extends EntityId>(): SomeId {
     const id = this.#newId();
     if (isId<SomeId>(id)) return id;
     throw new TypeError(`newId() returned ${JSON.stringify(id)}, which is not the shape of an id`);
@@ -456,6 +578,10 @@ function agentGroupOf(row: AgentGroupRow): AgentGroup {
     effort: row.effort,
     assistantName: row.assistant_name,
     messagesPerPrompt: row.messages_per_prompt,
+    ...listSettings(row),
+    image: row.image,
+    network: row.network,
+    commandScope: row.command_scope,
     createdAt: row.created_at,
   };
 }
@@ -537,58 +663,4 @@ function sessionKeyText(key: SessionKey): string {
 
 function isEmpty(changes: object): boolean {
   return Object.values(changes).every((value) => value === undefined);
-}
-
-// ── Refusals ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Runs a statement; a broken constraint becomes a {@link RegistryError} that says which rule, and all else passes. */
-async function refusals<Result>(
-  what: string,
-  sentences: Partial<Record<RegistryErrorCode, string>>,
-  statement: () => Promise<Result>,
-): Promise<Result> {
-  try {
-    return await statement();
-  } catch (error) {
-    throw refusal(what, sentences, error) ?? error;
-  }
-}
-
-/** `undefined`: the error is not a broken constraint. The codes are SQLite's and PostgreSQL's. */
-function refusal(
-  what: string,
-  sentences: Partial<Record<RegistryErrorCode, string>>,
-  error: unknown,
-): RegistryError | undefined {
-  if (!(error instanceof Error) || !('code' in error)) return undefined;
-  const kept = `Nothing was changed in ${what}.`;
-  switch (error.code) {
-    case 'SQLITE_CONSTRAINT_UNIQUE':
-    case '23505':
-      return sentences.conflict === undefined
-        ? undefined
-        : new RegistryError('conflict', `${sentences.conflict} ${kept}`, { cause: error });
-    case 'SQLITE_CONSTRAINT_FOREIGNKEY':
-    case '23503': {
-      const code = sentences['in-use'] === undefined ? 'missing' : 'in-use';
-      return new RegistryError(code, `${sentences[code] ?? 'It refers to something that does not exist.'} ${kept}`, {
-        cause: error,
-      });
-    }
-    case 'SQLITE_CONSTRAINT_CHECK':
-    case '23514':
-    case 'SQLITE_CONSTRAINT_DATATYPE':
-    case 'SQLITE_CONSTRAINT_NOTNULL':
-    case '23502':
-    case '22P02':
-      return new RegistryError('invalid', `${brokenRule(error)} ${kept}`, { cause: error });
-    default:
-      return undefined;
-  }
-}
-
-/** Both engines put the constraint's name into the message of a failed CHECK. */
-function brokenRule(error: Error): string {
-  const sentence = Object.entries(RULES).find(([name]) => new RegExp(`\\b${name}\\b`).test(error.message))?.[1];
-  return sentence ?? `A value is not acceptable: ${error.message}.`;
 }

@@ -1,29 +1,38 @@
 /**
- * The registry's tables: their row types, the migrations that make them, and what each rule says to a person.
+ * The registry's tables: their row types, and the way from any older schema to this one.
  *
- * One schema for two engines. A single machine keeps it in SQLite, a team will share it on PostgreSQL; they differ in
- * three places only, all in {@link dialectOf}. A migration that has been released is never edited: add the next one.
+ * One schema for two engines. A single machine keeps it in SQLite, a team will share it on PostgreSQL; where they differ
+ * is in `dialect.ts`. A migration that has been released is never edited: add the next one.
  *
- * What must hold is a constraint here, so that no code, no other program and no hand at a prompt can break it.
+ * What must hold is a constraint there, so that no code, no other program and no hand at a prompt can break it.
  */
-import { type Generated, type Kysely, type RawBuilder, sql } from 'kysely';
+import type { Generated, Kysely } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
+import type { Role } from './access.js';
+import type { ApprovalKind, ApprovalOutcome } from './approvals.js';
+import type { Engine } from './dialect.js';
 import type {
+  Actor,
   AgentGroupId,
+  ApprovalId,
+  CommandScope,
+  DestinationId,
   Engage,
   MessagingGroup,
   MessagingGroupId,
   Millis,
+  QuestionId,
   SessionId,
   SessionMode,
   StrangerPolicy,
+  UserId,
   WiringId,
   WiringSettings,
 } from './entities.js';
 import { RegistryError } from './errors.js';
-
-/** Which database the registry lives in. */
-export type Engine = 'sqlite' | 'postgres';
+import { agentsChatsWiringsSessions } from './migrations/0001-agents-chats-wirings-sessions.js';
+import { peopleAndWhatWaitsForThem } from './migrations/0002-people-and-what-waits-for-them.js';
+import type { QuestionOutcome } from './questions.js';
 
 /** The tables as Kysely sees them. */
 export interface Tables {
@@ -32,6 +41,15 @@ export interface Tables {
   wirings: WiringRow;
   sessions: SessionRow;
   engaged_threads: EngagedThreadRow;
+  users: UserRow;
+  roles: RoleRow;
+  memberships: MembershipRow;
+  destinations: DestinationRow;
+  questions: QuestionRow;
+  approvals: ApprovalRow;
+  dropped_messages: DroppedMessagesRow;
+  audit_log: AuditRow;
+  mail: MailRow;
 }
 
 export interface AgentGroupRow {
@@ -43,6 +61,14 @@ export interface AgentGroupRow {
   effort: string | null;
   assistant_name: string | null;
   messages_per_prompt: number;
+  /** JSON, like the next three; `agent-settings.ts` knows what is in them. */
+  skills: string;
+  mcp_servers: string;
+  packages: string;
+  mounts: string;
+  image: string | null;
+  network: string | null;
+  command_scope: CommandScope;
   created_at: Millis;
 }
 
@@ -93,6 +119,117 @@ export interface EngagedThreadRow {
   engaged_at: Millis;
 }
 
+export interface UserRow {
+  id: UserId;
+  name: string;
+  created_at: Millis;
+}
+
+export interface RoleRow {
+  user_id: UserId;
+  role: Role['role'];
+  /** NULL: of everything. */
+  agent_group_id: AgentGroupId | null;
+  /** Computed by the database: the agent group or `*`; never NULL. */
+  scope: Generated<string>;
+  granted_by: Actor;
+  created_at: Millis;
+}
+
+export interface MembershipRow {
+  user_id: UserId;
+  agent_group_id: AgentGroupId;
+  added_by: Actor;
+  created_at: Millis;
+}
+
+export interface DestinationRow {
+  id: DestinationId;
+  agent_group_id: AgentGroupId;
+  name: string;
+  /** Either this or the next is NULL. */
+  messaging_group_id: MessagingGroupId | null;
+  target_agent_group_id: AgentGroupId | null;
+  created_at: Millis;
+}
+
+export interface QuestionRow {
+  id: QuestionId;
+  session_id: SessionId;
+  message_id: string;
+  channel_type: string;
+  platform_id: string;
+  thread_id: string | null;
+  title: string;
+  question: string;
+  /** A JSON array of texts. */
+  options: string;
+  asked_of: UserId | null;
+  created_at: Millis;
+  expires_at: Millis;
+  /** NULL while it is open, and so are the next three. */
+  outcome: QuestionOutcome['type'] | null;
+  outcome_option: number | null;
+  outcome_by: UserId | null;
+  outcome_at: Millis | null;
+  told_at: Millis | null;
+}
+
+export interface ApprovalRow {
+  id: ApprovalId;
+  kind: ApprovalKind;
+  subject: string;
+  agent_group_id: AgentGroupId | null;
+  messaging_group_id: MessagingGroupId | null;
+  session_id: SessionId | null;
+  requested_by: Actor;
+  summary: string;
+  /** A JSON object. */
+  payload: string;
+  /** NULL while nobody holds the card, and so are the next three. */
+  asked_of: UserId | null;
+  asked_channel_type: string | null;
+  asked_platform_id: string | null;
+  asked_thread_id: string | null;
+  created_at: Millis;
+  expires_at: Millis;
+  /** NULL while it is open, and so are the next two. */
+  outcome: ApprovalOutcome['type'] | null;
+  outcome_by: Actor | null;
+  outcome_at: Millis | null;
+  applied_at: Millis | null;
+}
+
+export interface DroppedMessagesRow {
+  channel_type: string;
+  platform_id: string;
+  reason: string;
+  count: number;
+  first_seen: Millis;
+  last_seen: Millis;
+}
+
+export interface AuditRow {
+  id: Generated<number>;
+  at: Millis;
+  actor: Actor;
+  action: string;
+  target: string;
+  outcome: string;
+  /** A JSON object. */
+  detail: string;
+}
+
+export interface MailRow {
+  id: string;
+  from_session_id: SessionId;
+  to_session_id: SessionId;
+  inbound_id: string;
+  root: string;
+  hop: number;
+  at: Millis;
+}
+
 /**
  * Brings an empty or older database to this program's schema; nothing to do is fine.
  *
@@ -107,204 +244,12 @@ export async function migrate(db: Kysely<Tables>, engine: Engine): Promise<void>
   if (error !== undefined) throw error;
 }
 
-/** A sentence for each rule that a value can break, by the name of its constraint. */
-export const RULES: Readonly<Record<string, string>> = {
-  agent_group_id_is_safe: 'An id has 1–64 characters a–z, 0–9, "_" or "-" and begins with a letter or digit.',
-  agent_group_folder_is_safe:
-    'A folder name has 1–64 characters a–z, 0–9, "_" or "-" and begins with a letter or digit.',
-  agent_group_name_is_bounded: 'A name has 1–200 characters.',
-  agent_group_provider_is_bounded: 'A provider name has 1–200 characters.',
-  agent_group_model_is_bounded: 'A model name has 1–200 characters.',
-  agent_group_effort_is_bounded: 'An effort has 1–200 characters.',
-  agent_group_assistant_name_is_bounded: 'An assistant name has 1–200 characters.',
-  agent_group_messages_per_prompt_is_bounded: 'Messages per prompt is a number from 1 to 1000.',
-  messaging_group_id_is_safe: 'An id has 1–64 characters a–z, 0–9, "_" or "-" and begins with a letter or digit.',
-  messaging_group_channel_type_is_bounded: 'A channel type has 1–200 characters.',
-  messaging_group_platform_id_is_bounded: 'A platform id has 1–500 characters.',
-  messaging_group_name_is_bounded: 'A name has at most 200 characters.',
-  messaging_group_kind_is_known: 'A messaging group is of kind "group" or "direct".',
-  messaging_group_strangers_is_known: 'The policy for strangers is "strict", "request_approval" or "public".',
-  messaging_group_denied_is_boolean: 'A messaging group is denied or not (1 or 0).',
-  wiring_id_is_safe: 'An id has 1–64 characters a–z, 0–9, "_" or "-" and begins with a letter or digit.',
-  wiring_engage_mode_is_known: 'The engage mode is "pattern", "mention" or "mention-sticky".',
-  wiring_pattern_only_in_pattern_mode: 'The engage mode "pattern" needs a pattern, and the others have none.',
-  wiring_sender_scope_is_known: 'The sender scope is "all" or "known".',
-  wiring_otherwise_is_known: 'What does not engage is "drop" or "accumulate".',
-  wiring_session_mode_is_known: 'The session mode is "shared", "per-thread" or "agent-shared".',
-  wiring_priority_is_bounded: 'A priority is a number from -1000000 to 1000000.',
-  session_id_is_safe: 'An id has 1–64 characters a–z, 0–9, "_" or "-" and begins with a letter or digit.',
-  session_thread_needs_chat: 'A session of a thread belongs to a messaging group.',
-  session_thread_is_bounded: 'A thread id has 1–500 characters.',
-  session_quarantine_is_whole: 'A quarantine has a reason and an end, or there is none.',
-  engaged_thread_is_bounded: 'A thread id has 1–500 characters.',
-};
-
 /** Static objects, in the order of their names; the name of the last one is the schema's version. */
 function migrations(engine: Engine): Record<string, Migration> {
-  return { '0001_agents_chats_wirings_sessions': agentsChatsWiringsSessions(engine) };
-}
-
-function agentsChatsWiringsSessions(engine: Engine): Migration {
-  const { time, tableEnd, isSafeName } = dialectOf(engine);
   return {
-    async up(db: Kysely<unknown>): Promise<void> {
-      await db.schema
-        .createTable('agent_groups')
-        .addColumn('id', 'text', (column) => column.primaryKey().notNull())
-        .addColumn('folder', 'text', (column) => column.notNull().unique())
-        .addColumn('name', 'text', (column) => column.notNull())
-        .addColumn('provider', 'text', (column) => column.notNull())
-        .addColumn('model', 'text')
-        .addColumn('effort', 'text')
-        .addColumn('assistant_name', 'text')
-        .addColumn('messages_per_prompt', 'integer', (column) => column.notNull())
-        .addColumn('created_at', time, (column) => column.notNull())
-        .addCheckConstraint('agent_group_id_is_safe', isSafeName('id'))
-        .addCheckConstraint('agent_group_folder_is_safe', isSafeName('folder'))
-        .addCheckConstraint('agent_group_name_is_bounded', sql`length(name) BETWEEN 1 AND 200`)
-        .addCheckConstraint('agent_group_provider_is_bounded', sql`length(provider) BETWEEN 1 AND 200`)
-        .addCheckConstraint('agent_group_model_is_bounded', sql`length(model) BETWEEN 1 AND 200`)
-        .addCheckConstraint('agent_group_effort_is_bounded', sql`length(effort) BETWEEN 1 AND 200`)
-        .addCheckConstraint('agent_group_assistant_name_is_bounded', sql`length(assistant_name) BETWEEN 1 AND 200`)
-        .addCheckConstraint('agent_group_messages_per_prompt_is_bounded', sql`messages_per_prompt BETWEEN 1 AND 1000`)
-        .modifyEnd(tableEnd)
-        .execute();
-
-      await db.schema
-        .createTable('messaging_groups')
-        .addColumn('id', 'text', (column) => column.primaryKey().notNull())
-        .addColumn('channel_type', 'text', (column) => column.notNull())
-        .addColumn('platform_id', 'text', (column) => column.notNull())
-        .addColumn('name', 'text', (column) => column.notNull())
-        .addColumn('kind', 'text', (column) => column.notNull())
-        .addColumn('strangers', 'text', (column) => column.notNull())
-        .addColumn('denied', 'integer', (column) => column.notNull())
-        .addColumn('created_at', time, (column) => column.notNull())
-        .addUniqueConstraint('messaging_group_place', ['channel_type', 'platform_id'])
-        .addCheckConstraint('messaging_group_id_is_safe', isSafeName('id'))
-        .addCheckConstraint('messaging_group_channel_type_is_bounded', sql`length(channel_type) BETWEEN 1 AND 200`)
-        .addCheckConstraint('messaging_group_platform_id_is_bounded', sql`length(platform_id) BETWEEN 1 AND 500`)
-        .addCheckConstraint('messaging_group_name_is_bounded', sql`length(name) <= 200`)
-        .addCheckConstraint('messaging_group_kind_is_known', sql`kind IN ('group', 'direct')`)
-        .addCheckConstraint(
-          'messaging_group_strangers_is_known',
-          sql`strangers IN ('strict', 'request_approval', 'public')`,
-        )
-        .addCheckConstraint('messaging_group_denied_is_boolean', sql`denied IN (0, 1)`)
-        .modifyEnd(tableEnd)
-        .execute();
-
-      // A wiring is configuration and goes with either end; a session is somebody's conversation, with files on disk,
-      // and holds both ends in place.
-      await db.schema
-        .createTable('wirings')
-        .addColumn('id', 'text', (column) => column.primaryKey().notNull())
-        .addColumn('messaging_group_id', 'text', (column) =>
-          column.notNull().references('messaging_groups.id').onDelete('cascade'),
-        )
-        .addColumn('agent_group_id', 'text', (column) =>
-          column.notNull().references('agent_groups.id').onDelete('cascade'),
-        )
-        .addColumn('engage_mode', 'text', (column) => column.notNull())
-        .addColumn('engage_pattern', 'text', (column) => column.notNull())
-        .addColumn('sender_scope', 'text', (column) => column.notNull())
-        .addColumn('otherwise', 'text', (column) => column.notNull())
-        .addColumn('session_mode', 'text', (column) => column.notNull())
-        .addColumn('priority', 'integer', (column) => column.notNull())
-        .addColumn('created_at', time, (column) => column.notNull())
-        .addUniqueConstraint('wiring_pair', ['messaging_group_id', 'agent_group_id'])
-        .addCheckConstraint('wiring_id_is_safe', isSafeName('id'))
-        .addCheckConstraint('wiring_engage_mode_is_known', sql`engage_mode IN ('pattern', 'mention', 'mention-sticky')`)
-        .addCheckConstraint(
-          'wiring_pattern_only_in_pattern_mode',
-          sql`(engage_mode = 'pattern') = (engage_pattern <> '')`,
-        )
-        .addCheckConstraint('wiring_sender_scope_is_known', sql`sender_scope IN ('all', 'known')`)
-        .addCheckConstraint('wiring_otherwise_is_known', sql`otherwise IN ('drop', 'accumulate')`)
-        .addCheckConstraint(
-          'wiring_session_mode_is_known',
-          sql`session_mode IN ('shared', 'per-thread', 'agent-shared')`,
-        )
-        .addCheckConstraint('wiring_priority_is_bounded', sql`priority BETWEEN -1000000 AND 1000000`)
-        .modifyEnd(tableEnd)
-        .execute();
-      await db.schema.createIndex('wirings_of_agent_group').on('wirings').column('agent_group_id').execute();
-
-      // Two NULLs are never equal to a unique index, in either engine, so a rule over (agent group, messaging group,
-      // thread) would let an agent have two sessions of its own. The database itself derives a key that is never NULL.
-      // Ids hold no colon, so no two different triples give the same key.
-      await db.schema
-        .createTable('sessions')
-        .addColumn('id', 'text', (column) => column.primaryKey().notNull())
-        .addColumn('agent_group_id', 'text', (column) => column.notNull().references('agent_groups.id'))
-        .addColumn('messaging_group_id', 'text', (column) => column.references('messaging_groups.id'))
-        .addColumn('thread_id', 'text')
-        .addColumn('session_key', 'text', (column) =>
-          column
-            .generatedAlwaysAs(
-              sql`CASE WHEN messaging_group_id IS NULL THEN 'agent'
-                       WHEN thread_id IS NULL THEN 'chat:' || messaging_group_id
-                       ELSE 'thread:' || messaging_group_id || ':' || thread_id END`,
-            )
-            .stored()
-            .notNull(),
-        )
-        .addColumn('next_due_at', time)
-        .addColumn('quarantine_reason', 'text')
-        .addColumn('quarantined_until', time)
-        .addColumn('created_at', time, (column) => column.notNull())
-        .addUniqueConstraint('session_one_per_key', ['agent_group_id', 'session_key'])
-        .addCheckConstraint('session_id_is_safe', isSafeName('id'))
-        .addCheckConstraint('session_thread_needs_chat', sql`thread_id IS NULL OR messaging_group_id IS NOT NULL`)
-        .addCheckConstraint('session_thread_is_bounded', sql`length(thread_id) BETWEEN 1 AND 500`)
-        .addCheckConstraint(
-          'session_quarantine_is_whole',
-          sql`(quarantine_reason IS NULL) = (quarantined_until IS NULL)`,
-        )
-        .modifyEnd(tableEnd)
-        .execute();
-      await db.schema.createIndex('sessions_of_messaging_group').on('sessions').column('messaging_group_id').execute();
-      // Partial: the cost of asking what is due follows what waits, not how many idle sessions there are.
-      await db.schema
-        .createIndex('sessions_by_next_due')
-        .on('sessions')
-        .column('next_due_at')
-        .where(sql.ref('next_due_at'), 'is not', null)
-        .execute();
-
-      await db.schema
-        .createTable('engaged_threads')
-        .addColumn('wiring_id', 'text', (column) => column.notNull().references('wirings.id').onDelete('cascade'))
-        .addColumn('thread_id', 'text', (column) => column.notNull())
-        .addColumn('engaged_at', time, (column) => column.notNull())
-        .addPrimaryKeyConstraint('engaged_thread', ['wiring_id', 'thread_id'])
-        .addCheckConstraint('engaged_thread_is_bounded', sql`length(thread_id) BETWEEN 1 AND 500`)
-        .modifyEnd(tableEnd)
-        .execute();
-    },
+    '0001_agents_chats_wirings_sessions': agentsChatsWiringsSessions(engine),
+    '0002_people_and_what_waits_for_them': peopleAndWhatWaitsForThem(engine),
   };
-}
-
-/** Where the two engines differ. */
-function dialectOf(engine: Engine) {
-  switch (engine) {
-    case 'sqlite':
-      return {
-        time: 'integer', // up to eight bytes in SQLite
-        tableEnd: sql`STRICT`,
-        // length() stops at a NUL character and GLOB does too; octet_length() does not, nor does the file system.
-        isSafeName: (column: string): RawBuilder<unknown> =>
-          sql`octet_length(${sql.ref(column)}) BETWEEN 1 AND 64
-              AND octet_length(${sql.ref(column)}) = length(${sql.ref(column)})
-              AND ${sql.ref(column)} GLOB '[a-z0-9]*' AND ${sql.ref(column)} NOT GLOB '*[^a-z0-9_-]*'`,
-      } as const;
-    case 'postgres':
-      return {
-        time: 'bigint', // an integer has four bytes there, milliseconds need six
-        tableEnd: sql``,
-        isSafeName: (column: string): RawBuilder<unknown> => sql`${sql.ref(column)} ~ '^[a-z0-9][a-z0-9_-]{0,63}$'`,
-      } as const;
-  }
 }
 
 async function refuseNewerSchema(db: Kysely<Tables>, known: readonly string[]): Promise<void> {

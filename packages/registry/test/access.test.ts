@@ -1,14 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import {
   type AgentGroupId,
+  type Asked,
   admission,
   isId,
   mayAdminister,
+  mayAnswer,
+  mayDecide,
   type Person,
   type Standing,
   type StrangerPolicy,
   standing,
+  type UserId,
 } from '../src/index.js';
+import { user } from './folder.js';
 
 const here = agent('here');
 const there = agent('there');
@@ -55,6 +60,47 @@ it('Owners and admins may administer, members and strangers may not', () => {
   const all: Standing[] = ['owner', 'global-admin', 'scoped-admin', 'member', 'stranger'];
   expect(all.filter(mayAdminister)).toEqual(['owner', 'global-admin', 'scoped-admin']);
 });
+
+describe('mayDecide', () => {
+  const clicker = user('clicker');
+  const owner: Person = { roles: [{ role: 'owner' }], memberOf: [] };
+  const globalAdmin: Person = { roles: [{ role: 'admin', agentGroupId: null }], memberOf: [] };
+  const adminHere: Person = { roles: [{ role: 'admin', agentGroupId: here }], memberOf: [] };
+  const memberHere: Person = { roles: [], memberOf: [here] };
+  const nobody: Person = { roles: [], memberOf: [] };
+
+  it.each<[string, Person, AgentGroupId | null, Asked | null, boolean]>([
+    ['who was asked', nobody, here, asked(clicker), true],
+    ['who was not asked', nobody, here, asked(user('other')), false],
+    ['a member', memberHere, here, null, false],
+    ['an admin of the agent, though another was asked', adminHere, here, asked(user('other')), true],
+    ['an admin of another agent', adminHere, there, null, false],
+    ['a global admin', globalAdmin, here, null, true],
+    ['an owner', owner, here, null, true],
+    ['an admin of one agent, of what is of none', adminHere, null, null, false],
+    ['a global admin, of what is of no agent', globalAdmin, null, null, true],
+    ['an owner, of what is of no agent', owner, null, null, true],
+    ['a stranger, of what is of no agent', nobody, null, null, false],
+  ])('of %s', (_, person, agentGroupId, askedPerson, expected) => {
+    expect(mayDecide(clicker, person, { agentGroupId, asked: askedPerson })).toBe(expected);
+  });
+});
+
+describe('mayAnswer', () => {
+  const clicker = user('clicker');
+  it.each<[string, Standing, UserId | null, boolean]>([
+    ['who was asked', 'stranger', clicker, true],
+    ['another member', 'member', user('other'), false],
+    ['an admin', 'scoped-admin', user('other'), true],
+    ['anybody, where nobody was named', 'member', null, true],
+  ])('of %s', (_, of, askedOf, expected) => {
+    expect(mayAnswer(clicker, of, askedOf)).toBe(expected);
+  });
+});
+
+function asked(of: UserId): Asked {
+  return { of, place: { channelType: 'telegram', platformId: '1', threadId: null } };
+}
 
 function agent(text: string): AgentGroupId {
   if (!isId<AgentGroupId>(text)) throw new Error(`${text} is not an id`);

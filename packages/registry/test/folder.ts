@@ -1,9 +1,20 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach } from 'vitest';
-import type { AgentGroup, MessagingGroup, Registry, Wiring } from '../src/index.js';
-import { openRegistry } from '../src/index.js';
+import { PGlite } from '@electric-sql/pglite';
+import { Kysely, PGliteDialect } from 'kysely';
+import { afterAll, afterEach } from 'vitest';
+import type {
+  AgentGroup,
+  Engine,
+  MessagingGroup,
+  RegistryOptions,
+  Session,
+  Tables,
+  UserId,
+  Wiring,
+} from '../src/index.js';
+import { migrate, openRegistry, Registry, userId } from '../src/index.js';
 
 const cleanups: (() => Promise<void> | void)[] = [];
 
@@ -16,6 +27,38 @@ export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'registry-'));
   cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** What the registry runs on. */
+export const ENGINES: readonly Engine[] = ['sqlite', 'postgres'];
+
+const postgres: { server?: PGlite } = {};
+
+afterAll(() => postgres.server?.close());
+
+/** An empty PostgreSQL database, until the next call; one server for all tests of a file, because it starts slowly. */
+export async function emptyPostgres(): Promise<Kysely<Tables>> {
+  postgres.server ??= await PGlite.create();
+  await postgres.server.exec('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
+  return new Kysely<Tables>({ dialect: new PGliteDialect({ pglite: postgres.server }) });
+}
+
+/** An open registry on an engine whose clock is what `clock.now` says and whose ids count up. */
+export async function registryOn(engine: Engine, clock?: { now: number }): Promise<Registry> {
+  let made = 0;
+  let looked = 0;
+  const options: RegistryOptions = {
+    now: () => clock?.now ?? (looked += 1),
+    newId: () => `id-${String((made += 1)).padStart(6, '0')}`,
+  };
+  if (engine === 'postgres') {
+    const db = await emptyPostgres();
+    await migrate(db, engine);
+    return new Registry(db, options);
+  }
+  const registry = await openRegistry({ ...options, file: join(temporaryFolder(), 'registry.db') });
+  cleanups.push(() => registry.close());
+  return registry;
 }
 
 /** An open registry whose clock ticks at each look and whose ids count up; closed after the test. */
@@ -36,6 +79,17 @@ export const anAgent = {
   assistantName: null,
   messagesPerPrompt: 10,
 } satisfies Parameters<Registry['createAgentGroup']>[0];
+
+/** What an agent has of which nothing was said. */
+export const plainSettings = {
+  skills: 'all',
+  mcpServers: [],
+  packages: { apt: [], npm: [] },
+  mounts: [],
+  image: null,
+  network: null,
+  commandScope: 'none',
+} as const;
 
 export const aChat = {
   channelType: 'telegram',
@@ -62,4 +116,17 @@ export async function wiredPair(
   const chat = await registry.createMessagingGroup(aChat);
   const wiring = await registry.createWiring({ ...aWiring, agentGroupId: agent.id, messagingGroupId: chat.id });
   return { agent, chat, wiring };
+}
+
+/** One agent with its one session. */
+export async function agentWithSession(registry: Registry): Promise<{ agent: AgentGroup; session: Session }> {
+  const agent = await registry.createAgentGroup(anAgent);
+  return { agent, session: await registry.sessionFor({ scope: 'agent', agentGroupId: agent.id }) };
+}
+
+/** A user of Telegram. */
+export function user(handle: string): UserId {
+  const id = userId('telegram', handle);
+  if (id === undefined) throw new Error(`${handle} is not a handle`);
+  return id;
 }

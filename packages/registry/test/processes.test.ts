@@ -4,8 +4,16 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { openRegistry } from '../src/index.js';
-import { temporaryFolder, temporaryRegistry, wiredPair } from './folder.js';
+import { z } from 'zod';
+import { type ApprovalId, type NewQuestion, openRegistry, type QuestionId } from '../src/index.js';
+import { agentWithSession, temporaryFolder, temporaryRegistry, user, wiredPair } from './folder.js';
+
+/** What `child/race.ts` prints. */
+const Race = z.object({
+  opened: z.array(z.string()),
+  answered: z.array(z.string()),
+  decided: z.array(z.string()),
+});
 
 const options = { now: () => 0, newId: () => 'id' };
 
@@ -31,6 +39,51 @@ describe('two processes', () => {
     const answers = await Promise.all(['a', 'b', 'c'].map((idPrefix) => child({ file, threads: 0, idPrefix })));
     expect(answers).toEqual([{ sessions: [] }, { sessions: [] }, { sessions: [] }]);
     await (await openRegistry({ ...options, file })).close();
+  });
+});
+
+describe('two processes that want the same', () => {
+  it('open each question once, answer each once and decide each approval once', async () => {
+    const file = join(temporaryFolder(), 'registry.db');
+    const registry = await temporaryRegistry(file);
+    const { session } = await agentWithSession(registry);
+    const place = { channelType: 'telegram', platformId: '1', threadId: null };
+    const question = { sessionId: session.id, place, title: '', question: 'Soup?', options: ['yes'], askedOf: null };
+    const asked = (kind: string): NewQuestion[] =>
+      Array.from({ length: 40 }, (_, n) => ({ ...question, messageId: `${kind}-${n}`, expiresAt: 5_000 }));
+    const answers: QuestionId[] = [];
+    for (const old of asked('old'))
+      answers.push((await registry.questions.open(old, { openMax: 200 }))?.id ?? missing());
+    const decisions: ApprovalId[] = [];
+    for (let n = 0; n < 40; n += 1) {
+      const request = { subject: `stranger-${n}`, summary: 'Hear them?', payload: {}, expiresAt: 5_000 };
+      const nothing = { agentGroupId: null, messagingGroupId: null, sessionId: null };
+      const requested = await registry.approvals.request(
+        { kind: 'sender', requestedBy: 'host', ...request, ...nothing },
+        { openMax: 200 },
+      );
+      decisions.push(requested?.approval.id ?? missing());
+    }
+
+    const order = { file, opens: asked('new'), answers, decisions };
+    const racers = ['left', 'right'].map(async (name) =>
+      Race.parse(await child({ ...order, idPrefix: name, by: user(name) }, undefined, 'race.ts')),
+    );
+    const [left, right] = await Promise.all(racers);
+    if (left === undefined || right === undefined) throw new Error('there were two');
+
+    expect(left.opened).toEqual(right.opened);
+    expect(await registry.questions.openCount(session.id)).toBe(40);
+    for (const [index, id] of answers.entries()) {
+      expect([left.answered[index], right.answered[index]].toSorted()).toEqual(['already', 'answered']);
+      const winner = user(left.answered[index] === 'answered' ? 'left' : 'right');
+      expect((await registry.questions.get(id))?.outcome).toMatchObject({ by: winner });
+    }
+    for (const [index, id] of decisions.entries()) {
+      expect([left.decided[index], right.decided[index]].toSorted()).toEqual(['already', 'decided']);
+      const winner = user(left.decided[index] === 'decided' ? 'left' : 'right');
+      expect((await registry.approvals.get(id))?.outcome).toMatchObject({ by: winner });
+    }
   });
 });
 
@@ -92,12 +145,12 @@ describe('a file that cannot be opened is refused in one clear sentence', () => 
   });
 });
 
-/** Runs `child/open.ts` to its end; `unprivileged`: as nobody where this process is root, who may write anywhere. */
-async function child(order: object, as?: 'unprivileged'): Promise<unknown> {
+/** Runs a program of `child/` to its end; `unprivileged`: as nobody where this process is root, who may write anywhere. */
+async function child(order: object, as?: 'unprivileged', program = 'open.ts'): Promise<unknown> {
   const here = fileURLToPath(new URL('./child/', import.meta.url));
   // The child itself becomes nobody, once its code is loaded: nobody need not be able to read this checkout.
   const env = as === 'unprivileged' && process.getuid?.() === 0 ? { BECOME: '65534' } : {};
-  const args = ['--import', join(here, 'typescript.mjs'), join(here, 'open.ts'), JSON.stringify(order)];
+  const args = ['--import', join(here, 'typescript.mjs'), join(here, program), JSON.stringify(order)];
   const { stdout } = await promisify(execFile)(process.execPath, args, { env });
   return JSON.parse(stdout);
 }
@@ -106,4 +159,8 @@ async function child(order: object, as?: 'unprivileged'): Promise<unknown> {
 function openToAll(folder: string, mode: number): void {
   chmodSync(join(folder, '..'), 0o755);
   chmodSync(folder, mode);
+}
+
+function missing(): never {
+  throw new Error('there was room for it');
 }

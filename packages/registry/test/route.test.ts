@@ -14,7 +14,7 @@ import {
   type Wiring,
   type WiringId,
 } from '../src/index.js';
-import { aChat, anAgent, aWiring } from './folder.js';
+import { aChat, anAgent, aWiring, plainSettings } from './folder.js';
 
 const andy = agent('andy');
 const bea = agent('bea');
@@ -153,7 +153,7 @@ function inEngagedThread(by: string): Partial<MessageFacts> {
 }
 
 function agent(name: string): AgentGroup {
-  return { ...anAgent, folder: name, id: id<AgentGroupId>(name), createdAt: 0 };
+  return { ...anAgent, ...plainSettings, folder: name, id: id<AgentGroupId>(name), createdAt: 0 };
 }
 
 function wired(agentGroup: AgentGroup, settings: Partial<Wiring>): WiredAgent {

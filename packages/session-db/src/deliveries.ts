@@ -100,6 +100,7 @@ export interface ToDo {
   readonly tell: readonly DeadLetter[];
 }
 
+/** What was taken in and what became of it; `HostSession.deliveries`. */
 export class Deliveries {
   readonly #db: Sqlite;
   #isTogether = false;
@@ -276,6 +277,16 @@ export class Deliveries {
   /** Messages given up, oldest first, from the one after number `after`. One entry per message. */
   deadLetters(limit: number, after = 0): DeadLetter[] {
     return this.#db.all<DeadLetterRow>(DEAD_LETTERS, { limit, after }).map(deadLetter);
+  }
+
+  /** Whether so many rows wait to be delivered, or to be decided on by an operator. A bounded look, whatever there is. */
+  isFull(rowsMax: number): boolean {
+    return (this.#db.all<{ rows: number }>(COUNT_UP_TO, { rowsMax })[0]?.rows ?? 0) >= rowsMax;
+  }
+
+  /** How many messages were given up. */
+  deadLetterCount(): number {
+    return this.#db.all<{ letters: number }>(COUNT_DEAD_LETTERS)[0]?.letters ?? 0;
   }
 
   /**
@@ -544,6 +555,20 @@ const DEAD_LETTERS = `
     WHERE earlier.seq = letter.seq AND earlier.part < letter.part AND earlier.status = 'failed'
   )
   ORDER BY seq, part LIMIT :limit`;
+
+// Through the index of each state, and no further than the limit.
+const COUNT_UP_TO = `
+  SELECT max(rows) AS rows FROM (
+    SELECT count(*) AS rows FROM (
+      SELECT 1 FROM delivered INDEXED BY delivered_lane WHERE status = 'pending' LIMIT :rowsMax)
+    UNION ALL
+    SELECT count(*) FROM (
+      SELECT 1 FROM delivered INDEXED BY delivered_scheduled WHERE status = 'scheduled' LIMIT :rowsMax)
+    UNION ALL
+    SELECT count(*) FROM (SELECT 1 FROM delivered INDEXED BY delivered_dead WHERE status = 'failed' LIMIT :rowsMax)
+  )`;
+
+const COUNT_DEAD_LETTERS = "SELECT count(DISTINCT seq) AS letters FROM delivered WHERE status = 'failed'";
 
 const PARTS = `
   SELECT part, lane, status, attempts, uncertain, plain, platform_message_id AS platformMessageId,

@@ -5,17 +5,21 @@
  * Every method is one synchronous block with at most one commit. Ring-after-commit is built in.
  */
 import { dirname } from 'node:path';
+import { InboundDeadLetters } from './dead-letters.js';
 import { Deliveries } from './deliveries.js';
 import { ring } from './doorbell.js';
 import type { SessionFolder } from './folder.js';
-import { type InboundStatus, type RetryPolicy, type Settlement, settlement } from './lifecycle.js';
+import { type Attemptable, type InboundStatus, type RetryPolicy, type Settlement, settlement } from './lifecycle.js';
 import { type Ack, type Millis, type NewInbound, type RunId, runId } from './messages.js';
-import { inTransaction, isAtLeast, openOwnFile, SQLITE_VERSION_MIN, sqliteVersion } from './open.js';
+import { OwedNotices } from './notices.js';
+import { inTransaction, isAtLeast, openOwnFile, openPeerFile, SQLITE_VERSION_MIN, sqliteVersion } from './open.js';
+import { type ReceivedRow, readInHand, readReceived } from './received.js';
 import { pruneInbound, type Retention } from './retention.js';
 import { type Routing, readRouting, sameRouting, writeRouting } from './routing.js';
-import { INBOUND_MIGRATIONS, migrate, VersionError } from './schema.js';
+import { INBOUND_MIGRATIONS, migrate, PROTOCOL_VERSION, userVersion, VersionError } from './schema.js';
 import { type OccurrenceOf, Series, type SeriesEdit } from './series.js';
 import type { OpenSqlite, Sqlite } from './sqlite/index.js';
+import { type History, type HistoryPage, readHistory } from './timeline.js';
 import { Trouble } from './trouble.js';
 import type { OutboundCursor } from './untrusted.js';
 
@@ -25,10 +29,8 @@ export class MessageConflictError extends Error {
 }
 
 /** What settling needs of a message. */
-export interface OpenMessage {
+export interface OpenMessage extends Attemptable {
   readonly id: string;
-  readonly status: InboundStatus;
-  readonly tries: number;
   readonly processAfter: Millis;
   /** The series that it is an occurrence of, and its slot there; `null` for any other message. */
   readonly occurrence: { readonly seriesId: string; readonly slot: Millis } | null;
@@ -44,6 +46,24 @@ export interface Settled {
 /** What follows from settlements for their series, to be written in the same transaction. */
 export type Continuation = (settled: readonly Settled[], edit: SeriesEdit) => void;
 
+/** A session as whoever looks at it sees it (`HostSession.view`). */
+export interface SessionView
+  extends Disposable,
+    Pick<
+      HostSession,
+      'folder' | 'liveRun' | 'dueCount' | 'nextDueAt' | 'cursor' | 'message' | 'received' | 'routing' | 'history'
+    > {
+  readonly deliveries: Pick<Deliveries, 'nextAt' | 'parts' | 'stored' | 'target' | 'deadLetters' | 'deadLetterCount'>;
+  readonly series: Pick<Series, 'live' | 'get' | 'open'>;
+  readonly trouble: Pick<Trouble, 'get'>;
+  readonly deadLetters: Pick<InboundDeadLetters, 'list' | 'get' | 'count'>;
+  readonly notices: Pick<OwedNotices, 'owed'>;
+}
+
+/** How many changes of acks may be read again and again before the cursor moves past them. */
+const CHANGES_READ_AGAIN_MAX = 100;
+
+/** The host's side of one session. */
 export class HostSession implements Disposable {
   readonly folder: SessionFolder;
   /** What is on its way to the world. */
@@ -52,6 +72,10 @@ export class HostSession implements Disposable {
   readonly series: Series;
   /** What keeps the session from running. */
   readonly trouble: Trouble;
+  /** Messages for the agent that were given up. */
+  readonly deadLetters: InboundDeadLetters;
+  /** What the host has still to say in a chat. */
+  readonly notices: OwedNotices;
   readonly #db: Sqlite;
 
   private constructor(folder: SessionFolder, db: Sqlite) {
@@ -64,6 +88,8 @@ export class HostSession implements Disposable {
       (now) => ring(folder.inbound.bell, now),
     );
     this.trouble = new Trouble(db);
+    this.deadLetters = new InboundDeadLetters(db, (now) => ring(folder.inbound.bell, now));
+    this.notices = new OwedNotices(db);
   }
 
   /**
@@ -75,14 +101,32 @@ export class HostSession implements Disposable {
   static open(folder: SessionFolder, openSqlite: OpenSqlite): HostSession {
     const db = openOwnFile(openSqlite, folder.inbound.database);
     try {
-      const version = sqliteVersion(db);
-      if (!isAtLeast(version, SQLITE_VERSION_MIN)) {
+      requireSqliteVersion(db);
+      migrate(db, INBOUND_MIGRATIONS);
+      return new HostSession(folder, db);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Opens the session for looking at it: the file is opened read-only, and the type has nothing that writes. For whoever
+   * is not the host, or while there is none.
+   *
+   * Throws `VersionError` when the file is not of this version, and `SqliteError`: `SQLITE_CANTOPEN` where there is no
+   * file, `SQLITE_READONLY_ROLLBACK` when the host died in mid-commit and has not started since, or busy.
+   */
+  static view(folder: SessionFolder, openSqlite: OpenSqlite): SessionView {
+    const db = openPeerFile(openSqlite, folder.inbound.database);
+    try {
+      const version = userVersion(db);
+      if (version !== PROTOCOL_VERSION) {
         throw new VersionError(
-          `This build of SQLite is ${version}, and the host needs ${SQLITE_VERSION_MIN} or newer to read what a ` +
-            'container wrote. Nothing was changed; install a newer SQLite driver.',
+          `inbound.db has protocol version ${version} and this program reads version ${PROTOCOL_VERSION}; nothing was ` +
+            'changed. Start the host once, which brings an older file up to date.',
         );
       }
-      migrate(db, INBOUND_MIGRATIONS);
       return new HostSession(folder, db);
     } catch (error) {
       db.close();
@@ -174,7 +218,11 @@ export class HostSession implements Disposable {
       const decided = message && settlement(message, ack, liveRunId, now, policy);
       if (decided) settled.push({ settlement: decided, message, statusChanged: ack.statusChanged });
     }
-    const moves = read.acks.length > 0 && read.changesThrough > this.cursor().acksAfter;
+    // Claims that are still open, and rows that are refused, move it only now and then: they are no reason for a commit,
+    // and a file that begins with a limit's worth of them would never be read any further.
+    const { acksAfter } = this.cursor();
+    const isFarAhead = read.changesThrough - acksAfter >= CHANGES_READ_AGAIN_MAX;
+    const moves = (read.acks.length > 0 || isFarAhead) && read.changesThrough > acksAfter;
     if (settled.length === 0 && !moves) return [];
 
     inTransaction(this.#db, () => {
@@ -205,22 +253,36 @@ export class HostSession implements Disposable {
     ring(this.folder.inbound.bell, now);
   }
 
+  /** One message as the host wrote it; `undefined` when there is none, or it is forgotten. */
+  received(id: string): ReceivedRow | undefined {
+    return readReceived(this.#db, id);
+  }
+
+  /** The messages that a run may be at work on, at most `limit`: those due that have not ended, context too. */
+  inHand(now: Millis, limit: number): ReceivedRow[] {
+    return readInHand(this.#db, now, limit);
+  }
+
   /** What there is to know of one message; `undefined` when there is no such message. */
   message(id: string): OpenMessage | undefined {
     const row = this.#db.all<{
       id: string;
       status: InboundStatus;
       tries: number;
+      tries_before: number;
       process_after: Millis;
       series_id: string | null;
       slot: Millis | null;
-    }>('SELECT id, status, tries, process_after, series_id, slot FROM messages_in WHERE id = :id', { id })[0];
+    }>('SELECT id, status, tries, tries_before, process_after, series_id, slot FROM messages_in WHERE id = :id', {
+      id,
+    })[0];
     if (row === undefined) return undefined;
     const { series_id: seriesId, slot } = row;
     return {
       id: row.id,
       status: row.status,
       tries: row.tries,
+      triesBefore: row.tries_before,
       processAfter: row.process_after,
       occurrence: seriesId !== null && slot !== null ? { seriesId, slot } : null,
     };
@@ -236,6 +298,11 @@ export class HostSession implements Disposable {
   /** Where this agent may write to, which is its permission to send, and where its answers go. */
   routing(): Routing {
     return readRouting(this.#db);
+  }
+
+  /** The newest messages of both directions as the host's file has them (`timeline` adds the agent's words). */
+  history(page: HistoryPage): History {
+    return readHistory(this.#db, this.deliveries, page);
   }
 
   /**
@@ -309,12 +376,25 @@ export class HostSession implements Disposable {
         return;
       case 'failed':
         this.#db.run(
-          `UPDATE messages_in SET status = 'failed', tries = :attempt, error = :error, settled_at = :now ${guard}`,
+          `UPDATE messages_in SET status = 'failed', tries = :attempt, error = :error, settled_at = :now,
+             notice_owed_at = ${NOTICE_OWED_AT} ${guard}`,
           { ...key, now, error: settled.error },
         );
     }
   }
 }
+
+function requireSqliteVersion(db: Sqlite): void {
+  const version = sqliteVersion(db);
+  if (isAtLeast(version, SQLITE_VERSION_MIN)) return;
+  throw new VersionError(
+    `This build of SQLite is ${version}, and the host needs ${SQLITE_VERSION_MIN} or newer to read what a ` +
+      'container wrote. Nothing was changed; install a newer SQLite driver.',
+  );
+}
+
+// Somebody waits for an answer to what wakes the agent, and nobody for a result of what the agent itself has asked for.
+const NOTICE_OWED_AT = "CASE WHEN trigger = 1 AND kind <> 'system' THEN :now END";
 
 const INSERT_MESSAGE = `
   INSERT INTO messages_in

@@ -17,6 +17,7 @@ export {
   spoolAttachments,
   storeAttachments,
 } from './attachments.js';
+export { type InboundDeadLetter, InboundDeadLetters } from './dead-letters.js';
 export * from './deliveries.js';
 export { changeToken, Doorbell, type DoorbellOptions, ring, type SetTimer } from './doorbell.js';
 export * from './folder.js';
@@ -26,13 +27,16 @@ export {
   HostSession,
   MessageConflictError,
   type OpenMessage,
+  type SessionView,
   type Settled,
 } from './host-session.js';
 export { type ImportReport, type ImportResult, importV2Session } from './import-v2.js';
 export * from './lifecycle.js';
 export * from './messages.js';
+export { type OwedNotice, OwedNotices } from './notices.js';
 export { isAtLeast, SQLITE_VERSION_MIN, sqliteVersion } from './open.js';
 export { askProbe, echoProbe, type ProbeEcho, type ProbeVerdict, probeVerdict } from './probe.js';
+export type { ReceivedRow } from './received.js';
 export type { Retention } from './retention.js';
 export type { Routing } from './routing.js';
 export {
@@ -82,6 +86,15 @@ export {
   SqliteError,
   type SqliteValue,
 } from './sqlite/index.js';
+export {
+  type History,
+  type HistoryPage,
+  type InboundEntry,
+  type OutboundEntry,
+  type Timeline,
+  type TimelineEntry,
+  timeline,
+} from './timeline.js';
 export { Trouble, type TroubleKind, type TroublePolicy, type TroubleRecord, troubleWaitMs } from './trouble.js';
 export {
   inProcessReader,

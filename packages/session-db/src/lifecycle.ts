@@ -6,8 +6,9 @@
  *    paused ⇄ pending ──▶ attempt n, claimed by a run in outbound.db
  *                 ▲            │ completed ───────────────▶ completed
  *                 │            │ failed, or its run is dead
- *                 └─ n < max ──┤   tries = n, due again at now + backoff(n)
- *                              └─ n = max ────────────────▶ failed (a dead letter)
+ *                 ├─ n < max ──┤   tries = n, due again at now + backoff(n)
+ *                 │            └─ n = max ────────────────▶ failed (a dead letter; somebody is owed a notice)
+ *                 └────────────── an operator's retry ◀──────┴─ or discard ─▶ cancelled
  *
  *   outbound message, or one part of it                 inbound.db `delivered`, written by the host
  *    (no row) ─▶ scheduled ── its time has come ──┐
@@ -63,6 +64,8 @@ export interface Attemptable {
   readonly status: InboundStatus;
   /** The last settled attempt; the open one is the next. */
   readonly tries: number;
+  /** How many of them were made before an operator last revived it: the policy counts from there. */
+  readonly triesBefore: number;
 }
 
 /** An ack taken over into its message: the values to set. */
@@ -101,8 +104,9 @@ export function settlement(
   if (ack.status === 'processing' && ack.runId === liveRunId) return undefined;
 
   const error = ack.status === 'failed' ? (ack.error ?? 'The run gave no reason.') : RUN_DIED;
-  if (ack.attempt >= policy.triesMax) return { ...of, to: 'failed', error };
-  return { ...of, to: 'retry', processAfter: now + backoffMs(ack.attempt, policy), error };
+  const tries = ack.attempt - message.triesBefore;
+  if (tries >= policy.triesMax) return { ...of, to: 'failed', error };
+  return { ...of, to: 'retry', processAfter: now + backoffMs(tries, policy), error };
 }
 
 /**

@@ -25,6 +25,8 @@ CREATE TABLE messages_in (
   status            TEXT    NOT NULL CHECK (status IN ('pending', 'paused', 'completed', 'failed', 'cancelled')),
   -- The number of the last settled attempt; the open one is the next.
   tries             INTEGER NOT NULL CHECK (tries >= 0),
+  -- How many of them were made before an operator last revived it: the policy's limit counts from there.
+  tries_before      INTEGER NOT NULL DEFAULT 0 CHECK (tries_before BETWEEN 0 AND tries),
   process_after     INTEGER NOT NULL,
   -- The series that it is an occurrence of, and the time that the series gave it: its id is '<series_id>@<slot>'.
   series_id         TEXT,
@@ -44,6 +46,8 @@ CREATE TABLE messages_in (
   content           TEXT    NOT NULL CHECK (json_valid(content) AND json_type(content) = 'object'),
   error             TEXT,
   settled_at        INTEGER,
+  -- It was given up at this time and nobody has been told yet. Written with the settlement, so no crash can lose it.
+  notice_owed_at    INTEGER,
   -- What a claim draws from, each with a limit of its own, so that no number of rows of one hides another's.
   lane              TEXT    NOT NULL GENERATED ALWAYS AS (
     CASE WHEN trigger = 0 THEN 'context' WHEN kind IN ('system', 'command') THEN 'control' ELSE 'work' END
@@ -52,13 +56,16 @@ CREATE TABLE messages_in (
   CHECK (channel_type IS NOT NULL OR thread_id IS NULL),
   CHECK ((series_id IS NULL) = (slot IS NULL)),
   CHECK ((recurrence IS NULL) = (time_zone IS NULL) AND (recurrence IS NULL OR series_id IS NOT NULL)),
-  CHECK ((settled_at IS NULL) = (status IN ('pending', 'paused')))
+  CHECK ((settled_at IS NULL) = (status IN ('pending', 'paused'))),
+  CHECK (notice_owed_at IS NULL OR status = 'failed')
 ) STRICT;
 
 -- Only what is open stands in these, so they stay small whatever the history.
 CREATE INDEX messages_in_due ON messages_in (lane, process_after) WHERE status = 'pending';
 CREATE INDEX messages_in_series ON messages_in (series_id, slot)
   WHERE series_id IS NOT NULL AND status IN ('pending', 'paused');
+CREATE INDEX messages_in_dead ON messages_in (seq) WHERE status = 'failed';
+CREATE INDEX messages_in_notices ON messages_in (seq) WHERE notice_owed_at IS NOT NULL;
 
 -- One row per part of an outbound message that the host has taken in.
 CREATE TABLE delivered (
@@ -133,14 +140,18 @@ CREATE TABLE series (
   -- How many occurrences have ended, and how many of the last were given up, without one that was not.
   fired          INTEGER NOT NULL CHECK (fired >= 0),
   failures       INTEGER NOT NULL CHECK (failures >= 0),
+  -- It was paused by its failures at this time and nobody has been told yet.
+  notice_owed_at INTEGER,
   created_at     INTEGER NOT NULL,
   updated_at     INTEGER NOT NULL,
+  CHECK (notice_owed_at IS NULL OR status = 'paused'),
   CHECK ((recurrence IS NULL) = (time_zone IS NULL)),
   CHECK ((channel_type IS NULL) = (platform_id IS NULL)),
   CHECK (channel_type IS NOT NULL OR thread_id IS NULL)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX series_live ON series (id) WHERE status IN ('active', 'paused');
+CREATE INDEX series_notices ON series (id) WHERE notice_owed_at IS NOT NULL;
 
 -- What came of each request to schedule something, so that taking it in again changes nothing.
 CREATE TABLE scheduling (

@@ -79,6 +79,8 @@ export function occurrenceId(seriesId: string, slot: Millis): string {
 export interface SeriesEdit {
   /** Writes a series as a whole, new or not. */
   put(record: SeriesRecord): void;
+  /** Owes the chat the notice that a series was paused by its failures; taken back when it is no longer paused. */
+  owePaused(seriesId: string, now: Millis): void;
   /** Writes an occurrence. Its slot having been written before, nothing happens. */
   insert(record: SeriesRecord, slot: Millis, processAfter: Millis, now: Millis): void;
   /** Ends an occurrence without a run, for the record; an ack that still comes for it means nothing. */
@@ -92,6 +94,7 @@ export interface SeriesEdit {
   refresh(occurrence: Occurrence, record: SeriesRecord): void;
 }
 
+/** The recurring tasks of a session; `HostSession.series`. */
 export class Series {
   readonly #db: Sqlite;
   readonly #ring: (now: Millis) => void;
@@ -196,6 +199,11 @@ function seriesEdit(db: Sqlite, insert: (message: NewInbound, now: Millis, of: O
   const open = "WHERE id = :id AND status IN ('pending', 'paused')";
   return {
     put: (series) => void db.run(PUT_SERIES, asRow(series)),
+    owePaused: (seriesId, now) =>
+      void db.run("UPDATE series SET notice_owed_at = :now WHERE id = :seriesId AND status = 'paused'", {
+        seriesId,
+        now,
+      }),
     insert: (series, slot, processAfter, now) =>
       void insert(
         {
@@ -276,7 +284,8 @@ const PUT_SERIES = `
     start_at = excluded.start_at,
     end_at = excluded.end_at, count_max = excluded.count_max, pause_after = excluded.pause_after,
     next_slot = excluded.next_slot, owed = excluded.owed, fired = excluded.fired, failures = excluded.failures,
-    updated_at = excluded.updated_at`;
+    updated_at = excluded.updated_at,
+    notice_owed_at = CASE WHEN excluded.status = 'paused' THEN series.notice_owed_at END`;
 
 function asRow(series: SeriesRecord): SeriesRow {
   return {

@@ -31,6 +31,7 @@ export interface TroublePolicy extends Pick<RetryPolicy, 'backoffBaseMs' | 'back
   readonly noticeAfter: number;
 }
 
+/** What keeps the session from running; `HostSession.trouble`. */
 export class Trouble {
   readonly #db: Sqlite;
 

@@ -80,7 +80,9 @@ export type OutboundFinding =
   | { readonly type: 'too-big'; readonly bytes: number; readonly bytesMax: number }
   | { readonly type: 'corrupt'; readonly detail: string }
   /** A link, a directory, a pipe or a device lies in its place. */
-  | { readonly type: 'not-a-file'; readonly detail: string };
+  | { readonly type: 'not-a-file'; readonly detail: string }
+  /** Whoever read it took too long or too much for it, and was ended: only a reader in a process of its own says so. */
+  | { readonly type: 'overran'; readonly detail: string };
 
 export type OutboundRead = OutboundContents | OutboundFinding;
 
@@ -194,7 +196,7 @@ export function readUntrusted<T>(
   if (opened.type !== 'opened') return opened;
   // Held until SQLite has closed the file, because closing any descriptor of it drops SQLite's locks.
   using file = opened;
-  const finding = foreignHeader(file) ?? foreignJournal(path, bytesMax);
+  const finding = foreignJournal(path, bytesMax) ?? foreignHeader(file, `${path}-journal`);
   if (finding) return finding;
   let db: Sqlite | undefined;
   try {
@@ -227,11 +229,13 @@ function fingerprintOf(file: OpenedFile): string {
 const CHANGE_COUNTER_AT = 24;
 
 /** What a look at the first bytes forbids: SQLite is not to find out by itself, because it would make files for a WAL. */
-function foreignHeader(file: OpenedFile): OutboundFinding | undefined {
+function foreignHeader(file: OpenedFile, journal: string): OutboundFinding | undefined {
   // The runner has made the file and not yet its schema: the same as no file.
   if (file.bytes === 0) return { type: 'absent' };
   const header = readBytes(file, 0, 100);
   if (header.length < 100 || header.toString('latin1', 0, 16) !== 'SQLite format 3\0') {
+    // A power cut in the very first commit leaves its first page in part, and the journal that takes it back.
+    if ((lstatSync(journal, { throwIfNoEntry: false })?.size ?? 0) > 0) return { type: 'hot-journal' };
     return { type: 'corrupt', detail: 'It is not a SQLite database.' };
   }
   if (header[18] === 1 && header[19] === 1) return undefined;
@@ -398,7 +402,7 @@ const SELECT_SIZE = 'SELECT seq, octet_length(content) AS bytes FROM messages_ou
 // Every text is bounded before it leaves SQLite: a row's CHECKs bind only who wants to be bound.
 const SELECT_ACKS = `
   SELECT change, ${bounded('message_id')}, attempt, ${bounded('run_id')}, ${bounded('status')}, status_changed,
-    substr(error, 1, 2000) AS error
+    iif(octet_length(error) <= 65536, substr(error, 1, 2000), NULL) AS error
   FROM processing_ack`;
 
 const SELECT_MESSAGES = `
@@ -410,7 +414,7 @@ const SELECT_MESSAGES = `
 const SELECT_CONTAINER_STATE = `
   SELECT ${bounded('run_id')}, protocol_version, ${bounded('runner_version')}, ${bounded('provider')}, started_at,
     progress_at, CASE WHEN octet_length(tools) <= 65536 THEN tools END AS tools
-  FROM container_state`;
+  FROM container_state LIMIT 1`;
 
 /** A short text as it is, and an empty one, which no id is, in place of a longer one. 300 characters fit in. */
 function bounded(column: string): string {

@@ -50,11 +50,13 @@ describe('numbers', () => {
 });
 
 describe('settlement', () => {
-  const open = { status: 'pending', tries: 0 } as const;
+  const open = { status: 'pending', tries: 0, triesBefore: 0 } as const;
 
   it('means nothing once the message has ended, whatever the ack', () => {
     for (const status of INBOUND_STATUSES.filter((each) => each !== 'pending' && each !== 'paused')) {
-      expect(settlement({ status, tries: 0 }, ack(1, 'completed'), undefined, 0, POLICY)).toBeUndefined();
+      expect(
+        settlement({ status, tries: 0, triesBefore: 0 }, ack(1, 'completed'), undefined, 0, POLICY),
+      ).toBeUndefined();
     }
   });
 

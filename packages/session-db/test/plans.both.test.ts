@@ -99,6 +99,8 @@ function walkInbound(host: HostSession): void {
   host.dueCount(2_000);
   host.nextDueAt();
   host.message('m1');
+  host.received('m1');
+  host.inHand(2_000, 10);
 }
 
 function walkTurns(host: HostSession): void {
@@ -139,11 +141,27 @@ function walkTurns(host: HostSession): void {
   runner.routing();
   runner.claim(2_000, LIMITS);
   host.settle(session.contents(), 3_000, { ...INBOUND_RETRY, triesMax: 1 });
+  walkDeadLetters(host);
   host.endRun(runId('run-1'));
   host.settle(session.contents([3]), 3_000, INBOUND_RETRY);
   // As though the clock had gone back: what waits for its retry is stranded far ahead.
   host.retryStranded(0, { ...INBOUND_RETRY, backoffMaxMs: 1 });
   runner.prune(900_000, KEEP);
+}
+
+/** `m2` was given up. */
+function walkDeadLetters(host: HostSession): void {
+  const notices = watched('OwedNotices', host.notices);
+  const [notice] = notices.owed(10);
+  if (notice === undefined) throw new Error('Nobody is owed a notice.');
+  notices.told(notice);
+  const letters = watched('InboundDeadLetters', host.deadLetters);
+  const [letter] = letters.list(10);
+  if (letter === undefined) throw new Error('Nothing was given up.');
+  letters.get(letter.id);
+  letters.count();
+  letters.retry(letter.id, 3_000);
+  letters.discard(letter.id, 3_000);
 }
 
 function walkDeliveries(host: HostSession): void {
@@ -172,6 +190,8 @@ function walkDeliveries(host: HostSession): void {
   deliveries.parts(head.seq);
   deliveries.target(2);
   deliveries.deadLetters(10);
+  deliveries.deadLetterCount();
+  deliveries.isFull(1_000);
   deliveries.retry(head.seq, 3_000);
   deliveries.takeIn([{ message: { ...message, seq: 101 }, refused: 'no' }], 101, 3_000);
   deliveries.retry(101, 3_000);
@@ -206,6 +226,12 @@ function walkSeriesAndTrouble(host: HostSession): void {
     edit.insert(SERIES, 90_000, 90_000, 4_000);
     edit.cancel(occurrence, 'enough', 4_000);
   });
+  series.edit(4_000, (edit) => {
+    edit.put({ ...SERIES, status: 'paused', reason: 'It failed.' });
+    edit.owePaused('daily', 4_000);
+  });
+  for (const notice of host.notices.owed(10)) host.notices.told(notice);
+  host.history({ limit: 10 });
   series.prune(900_000);
 
   const trouble = watched('Trouble', host.trouble);
@@ -266,8 +292,15 @@ function parametersOf(sql: string): Record<string, number> {
 
 describe('the walk above', () => {
   it('calls every method of both sides', () => {
-    const classes = { HostSession, RunnerSession, Deliveries: session.host.deliveries, Series: session.host.series };
-    const all = Object.entries({ ...classes, Trouble: session.host.trouble }).flatMap(([name, one]) =>
+    const {
+      deliveries: Deliveries,
+      series: Series,
+      trouble: Trouble,
+      notices: OwedNotices,
+      deadLetters,
+    } = session.host;
+    const parts = { Deliveries, Series, Trouble, OwedNotices, InboundDeadLetters: deadLetters };
+    const all = Object.entries({ HostSession, RunnerSession, ...parts }).flatMap(([name, one]) =>
       Object.getOwnPropertyNames(typeof one === 'function' ? one.prototype : Object.getPrototypeOf(one))
         .filter((method) => method !== 'constructor')
         .map((method) => `${name}.${method}`),

@@ -359,6 +359,22 @@ describe('a run that died in mid-commit (FAILURES 12, 48)', () => {
     expect(session.host.settle(recovered, 2_000, INBOUND_RETRY)).toMatchObject([{ to: 'completed' }]);
   });
 
+  it('is recovered as well when a power cut left its very first page in part', () => {
+    const database = answered();
+    const whole = readFileSync(database);
+    // The first sector of the first page is not on disk; the journal says that there was nothing before.
+    writeFileSync(database, Buffer.concat([Buffer.alloc(512), whole.subarray(512)]));
+    const journal = Buffer.alloc(512);
+    Buffer.from('d9d505f920a163d7', 'hex').copy(journal);
+    journal.writeUInt32BE(512, 20);
+    journal.writeUInt32BE(4_096, 24);
+    writeFileSync(`${database}-journal`, journal);
+    expect(read()).toEqual({ type: 'hot-journal' });
+    expect(read({}, true)).toEqual({ type: 'absent' });
+    rmSync(`${database}-journal`);
+    expect(read({}, true).type).toBe('corrupt');
+  });
+
   it('does not follow a super-journal that its journal names', async () => {
     const database = await died();
     const victim = join(session.folder.host, 'victim');

@@ -3,9 +3,12 @@
  * something else. What it does is a function of the message and of how often it was tried, so that a history means the
  * same in every run.
  */
-import type { Provider } from '@nanoclaw/runner';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { IncomingFile } from '@nanoclaw/channels';
+import type { Provider, ScriptEnd } from '@nanoclaw/runner';
 import { type ScriptedTurn, scriptedProvider } from '@nanoclaw/runner/testing';
-import type { InboundMessage } from '@nanoclaw/session-db';
+import { type InboundMessage, messageFiles } from '@nanoclaw/session-db';
 import type { Actor, World } from './world.js';
 
 /** How a message is to be worked on. In its text, after its number. */
@@ -20,6 +23,8 @@ export const MOODS = [
   'daily',
   'die-once',
   'silent',
+  'file',
+  'script',
 ] as const;
 export type Mood = (typeof MOODS)[number];
 
@@ -36,12 +41,53 @@ export function answers(text: string): string[] {
   return text.startsWith(BY_TOOL) ? [] : (text.match(/(re|did)\[[^\]]+\]/g) ?? []);
 }
 
-/** The agent in one run. */
-export function agent(world: World, actor: Actor): Provider {
-  return scriptedProvider((turn) => script(turn, world, actor));
+/** What comes with message `number`, when something does. */
+export function broughtFile(number: number): IncomingFile {
+  return {
+    name: 'brought.txt',
+    bytes: async function* () {
+      yield Buffer.from(broughtWith(number).slice(0, 5));
+      yield Buffer.from(broughtWith(number).slice(5));
+    },
+  };
 }
 
-async function script(turn: ScriptedTurn, world: World, actor: Actor): Promise<string | null> {
+function broughtWith(number: number): string {
+  return `brought with [${number}]`;
+}
+
+/** Says that a file which came with a message is not where the agent looks for it. */
+export const LOST_FILE = 'lost file';
+
+/** The captions of a text: `file[17]` for the file that message 17 asked for. */
+export function captions(text: string): number[] {
+  return [...text.matchAll(/file\[(\d+)\]/g)].map(([, number]) => Number(number));
+}
+
+/** What is in the file that message `number` asked for. */
+export function sentFor(number: number): string {
+  return `sent for [${number}]`;
+}
+
+/** How a task's script ends, by its whole text. */
+export const SCRIPTS = ['wakes', 'skips', 'fails', 'overruns'] as const;
+
+/** The agent in one run. `files` is where it sees what came with messages. */
+export function agent(world: World, actor: Actor, files: string): Provider {
+  return scriptedProvider((turn) => script(turn, world, actor, files));
+}
+
+/** Runs a task's script, as `apps/agent-runner` runs them in bash. */
+export async function runScript(text: string, signal: AbortSignal, world: World): Promise<ScriptEnd> {
+  await world.pause(world.chance.wait('script', 20, 25_000));
+  if (signal.aborted) return { type: 'aborted' };
+  const isWell = world.chance.happens('script ends well', 0.5);
+  if (text === 'overruns' && !isWell) return { type: 'timed-out' };
+  if (text === 'fails' && !isWell) return { type: 'exited', code: 1, stdout: '', stderr: 'no such command' };
+  return { type: 'exited', code: 0, stdout: `{"wakeAgent":${text !== 'skips'}}`, stderr: '' };
+}
+
+async function script(turn: ScriptedTurn, world: World, actor: Actor, files: string): Promise<string | null> {
   turn.emit({ type: 'continuation', token: `conversation of ${actor.name}` });
   const said: string[] = [];
   let speaksByTool = false;
@@ -50,13 +96,20 @@ async function script(turn: ScriptedTurn, world: World, actor: Actor): Promise<s
     const asked = askedIn(message);
     if (asked === undefined) continue;
     await workOn(asked.mood, message, turn, world, actor);
-    speaksByTool ||= asked.mood === 'tool';
+    speaksByTool ||= asked.mood === 'tool' || asked.mood === 'file';
+    if (isWithoutItsFiles(message, asked.number, files)) said.push(`${LOST_FILE} of ${message.id}`);
     said.push(message.kind === 'task' ? `did[${message.id}]` : `re[${asked.number}]`);
   }
   if (!speaksByTool) return said.length === 0 ? null : said.join('\n');
   // What a tool has said at the origin stands in the place of the final text.
   await turn.call('send_message', { text: `${BY_TOOL} ${said.join(' ')}` });
   return null;
+}
+
+function isWithoutItsFiles({ id, content }: InboundMessage, number: number, files: string): boolean {
+  if (!Array.isArray(content['attachments'])) return false;
+  const path = join(messageFiles(files, id), 'brought.txt');
+  return !existsSync(path) || readFileSync(path, 'utf8') !== broughtWith(number);
 }
 
 function askedIn({ content }: InboundMessage): { number: number; mood: Mood } | undefined {
@@ -111,6 +164,21 @@ async function workOn(
     case 'daily':
       await turn.call('schedule_task', { prompt: saying(numberOf(message), 'answer'), recurrence: '17 */2 * * *' });
       return;
+    case 'script':
+      await turn.call('schedule_task', {
+        prompt: saying(numberOf(message), 'answer'),
+        script: world.chance.pick(`script ${name}`, SCRIPTS),
+        processAfter: new Date(
+          world.wall('runner') + world.chance.wait(`script at ${name}`, 5_000, 600_000),
+        ).toISOString(),
+      });
+      return;
+    case 'file': {
+      const number = numberOf(message);
+      writeFileSync(join(turn.options.cwd, `${number}.txt`), sentFor(number));
+      await turn.call('send_file', { path: `${number}.txt`, text: `${BY_TOOL} file[${number}]` });
+      return;
+    }
     case 'silent':
       await world.pause(world.chance.whole(`silent ${name}`, 1_000, 40_000));
       return;

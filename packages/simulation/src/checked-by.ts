@@ -27,4 +27,6 @@ export const CHECKED_BY: Readonly<Record<string, 'every step' | 'the end' | { re
   I25: 'every step',
   I26: { test: 'packages/simulation/test/seeds.test.ts' },
   I27: 'every step',
+  I28: 'every step',
+  I29: 'every step',
 };

@@ -3,6 +3,7 @@
  * in it, and whoever starts it again when it is gone (a service manager, a person).
  */
 import { join } from 'node:path';
+import { SimulatedGuard } from './guard.js';
 import { RuntimeDriver } from './runtime.js';
 import { dataFolder, Host, openLog, readConfig } from './shipping-host.js';
 import { Actor, CrashSignal, type Doom, type Surroundings } from './world.js';
@@ -13,6 +14,13 @@ export interface HostEvents {
   readonly onKill: (session: string, run: string, reason: string) => void;
 }
 
+/** One for all: each has a file open for as long as its process lives. */
+const SILENT: ReturnType<typeof openLog>['logger'] = openLog('silent', '/dev/null', false).logger;
+
+/** As service managers do it. */
+const STAYED_MS = 10_000;
+const DOWN_MAX_MS = 60_000;
+
 export class HostProcess {
   readonly #around: Surroundings;
   readonly #events: HostEvents;
@@ -20,7 +28,10 @@ export class HostProcess {
   #host: Host | undefined;
   #doom: Doom | undefined;
   /** How long it stays down after its next end. */
-  downMs = 1_000;
+  downMs = 0;
+  #startedAt = 0;
+  /** How often in a row it ended soon after it had been started. */
+  #ends = 0;
 
   constructor(around: Surroundings, events: HostEvents) {
     this.#around = around;
@@ -40,6 +51,7 @@ export class HostProcess {
     this.#doom = undefined;
     this.#actor = actor;
     world.actors.add(actor);
+    this.#startedAt = world.time;
     world.trace('host: starts');
     world.act(actor, () => void this.#run(actor));
   }
@@ -86,13 +98,15 @@ export class HostProcess {
     this.#actor = undefined;
     this.#host = undefined;
     const { world } = this.#around;
-    const downMs = this.downMs;
-    this.downMs = 1_000;
+    // Who starts it again waits longer each time that it does not stay.
+    this.#ends = world.time - this.#startedAt < STAYED_MS ? this.#ends + 1 : 0;
+    const downMs = Math.max(this.downMs, Math.min(1_000 * 2 ** this.#ends, DOWN_MAX_MS));
+    this.downMs = 0;
     world.after(downMs, () => this.start(), undefined);
   }
 
   #options(actor: Actor): ConstructorParameters<typeof Host>[0] {
-    const { world } = this.#around;
+    const { world, platform } = this.#around;
     const say = (level: string) => (fields: object | string, message?: string) => {
       world.trace(`host ${level}: ${message ?? ''} ${JSON.stringify(fields)}`);
       if (message !== 'killing a run' || typeof fields !== 'object') return;
@@ -107,19 +121,33 @@ export class HostProcess {
         NANOCLAW_PROVIDER: 'offline',
         NANOCLAW_TIME_ZONE: 'Europe/Lisbon',
         NANOCLAW_LOG: 'silent',
+        NANOCLAW_HEALTH_PORT: '0',
       }),
+      configValues: [],
+      version: '0.0.0',
+      pid: 1,
+      log: {
+        logger: Object.assign(Object.create(SILENT), { info: say('info'), warn: say('warn'), error: say('error') }),
+        rotate: () => undefined,
+      },
+      runnerFolder: world.folder,
+      skillsFolder: join(world.folder, 'no-skills'),
+      scratch: world.folder,
+      channels: platform.channels(actor),
       driver: new RuntimeDriver(actor),
       isolation: { type: 'none', because: 'everything is simulated' },
-      triesAtOnce: false,
-      skillsFolder: join(world.folder, 'no-skills'),
-      log: Object.assign(openLog('silent', undefined), { info: say('info'), warn: say('warn'), error: say('error') }),
-      runnerFolder: world.folder,
+      guard: new SimulatedGuard(world),
       modelEnv: {},
       now: () => world.wall('host'),
       monotonic: () => world.monotonic(),
       random: () => world.chance.share('host'),
       newId: () => world.newId('id'),
+      newSecret: () => world.newId('secret'),
       setTimer: (delayMs, action) => world.after(delayMs, action, actor),
+      loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
+      onEndpoints: async () => undefined,
+      onDrained: () => undefined,
+      triesAtOnce: false,
       onUnanswered: () => undefined,
     };
   }

@@ -2,19 +2,12 @@
  * A checker for each number of docs/INVARIANTS.md. Some hold at every moment and are looked at after steps; some hold in
  * the end, when faults have stopped; a few say something that no history can show, and name the test that shows it.
  */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { answers, BY_TOOL } from './agent.js';
-import {
-  type AckRow,
-  deliveryOf,
-  type MessageRow,
-  type OutRow,
-  type Seen,
-  seen,
-  sessionsIn,
-  soundness,
-} from './observed-history.js';
-import type { Plan } from './plan.js';
+import { messageFiles, sessionFolder } from '@nanoclaw/session-db';
+import { answers, BY_TOOL, captions, LOST_FILE, sentFor } from './agent.js';
+import { type AckRow, type MessageRow, Onlooker, type OutRow, type Seen, sessionsIn } from './observed-history.js';
+import { PLATFORMS } from './platform.js';
 import type { Surroundings } from './world.js';
 
 /** An invariant that did not hold. */
@@ -32,19 +25,41 @@ export class Broken extends Error {
 const TRIES_MAX = 5;
 
 /** Remembers one world's history, and throws `Broken` when what it sees cannot follow from it. */
-export class Checker {
+export class Checker implements Disposable {
+  readonly #onlooker = new Onlooker();
   readonly #around: Surroundings;
-  readonly #plan: Plan;
-  readonly #sessions = new Map<string, Remembered>();
+  /** Nothing goes wrong: stricter promises hold. */
+  readonly #isPrompt: boolean;
+  readonly #sessions: Map<string, Remembered>;
   /** When a run was first seen to be dead. */
-  readonly #dead = new Map<string, number>();
-  readonly #shownSeqs = new Map<string, number>();
-  #shownChecked = 0;
-  #looks = 0;
+  readonly #dead: Map<string, number>;
+  readonly #shownSeqs: Map<string, number>;
+  #shownChecked: number;
+  #looks: number;
 
-  constructor(around: Surroundings, plan: Plan) {
+  constructor(around: Surroundings, isPrompt: boolean, memory?: CheckerMemory) {
     this.#around = around;
-    this.#plan = plan;
+    this.#isPrompt = isPrompt;
+    this.#sessions = new Map([...(memory?.sessions ?? [])].map(([session, before]) => [session, before.copy()]));
+    this.#dead = new Map(memory?.dead);
+    this.#shownSeqs = new Map(memory?.shownSeqs);
+    this.#shownChecked = memory?.shownChecked ?? 0;
+    this.#looks = memory?.looks ?? 0;
+  }
+
+  /** What it has seen until now, for a history that goes on in another world. */
+  memory(): CheckerMemory {
+    return {
+      sessions: new Map([...this.#sessions].map(([session, before]) => [session, before.copy()])),
+      dead: new Map(this.#dead),
+      shownSeqs: new Map(this.#shownSeqs),
+      shownChecked: this.#shownChecked,
+      looks: this.#looks,
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#onlooker[Symbol.dispose]();
   }
 
   /** A file of a session is written to, by a process of this kind. */
@@ -58,7 +73,7 @@ export class Checker {
     const [session, seq, part] = parts(key);
     const root = session === undefined ? undefined : this.#roots().get(session);
     if (root === undefined) return;
-    const row = deliveryOf(root, seq, part);
+    const row = this.#onlooker.deliveryOf(root, seq, part);
     const isBegun = row !== undefined && row.attempts >= attempt && row.inFlight === 1;
     require('I11', isBegun || row?.status !== 'pending', () =>
       `Attempt ${attempt} of ${key} is made, and the file says ${JSON.stringify(row)}.`);
@@ -92,7 +107,7 @@ export class Checker {
       this.#sessions.set(session, before);
       const version = this.#versionOf(root);
       const isNew = version !== before.version;
-      const now = isNew ? seen(root) : before.seen;
+      const now = isNew ? this.#onlooker.seen(root) : before.seen;
       before.version = version;
       before.seen = now;
       if (typeof now === 'string') {
@@ -100,19 +115,35 @@ export class Checker {
         continue;
       }
       if (isNew) this.#lookAt(session, before, now, living);
+      if (this.#isPrompt) this.#lookAtDue(session, before, now, perSession.has(session));
       before.readAt = this.#looks;
       everywhere.push(...now.messages);
     }
     if (isComplete) {
-      const counts = Map.groupBy(everywhere, (message) => message.id);
+      const counts = Map.groupBy(
+        everywhere.filter((message) => message.kind === 'chat'),
+        nameOf,
+      );
       for (const [id, { message }] of platform.accepted) {
         if (message.text === '/stop') continue;
-        const rows = counts.get(`terminal:${message.address.platformId}:${id}`)?.length ?? 0;
+        const rows = counts.get(id.replace(/^m(\d+)$/, 're[$1]'))?.length ?? 0;
         require('I2', rows > 0, () => `${id} was confirmed, and no session has it.`);
         require('I3', rows === 1, () => `${id} is ${rows} messages.`);
       }
     }
     this.#lookAtShown();
+  }
+
+  /** Looks whether the host has taken in what runs have said, at a time when none of them could be of help. */
+  takenIn(): void {
+    for (const [session, root] of this.#roots()) {
+      const now = this.#onlooker.seenAtRest(root);
+      if (typeof now === 'string') continue;
+      const taken = new Set(now.deliveries.map((row) => row.seq));
+      for (const { seq } of now.outbound?.messages ?? []) {
+        require('I19', taken.has(seq), () => `${session}: outbound ${seq} waits for another run to be taken in.`);
+      }
+    }
   }
 
   /** Looks for the last time, when faults have stopped and everything has had the time it needs. */
@@ -122,22 +153,35 @@ export class Checker {
     require('I17', platform.unconfirmed.length === 0, () =>
       `Never confirmed: ${platform.unconfirmed.map((one) => one.text).join(', ')}.`);
     for (const [session, root] of this.#roots()) {
-      for (const file of ['inbound/inbound.db', 'outbound/outbound.db']) {
-        const found = soundness(join(root, file));
-        require('I24', found === 'ok' || found === 'absent', () => `${session}: ${file} is ${found}.`);
-      }
-      const now = seen(root);
+      const now = this.#onlooker.seenAtRest(root);
       if (typeof now === 'string') throw new Broken('I24', `${session} cannot be read in the end: ${now}.`);
+      for (const file of ['inbound/inbound.db', 'outbound/outbound.db']) {
+        const found = this.#onlooker.soundness(join(root, file));
+        // What a run left in mid-commit was sound in the copy, and waits for its successor.
+        require('I24', ['ok', 'absent', 'unreadable'].includes(found), () => `${session}: ${file} is ${found}.`);
+      }
       this.#lookAtEnd(session, now, runtime.zombies.size > 0);
+      const left = this.#filesLeft(root, now);
+      require('I28', left.length === 0, () => `${session}: the files of ${left.join(', ')} are still there.`);
     }
+  }
+
+  /** The delivered messages whose files are still somewhere. */
+  #filesLeft(root: string, now: Seen): string[] {
+    const delivered = now.deliveries.filter((row) => row.status === 'delivered').map((row) => row.seq);
+    const { outbound, host } = sessionFolder(root);
+    return (now.outbound?.messages ?? [])
+      .filter((row) => delivered.includes(row.seq) && row.content.includes('"files":'))
+      .filter((row) => [outbound.files, join(host, 'spool')].some((files) => existsSync(messageFiles(files, row.id))))
+      .map((row) => row.id);
   }
 
   /** Whether nothing is left to wait for. */
   isOver(): boolean {
-    const { platform, world } = this.#around;
-    if (platform.unconfirmed.length > 0) return false;
+    const { platform, runtime, world } = this.#around;
+    if (platform.unconfirmed.length > 0 || runtime.alive().length > 0) return false;
     return [...this.#roots().values()].every((root) => {
-      const now = seen(root);
+      const now = this.#onlooker.seenAtRest(root);
       if (typeof now === 'string') return now === 'absent';
       const open = now.messages.some(
         (one) => one.status === 'pending' && one.trigger === 1 && one.processAfter <= world.wall('host'),
@@ -149,7 +193,7 @@ export class Checker {
       const unsent = now.deliveries.some((one) => one.status === 'pending' || one.status === 'scheduled');
       const taken = new Set(now.deliveries.map((one) => one.seq));
       const untaken = now.outbound?.messages.some((one) => !taken.has(one.seq)) ?? false;
-      return !open && !retried && !later && !unsent && !untaken;
+      return !open && this.#filesLeft(root, now).length === 0 && !retried && !later && !unsent && !untaken;
     });
   }
 
@@ -255,8 +299,28 @@ export class Checker {
       const known = before.numbers.get(seq);
       require('I4', seq % 2 === parity, () => `${session}: ${id} has number ${seq}.`);
       require('I4', known === undefined || known === id, () => `${session}: ${seq} was ${known} and is ${id}.`);
+      const isAbove = known !== undefined || parity === 1 || seq > before.taken;
+      require('I4', isAbove, () => `${session}: ${id} is ${seq}, and the host had taken in ${before.taken}.`);
       before.numbers.set(seq, id);
     }
+    before.taken = now.taken;
+  }
+
+  /** Where nothing goes wrong, what is due does not lie about while a run is there that could take it. */
+  #lookAtDue(session: string, before: Remembered, now: Seen, hasRun: boolean): void {
+    const { world } = this.#around;
+    const claimed = new Set((now.outbound?.acks ?? []).map((ack) => `${ack.messageId}#${ack.attempt}`));
+    const due = now.messages.filter(
+      (one) =>
+        one.status === 'pending' &&
+        one.trigger === 1 &&
+        one.processAfter <= world.wall('runner') &&
+        !claimed.has(`${one.id}#${one.tries + 1}`),
+    );
+    const isWaiting = hasRun && due.length > 0;
+    before.dueSince = isWaiting ? (before.dueSince ?? world.time) : undefined;
+    require('I29', world.time - (before.dueSince ?? world.time) <= DUE_MAX_MS, () =>
+      `${session}: ${due.map((one) => one.id).join(', ')} is due, and its run takes nothing.`);
   }
 
   #lookAtOutbound(session: string, before: Remembered, now: Seen, acks: ReadonlyMap<string, AckRow>): void {
@@ -267,6 +331,7 @@ export class Checker {
     for (const row of now.outbound?.messages ?? []) {
       if (before.outbound.has(row.seq)) continue;
       before.outbound.add(row.seq);
+      require('I28', !textOf(row).includes(LOST_FILE), () => `${session}: ${textOf(row)}.`);
       for (const answer of answers(textOf(row))) {
         const message = messages.get(answer);
         require('I8', message !== undefined && completed.has(`${row.runId}/${message.id}`), () =>
@@ -312,6 +377,8 @@ export class Checker {
       const stands = (open.get(series.id) ?? 0) > 0 || series.nextSlot !== null || series.owed !== '[]';
       require('I23', series.status !== 'active' || stands, () =>
         `${session}: ${series.id} is active, and will never run again.`);
+      require('I23', series.status !== 'ended' || series.recurrence === null, () =>
+        `${session}: ${series.id} repeats for ever, and has ended.`);
     }
   }
 
@@ -319,15 +386,20 @@ export class Checker {
     const { platform } = this.#around;
     for (const one of platform.shown.slice(this.#shownChecked)) {
       this.#shownChecked += 1;
+      for (const number of captions(one.text)) {
+        const isWhole = one.files.length === 1 && one.files[0]?.content === sentFor(number);
+        require('I28', isWhole, () => `${one.key} is shown with ${JSON.stringify(one.files)}.`);
+      }
       const [session, seq, part] = parts(one.key);
       if (session === undefined || !this.#roots().has(session)) continue;
       const earlier = platform.shown.slice(0, this.#shownChecked - 1);
       const isAgain = earlier.some((other) => other.key === one.key);
       if (isAgain) {
-        const mayLookInVain = platform.duplicates === 'history' && platform.hasShownLate;
-        const isKnown = platform.duplicates === 'none' && one.uncertain;
-        require('I20', isKnown || mayLookInVain || (platform.duplicates === 'none' && platform.hasShownLate), () =>
-          `${one.key} is shown twice.`);
+        const can = PLATFORMS.get(one.address.channelType);
+        const isKnown = can === 'none' && one.uncertain;
+        // A platform that shows minutes late looks in vain, and shows what it was asked for meanwhile.
+        const isLate = can !== 'key' && platform.hasShownLate;
+        require('I20', isKnown || isLate, () => `${one.key} is shown twice.`);
         continue;
       }
       const lane = `${session} ${JSON.stringify(one.address)}`;
@@ -357,7 +429,8 @@ export class Checker {
       if (message.status !== 'completed' || !isAsked) continue;
       const wasStopped = stopped.some((seq) => seq > message.seq);
       const run = runs.get(`${message.id}#${message.tries}`) ?? '';
-      const isAnswered = said.has(nameOf(message)) || wasStopped || spokeByTool.has(run);
+      const isSkipped = message.content.includes('"script":"skips"');
+      const isAnswered = said.has(nameOf(message)) || wasStopped || spokeByTool.has(run) || isSkipped;
       require('I20', isAnswered, () => `${name} is completed, and was never answered.`);
     }
     const rows = Map.groupBy(now.deliveries, (row) => row.seq);
@@ -369,7 +442,8 @@ export class Checker {
         const hasEnded = status === 'delivered' || status === 'failed' || status === 'discarded';
         require('I19', hasEnded, () => `${session}: outbound ${row.seq} is still ${status} (${error}).`);
         const count = shown.get(`${session}/${row.seq}/${part}`)?.length ?? 0;
-        if (status === 'delivered' && this.#plan.duplicates === 'key' && own[0]?.lane !== 'host') {
+        const isKeyed = own[0]?.lane.startsWith('["terminal"') === true;
+        if (status === 'delivered' && isKeyed) {
           require('I20', count === 1 || hadZombies, () => `${session}: outbound ${row.seq} is shown ${count} times.`);
         }
       }
@@ -377,21 +451,51 @@ export class Checker {
   }
 }
 
+/** Longer than a bell that was not heard is made up for. */
+const DUE_MAX_MS = 60_000;
 /** As the sweep's policy has it. */
 const GRACE_MS = 60_000;
 
+/** What a checker knows. */
+export interface CheckerMemory {
+  readonly sessions: ReadonlyMap<string, Remembered>;
+  readonly dead: ReadonlyMap<string, number>;
+  readonly shownSeqs: ReadonlyMap<string, number>;
+  readonly shownChecked: number;
+  readonly looks: number;
+}
+
+/** What was seen of one session. */
 class Remembered {
   /** The number of the last look at which its files could be read. */
   readAt: number | undefined;
   /** Of the files, at the last look, and what they then said. */
   version = '';
-  seen: ReturnType<typeof seen> = 'absent';
+  seen: Seen | 'absent' | 'unreadable' = 'absent';
   readonly messages = new Map<string, MessageRow>();
   readonly claims = new Map<string, AckRow>();
   readonly numbers = new Map<number, string>();
   readonly outbound = new Set<number>();
   readonly answers = new Map<string, number>();
   readonly deliveries = new Map<string, string>();
+  /** The highest of the runner's numbers that the host had taken in. */
+  taken = 0;
+  /** Since when something has been due that nobody has taken. */
+  dueSince: number | undefined;
+
+  /** The same, for a world in which the files are others. */
+  copy(): Remembered {
+    const copy = new Remembered();
+    copy.readAt = this.readAt;
+    copy.taken = this.taken;
+    for (const [key, value] of this.messages) copy.messages.set(key, value);
+    for (const [key, value] of this.claims) copy.claims.set(key, value);
+    for (const [key, value] of this.numbers) copy.numbers.set(key, value);
+    for (const seq of this.outbound) copy.outbound.add(seq);
+    for (const [key, value] of this.answers) copy.answers.set(key, value);
+    for (const [key, value] of this.deliveries) copy.deliveries.set(key, value);
+    return copy;
+  }
 }
 
 function require(invariant: string, holds: boolean, otherwise: () => string): asserts holds {

@@ -1,7 +1,6 @@
 /**
- * Lets the simulation run the packages' own sources, as they are on disk, with three of their imports exchanged: the
- * file system, the SQLite driver, and in the host the channel. What is exchanged is everything
- * through which a process touches its world, so that it can be stopped there.
+ * Lets the simulation run the packages' own sources, as they are on disk, with the imports exchanged through which a
+ * process touches its world, so that it can be stopped there: the file system, the SQLite driver, the host's control socket.
  *
  * The mutations come in here too: a source is changed as it is read, and the checkout is not.
  */
@@ -52,10 +51,9 @@ function doubleOf(specifier: string, importer: string): string | undefined {
   const isSimulated = /^(packages\/(session-db|registry|runner|containers|channels|delivery|sweep)|apps\/host)\/src\//;
   if (!isSimulated.test(importer)) return undefined;
   if (specifier === 'node:fs') return 'file-system.ts';
+  if (specifier === 'node:fs/promises') return 'file-system-promises.ts';
   if (specifier === 'better-sqlite3') return '../sqlite/driver.ts';
-  if (importer !== 'apps/host/src/host.ts') return undefined;
-  if (specifier === '@nanoclaw/channels') return 'channels.ts';
-  return specifier === '@nanoclaw/delivery' ? 'delivery.ts' : undefined;
+  return importer === 'apps/host/src/host.ts' && specifier === './control.js' ? 'control.ts' : undefined;
 }
 
 function sourceOf(specifier: string): string | undefined {

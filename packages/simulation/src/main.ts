@@ -9,6 +9,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadFromSource } from './loader.ts';
 import { MUTATIONS, type Mutation } from './mutations.ts';
+import { PACE } from './pace.ts';
 
 const HELP = `Simulates host, runners, channels and models under a seed.
 
@@ -16,6 +17,7 @@ const HELP = `Simulates host, runners, channels and models under a seed.
   --seeds A-B            the histories of these seeds; the first that fails is shortened and printed
   --minutes T            fresh seeds for so many minutes
   --crashes N [--at K/M] N crash points, each played to its end; of M shares only the K-th (from 0)
+                         --history H: of one history, from 0
   --mutations [NAME]     every deliberate mistake, from NAME on: at which seed it is found
 `;
 
@@ -29,6 +31,7 @@ const { values } = parseArgs({
     minutes: text,
     crashes: text,
     at: text,
+    history: text,
     mutations: { type: 'boolean' },
     /** For the children of --mutations: the mistake to make. */
     mutation: text,
@@ -47,14 +50,15 @@ async function main(): Promise<number> {
   const mutation = MUTATIONS.find((one) => one.name === values.mutation);
   if (values.mutation !== undefined && mutation === undefined)
     throw new Error(`No mutation is called ${values.mutation}.`);
-  loadFromSource(ROOT, mutation?.edits ?? []);
+  loadFromSource(ROOT, [...PACE, ...(mutation?.edits ?? [])]);
 
   const uncaught: unknown[] = [];
   process.on('unhandledRejection', (error) => uncaught.push(error));
   const bench = {
     // A file system in memory: the histories are about the order of writes, not about the disk.
     scratch: existsSync('/dev/shm') ? '/dev/shm' : tmpdir(),
-    settled: () => new Promise<void>((done) => void setImmediate(done)),
+    settled: settling(),
+    turned,
     uncaught: () => uncaught.splice(0),
   };
   const { template } = await import('./simulate.js');
@@ -124,16 +128,21 @@ async function playSeeds(first: number, last: number, endAt: number, from: strin
 async function playCrashes(most: number, from: string, bench: Bench): Promise<number> {
   const { crashPoints } = await import('./crashes.js');
   const [at = 0, of = 1] = (values.at ?? '0/1').split('/').map(Number);
+  const only = values.history === undefined ? undefined : Number(values.history);
+  const counts = new Map<string, number>();
   let points = 0;
-  for await (const { name, plan, outcome } of crashPoints(most, from, bench, { at, of })) {
+  for await (const { kind, name, plan, outcome } of crashPoints(most, from, bench, { at, of }, only)) {
     points += 1;
-    if (points % 500 === 0) say(`${points} crash points so far`);
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    if (points % 1_000 === 0) say(`${points} crash points so far (${cpuSeconds().toFixed(0)} s)`);
     if (outcome.failure === undefined) continue;
     for (const line of outcome.trace) say(line);
     say(`${name}: ${outcome.failure.message}\n${JSON.stringify(plan)}`);
     return 1;
   }
-  say(`${points} crash points: nothing lost, nothing twice (${cpuSeconds().toFixed(1)} s of processor time).`);
+  const kinds = [...counts].map(([kind, count]) => `${count} by ${kind}`).join(', ');
+  const cpu = cpuSeconds().toFixed(1);
+  say(`${points} crash points (${kinds}): nothing lost, nothing twice (${cpu} s of processor time).`);
   return 0;
 }
 
@@ -174,6 +183,24 @@ function outputOf({ name, within }: Mutation): Promise<string> {
 
 function mutationIsPlayed(): boolean {
   return values.mutation !== undefined;
+}
+
+/**
+ * Resolves when every promise has gone on that could. A tick of Node's comes after all of those, and costs little; what
+ * nobody caught is only reported when Node's own loop turns, so now and then it does.
+ */
+function settling(): () => Promise<void> {
+  let count = 0;
+  return () => {
+    count += 1;
+    return count % TURN_EVERY === 0 ? turned() : new Promise((done) => process.nextTick(done));
+  };
+}
+
+const TURN_EVERY = 64;
+
+function turned(): Promise<void> {
+  return new Promise((done) => void setImmediate(done));
 }
 
 function cpuSeconds(): number {

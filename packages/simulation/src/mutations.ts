@@ -21,8 +21,12 @@ const VERDICT = 'packages/sweep/src/verdict.ts';
 const OCCURRENCES = 'packages/sweep/src/occurrences.ts';
 const RUNS = 'apps/host/src/runs.ts';
 const INBOUND = 'apps/host/src/inbound.ts';
+const RECEIVED = 'apps/host/src/received.ts';
+const OUTBOUND = 'apps/host/src/outbound.ts';
+const ATTACHMENTS = 'packages/session-db/src/attachments.ts';
 
 const seeds = (count: number): Mutation['within'] => ({ type: 'seeds', count });
+const crashes = (count: number): Mutation['within'] => ({ type: 'crashes', count });
 
 export const MUTATIONS: readonly Mutation[] = [
   {
@@ -132,7 +136,7 @@ export const MUTATIONS: readonly Mutation[] = [
       { file: RUNS, find: 'session.files.endRun(run);', replace: 'void [session, run];' },
       { file: RUNS, find: 'else session.files.endRun(live);', replace: '' },
     ],
-    within: seeds(100),
+    within: crashes(1_000),
   },
   {
     name: 'claims of the next run are charged',
@@ -178,9 +182,9 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: INBOUND,
-        find: 'session.files.enqueue(inboundMessage(message, decision, what), now());',
+        find: 'session.files.enqueue(inboundMessage(message, trigger, attachments), now());',
         replace:
-          'setImmediate(() => { try { session.files.enqueue(inboundMessage(message, decision, what), now()); } catch (error) { void error; } });',
+          'setImmediate(() => { try { session.files.enqueue(inboundMessage(message, trigger, attachments), now()); } catch (error) { void error; } });',
       },
     ],
     within: seeds(200),
@@ -189,14 +193,14 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'duplicate platform ids are two messages',
     edits: [
       {
-        file: INBOUND,
-        find: 'return `${addressPrefix(address)}${platformMessageId}`;',
-        replace: 'return `${addressPrefix(address)}${platformMessageId}/${++copies.count}`;',
+        file: RECEIVED,
+        find: 'const id = `${addressPrefix(address)}${platformMessageId}`;',
+        replace: 'const id = `${addressPrefix(address)}${platformMessageId}/${++copies.count}`;',
       },
       {
-        file: INBOUND,
-        find: 'function addressPrefix(',
-        replace: 'const copies = { count: 0 };\nfunction addressPrefix(',
+        file: RECEIVED,
+        find: 'import type { Address, Attachment',
+        replace: 'const copies = { count: 0 };\nimport type { Address, Attachment',
       },
     ],
     within: seeds(100),
@@ -254,7 +258,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'request === undefined ? readRecovered(request) : read',
       },
     ],
-    within: seeds(400),
+    within: crashes(1_500),
   },
   {
     name: 'a provider error completes',
@@ -299,11 +303,150 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: LIFECYCLE,
-        find: "return { ...of, to: 'retry', processAfter: now + backoffMs(ack.attempt, policy), error };",
-        replace: "return { ...of, to: 'retry', processAfter: now + backoffMs(ack.attempt, policy) * 1e6, error };",
+        find: "return { ...of, to: 'retry', processAfter: now + backoffMs(tries, policy), error };",
+        replace: "return { ...of, to: 'retry', processAfter: now + backoffMs(tries, policy) * 1e6, error };",
       },
       { file: SWEEP, find: 'session.retryStranded(now, policy.retry);', replace: '' },
     ],
     within: seeds(100),
+  },
+  {
+    name: 'a commit does not outlive a power cut',
+    edits: [{ file: 'packages/session-db/src/open.ts', find: "['synchronous', 3],", replace: "['synchronous', 2]," }],
+    within: crashes(500),
+  },
+  {
+    name: 'nothing is synced',
+    edits: [{ file: 'packages/session-db/src/open.ts', find: "['synchronous', 3],", replace: "['synchronous', 0]," }],
+    within: crashes(500),
+  },
+  {
+    name: 'the directories of a session are not synced',
+    edits: [{ file: 'packages/session-db/src/folder.ts', find: '    syncDirectory(parent);\n', replace: '' }],
+    within: crashes(500),
+  },
+  {
+    name: 'files are not synced',
+    edits: [
+      {
+        file: ATTACHMENTS,
+        find: '    fsyncSync(descriptor);\n    renameSync',
+        replace: '    void fsyncSync;\n    renameSync',
+      },
+    ],
+    within: crashes(500),
+  },
+  {
+    name: 'files after the row that names them',
+    edits: [
+      {
+        file: INBOUND,
+        find: 'const attachments = await storeAttachments(session.folder, id, toStore(message));',
+        replace:
+          "const attachments = message.files.map(({ name }) => ({ type: 'stored', name, path: '', bytes: 0 }));\n    setImmediate(() => void storeAttachments(session.folder, id, toStore(message)).catch(() => undefined));",
+      },
+    ],
+    within: seeds(200),
+  },
+  {
+    name: 'the registry does not outlive a power cut',
+    edits: [
+      {
+        file: 'packages/registry/src/sqlite.ts',
+        find: "setPragma(database, 'synchronous', 2);",
+        replace: "setPragma(database, 'synchronous', 1);",
+      },
+    ],
+    within: crashes(500),
+  },
+  {
+    name: 'rate limits in a file that a power cut tears',
+    edits: [
+      {
+        file: 'packages/delivery/src/rate-store.ts',
+        find: '= WAL; PRAGMA synchronous = NORMAL',
+        replace: '= DELETE; PRAGMA synchronous = OFF',
+      },
+    ],
+    within: crashes(500),
+  },
+  {
+    name: 'files stay when their message has been delivered',
+    edits: [
+      {
+        file: OUTBOUND,
+        find: 'const cleansUp = fileNames(message.content).length > 0;',
+        replace: 'const cleansUp = fileNames(message.content).length < 0;',
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'files are removed with the attempt',
+    edits: [
+      {
+        file: OUTBOUND,
+        find: 'const { key, attempt: number, uncertain } = attempt;\n  return channel.send(',
+        replace:
+          'const { key, attempt: number, uncertain } = attempt;\n  void context.remove(session, message.id);\n  return channel.send(',
+      },
+    ],
+    within: seeds(200),
+  },
+  {
+    name: 'a bell that is lost is never made up for',
+    edits: [
+      {
+        file: RUNNER,
+        find: 'const isLongAgo = Math.abs(now - this.#lookedAt) >= LOOK_EVERY_MS;',
+        replace: 'const isLongAgo = false;',
+      },
+      {
+        file: 'packages/session-db/src/doorbell.ts',
+        find: "() => this.#look('polled'));",
+        replace: '() => undefined);',
+      },
+    ],
+    within: seeds(200),
+  },
+  {
+    name: 'two wakes start two runs',
+    edits: [
+      {
+        file: RUNS,
+        find: 'if (this.#underway.has(session.id) || this.#containers.running(session.id)) return;',
+        replace: '',
+      },
+      { file: RUNS, find: 'if (underway) return underway;', replace: 'void underway;' },
+      {
+        file: 'packages/containers/src/containers.ts',
+        find: "    if (slot?.state === 'starting') return slot.started;\n    if (slot?.state === 'live') return slot.run;\n    this.#refuse",
+        replace: '    void slot;\n    this.#refuse',
+      },
+      {
+        file: 'packages/containers/src/containers.ts',
+        find: '      if (this.#slots.has(sessionId)) continue;\n',
+        replace: '',
+      },
+    ],
+    within: seeds(100),
+  },
+  {
+    name: 'a late answer of the guard is taken twice',
+    edits: [
+      {
+        file: LIFECYCLE,
+        find: "if (message.status !== 'pending' && message.status !== 'paused') return undefined;",
+        replace: '',
+      },
+      { file: LIFECYCLE, find: 'if (ack.attempt !== message.tries + 1) return undefined;', replace: '' },
+      {
+        file: HOST_SESSION,
+        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error ${guard}`',
+        replace:
+          "`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error, status = 'pending', settled_at = NULL WHERE id = :id`",
+      },
+    ],
+    within: seeds(200),
   },
 ];

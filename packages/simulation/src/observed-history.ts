@@ -1,7 +1,7 @@
 /**
  * What stands in a session's two files, read from outside of every process: for the checkers, and for nobody else.
  */
-import { existsSync, readdirSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 
@@ -59,6 +59,8 @@ export interface SeriesRow {
 /** One session as of one moment. */
 export interface Seen {
   readonly liveRun: string | null;
+  /** The highest number of the runner's that the host has taken in. */
+  readonly taken: number;
   readonly messages: readonly MessageRow[];
   readonly deliveries: readonly DeliveryRow[];
   readonly series: readonly SeriesRow[];
@@ -73,74 +75,134 @@ export function sessionsIn(data: string): Map<string, string> {
   return new Map(groups.flatMap((group) => readdirSync(join(top, group)).map((id) => [id, join(top, group, id)])));
 }
 
-/** Reads a session. `unreadable` while a process that died in mid-commit has not been followed by another. */
-export function seen(root: string): Seen | 'absent' | 'unreadable' {
-  const inbound = read(join(root, 'inbound/inbound.db'), (db) => {
-    const state = rows<{ liveRun: string | null }>(db, 'SELECT run_id AS liveRun FROM host_state')[0];
-    return {
-      liveRun: state?.liveRun ?? null,
-      messages: rows<MessageRow>(
-        db,
-        `SELECT id, seq, kind, status, tries, trigger, process_after AS processAfter, series_id AS seriesId, slot,
-           content, error FROM messages_in ORDER BY seq`,
+/** Looks at sessions. Its connections stay open between looks, because opening and preparing is most of their cost. */
+export class Onlooker implements Disposable {
+  readonly #files = new Map<string, File>();
+
+  /** Reads a session. `unreadable` while a process that died in mid-commit has not been followed by another. */
+  seen(
+    root: string,
+    outboundOf = (session: string): string => join(session, OUTBOUND),
+  ): Seen | 'absent' | 'unreadable' {
+    const inbound = this.#read(join(root, 'inbound/inbound.db'), (file) => {
+      const state = rows<{ liveRun: string | null; taken: number }>(
+        file,
+        'SELECT run_id AS liveRun, messages_taken AS taken FROM host_state',
+      )[0];
+      return {
+        liveRun: state?.liveRun ?? null,
+        taken: state?.taken ?? 0,
+        messages: rows<MessageRow>(
+          file,
+          `SELECT id, seq, kind, status, tries, trigger, process_after AS processAfter, series_id AS seriesId, slot,
+             content, error FROM messages_in ORDER BY seq`,
+        ),
+        deliveries: rows<DeliveryRow>(file, `${SELECT_DELIVERIES} ORDER BY seq, part`),
+        series: rows<SeriesRow>(
+          file,
+          'SELECT id, status, overlap, recurrence, next_slot AS nextSlot, owed FROM series',
+        ),
+      };
+    });
+    if (inbound === 'absent' || inbound === 'unreadable') return inbound;
+    const outbound = this.#read(outboundOf(root), (file) => ({
+      acks: rows<AckRow>(
+        file,
+        'SELECT message_id AS messageId, attempt, run_id AS runId, status FROM processing_ack ORDER BY change',
       ),
-      deliveries: rows<DeliveryRow>(
-        db,
-        `SELECT seq, part, lane, status, attempts, in_flight AS inFlight, uncertain, error FROM delivered
-         ORDER BY seq, part`,
+      messages: rows<OutRow>(
+        file,
+        'SELECT id, seq, run_id AS runId, kind, in_reply_to AS inReplyTo, content FROM messages_out ORDER BY seq',
       ),
-      series: rows<SeriesRow>(db, 'SELECT id, status, overlap, recurrence, next_slot AS nextSlot, owed FROM series'),
-    };
-  });
-  if (inbound === 'absent' || inbound === 'unreadable') return inbound;
-  const outbound = read(join(root, 'outbound/outbound.db'), (db) => ({
-    acks: rows<AckRow>(
-      db,
-      'SELECT message_id AS messageId, attempt, run_id AS runId, status FROM processing_ack ORDER BY change',
-    ),
-    messages: rows<OutRow>(
-      db,
-      'SELECT id, seq, run_id AS runId, kind, in_reply_to AS inReplyTo, content FROM messages_out ORDER BY seq',
-    ),
-  }));
-  if (outbound === 'unreadable') return outbound;
-  return { ...inbound, outbound: outbound === 'absent' ? undefined : outbound };
+    }));
+    if (outbound === 'unreadable') return outbound;
+    return { ...inbound, outbound: outbound === 'absent' ? undefined : outbound };
+  }
+
+  /** A session in which no run is alive: what the last one left in mid-commit is read as its successor would, in a copy. */
+  seenAtRest(root: string): Seen | 'absent' | 'unreadable' {
+    const found = this.seen(root);
+    const journal = join(root, `${OUTBOUND}-journal`);
+    if (found !== 'unreadable' || !existsSync(journal)) return found;
+    const folder = join(root, 'host/at-rest');
+    const copy = join(folder, 'copy.db');
+    mkdirSync(folder, { recursive: true });
+    try {
+      copyFileSync(join(root, OUTBOUND), copy);
+      copyFileSync(journal, `${copy}-journal`);
+      recover(copy);
+      return this.seen(root, () => copy);
+    } finally {
+      this.#close(copy);
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+
+  /** The delivery of one part, for a look at the moment of its send; `undefined` when there is none. */
+  deliveryOf(root: string, seq: number, part: number): DeliveryRow | undefined {
+    const found = this.#read(join(root, 'inbound/inbound.db'), (file) =>
+      rows<DeliveryRow>(file, `${SELECT_DELIVERIES} WHERE seq = :seq AND part = :part`, { seq, part }),
+    );
+    return typeof found === 'string' ? undefined : found[0];
+  }
+
+  /** What SQLite itself says of a file's structure; `ok` for a sound one. */
+  soundness(path: string): string {
+    return this.#read(path, integrityOf) ?? 'nothing';
+  }
+
+  [Symbol.dispose](): void {
+    for (const path of this.#files.keys()) this.#close(path);
+  }
+
+  #close(path: string): void {
+    this.#files.get(path)?.db.close();
+    this.#files.delete(path);
+  }
+
+  #read<T>(path: string, look: (file: File) => T): T | 'absent' | 'unreadable' {
+    if (!existsSync(path)) return 'absent';
+    const file = this.#files.get(path) ?? { db: new Database(path, { readonly: true }), statements: new Map() };
+    this.#files.set(path, file);
+    try {
+      file.db.exec('BEGIN');
+      const version: unknown = file.db.pragma('user_version', { simple: true });
+      return version === 0 ? 'absent' : look(file);
+    } catch (error) {
+      if (error instanceof Database.SqliteError && /^SQLITE_(READONLY|BUSY)/.test(error.code)) return 'unreadable';
+      throw error;
+    } finally {
+      if (file.db.inTransaction) file.db.exec('COMMIT');
+    }
+  }
 }
 
-/** The delivery of one part, for a look at the moment of its send; `undefined` when there is none. */
-export function deliveryOf(root: string, seq: number, part: number): DeliveryRow | undefined {
-  const found = read(join(root, 'inbound/inbound.db'), (db) =>
-    rows<DeliveryRow>(
-      db,
-      `SELECT seq, part, lane, status, attempts, in_flight AS inFlight, uncertain, error FROM delivered
-       WHERE seq = :seq AND part = :part`,
-      { seq, part },
-    ),
-  );
-  return typeof found === 'string' ? undefined : found[0];
-}
-
-/** What SQLite itself says of a file's structure; `ok` for a sound one. */
-export function soundness(path: string): string {
-  const found = read(path, (db) => rows<{ integrity_check: string }>(db, 'PRAGMA integrity_check')[0]?.integrity_check);
-  return found ?? 'nothing';
-}
-
-function read<T>(path: string, look: (db: Database.Database) => T): T | 'absent' | 'unreadable' {
-  if (!existsSync(path)) return 'absent';
-  const db = new Database(path, { readonly: true });
+/** Lets SQLite roll back what was left in mid-commit, as it does for whoever may write. */
+function recover(path: string): void {
+  const db = new Database(path);
   try {
-    db.exec('BEGIN');
-    const version: unknown = db.pragma('user_version', { simple: true });
-    return version === 0 ? 'absent' : look(db);
-  } catch (error) {
-    if (error instanceof Database.SqliteError && /^SQLITE_(READONLY|BUSY)/.test(error.code)) return 'unreadable';
-    throw error;
+    db.exec('BEGIN IMMEDIATE; COMMIT');
   } finally {
     db.close();
   }
 }
 
-function rows<Row>(db: Database.Database, sql: string, params: Readonly<Record<string, number>> = {}): Row[] {
-  return db.prepare<unknown[], Row>(sql).all(params);
+const OUTBOUND = 'outbound/outbound.db';
+
+interface File {
+  readonly db: Database.Database;
+  readonly statements: Map<string, Database.Statement<unknown[]>>;
+}
+
+function integrityOf(file: File): string | undefined {
+  return rows<{ integrity_check: string }>(file, 'PRAGMA integrity_check')[0]?.integrity_check;
+}
+
+const SELECT_DELIVERIES = `
+  SELECT seq, part, lane, status, attempts, in_flight AS inFlight, uncertain, error FROM delivered`;
+
+function rows<Row>(file: File, sql: string, params: Readonly<Record<string, number>> = {}): Row[] {
+  const known = file.statements.get(sql) ?? file.db.prepare<unknown[]>(sql);
+  file.statements.set(sql, known);
+  return known.all(params) as Row[];
 }

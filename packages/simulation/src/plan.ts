@@ -2,16 +2,24 @@
  * What a seed means: who says what when, and what goes wrong. A plain list, so that a history that fails can be made
  * shorter by taking things out of it.
  */
-import type { Duplicates } from '@nanoclaw/channels';
 import { MOODS, type Mood } from './agent.js';
 import { Chance } from './chance.js';
+import type { GuardFault } from './guard.js';
 import type { SendFault } from './platform.js';
 import type { RunFault } from './runtime.js';
 import type { Doom } from './world.js';
 
 /** Something that happens, `at` milliseconds after the beginning. */
 export type Happening = { readonly at: number } & (
-  | { readonly type: 'say'; readonly number: number; readonly chat: string; readonly mood: Mood }
+  | {
+      readonly type: 'say';
+      readonly number: number;
+      /** The type of its channel and its place there: `terminal/main`. */
+      readonly chat: string;
+      readonly mood: Mood;
+      /** A file comes with it. */
+      readonly brings?: true;
+    }
   /** The platform tells of a message again that it has told of before. */
   | { readonly type: 'say-again'; readonly number: number }
   | { readonly type: 'stop-command'; readonly number: number; readonly chat: string }
@@ -30,6 +38,8 @@ export type Happening = { readonly at: number } & (
       readonly share: number;
     }
   | { readonly type: 'disk-is-full'; readonly ms: number }
+  /** The process that reads for the host. */
+  | { readonly type: 'guard-fails'; readonly ms: number; readonly share: number; readonly how: GuardFault }
   | { readonly type: 'clock-is-set'; readonly byMs: number }
   | { readonly type: 'clocks-drift'; readonly byMs: number }
   | { readonly type: 'machine-sleeps'; readonly ms: number }
@@ -37,12 +47,18 @@ export type Happening = { readonly at: number } & (
 
 export interface Plan {
   readonly seed: number;
-  readonly duplicates: Duplicates;
-  readonly chats: readonly string[];
   /** How long faults may happen; after it there are none, and everything has to come to its end. */
   readonly troubledMs: number;
   readonly happenings: readonly Happening[];
+  /**
+   * Stricter promises, for histories in which little goes wrong. `prompt`: nothing does, so what is due is taken up while
+   * a run lives. `host-alone`: no run starts any more when one has died, and the host takes in by itself what it said.
+   */
+  readonly strict?: 'prompt' | 'host-alone';
 }
+
+/** Besides the terminal's main one. */
+export const CHATS = ['terminal/family', 'club/main', 'radio/main'] as const;
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -52,12 +68,11 @@ const HOUR = 60 * MINUTE;
 export function planOf(seed: number): Plan {
   const chance = new Chance(seed);
   if (chance.happens('zombie world', 0.08)) return zombieWorld(seed, chance);
+  if (chance.happens('quiet world', 0.06)) return quietWorld(seed, chance);
   const troubledMs = chance.wait('length', HOUR, 60 * HOUR);
-  const chats: readonly string[] = chance.happens('chats', 0.4) ? ['main', 'family'] : ['main'];
+  const chats = ['terminal/main', ...CHATS.filter(() => chance.happens('chats', 0.25))];
   return {
     seed,
-    duplicates: chance.pick('duplicates', ['key', 'key', 'history', 'none']),
-    chats,
     troubledMs,
     happenings: [...conversation(chance, chats, troubledMs), ...troubles(chance, troubledMs)],
   };
@@ -70,8 +85,18 @@ function zombieWorld(seed: number, chance: Chance): Plan {
       at: number * SECOND + chance.whole('zombie said', 0, 500),
       type: 'say',
       number,
-      chat: 'main',
+      chat: 'terminal/main',
       mood: chance.pick('zombie mood', ['answer', 'slow', 'hang-once']),
+    }),
+  );
+  // Said to its successor, when it may be awake again.
+  const later = [5, 6, 7, 8, 9, 10].map(
+    (number): Happening => ({
+      at: SILENCE_MAX_MS + chance.whole('zombie later', 0, 40) * SECOND,
+      type: 'say',
+      number,
+      chat: 'terminal/main',
+      mood: 'answer',
     }),
   );
   const how: RunFault = {
@@ -81,11 +106,19 @@ function zombieWorld(seed: number, chance: Chance): Plan {
   };
   return {
     seed,
-    duplicates: 'key',
-    chats: ['main'],
     troubledMs: 3 * HOUR,
-    happenings: [{ at: 0, type: 'run-goes-wrong', number: 1, how }, ...said],
+    happenings: [{ at: 0, type: 'run-goes-wrong', number: 1, how }, ...said, ...later],
   };
+}
+
+/** As the sweep's policy has it: a run without a sign of work is killed then. */
+const SILENCE_MAX_MS = 30 * MINUTE;
+
+/** Nothing goes wrong, and much is said while runs are busy. */
+function quietWorld(seed: number, chance: Chance): Plan {
+  const chats = ['terminal/main', ...CHATS.filter(() => chance.happens('chats', 0.25))];
+  const troubledMs = chance.wait('length', HOUR, 10 * HOUR);
+  return { seed, troubledMs, strict: 'prompt', happenings: conversation(chance, chats, troubledMs) };
 }
 
 function conversation(chance: Chance, chats: readonly string[], troubledMs: number): Happening[] {
@@ -94,11 +127,12 @@ function conversation(chance: Chance, chats: readonly string[], troubledMs: numb
   let number = 0;
   for (let burst = 0; burst < bursts; burst++) {
     let at = Math.floor(chance.share('burst') * troubledMs * 0.95);
-    const chat = chats[chance.whole('chat', 0, chats.length - 1)] ?? 'main';
+    const chat = chats[chance.whole('chat', 0, chats.length - 1)] ?? 'terminal/main';
     for (let left = chance.whole('burst size', 1, 6); left > 0; left--) {
       number += 1;
       const mood: Mood = chance.happens('plain', 0.55) ? 'answer' : chance.pick('mood', MOODS);
-      happenings.push({ at, type: 'say', number, chat, mood });
+      const brings = chance.happens('brings', 0.15);
+      happenings.push({ at, type: 'say', number, chat, mood, ...(brings && { brings }) });
       if (chance.happens('again', 0.2)) {
         happenings.push({ at: at + chance.wait('again', 1, HOUR), type: 'say-again', number });
       }
@@ -114,7 +148,7 @@ function conversation(chance: Chance, chats: readonly string[], troubledMs: numb
 
 /** Some kinds of trouble, not all: a world where everything fails at once hides what each failure does. */
 function troubles(chance: Chance, troubledMs: number): Happening[] {
-  const kinds = [hostDeaths, runDeaths, sends, runs, locks, fullDisk, clocks, restarts].filter(() =>
+  const kinds = [hostDeaths, runDeaths, sends, runs, locks, fullDisk, clocks, restarts, guards].filter(() =>
     chance.happens('kind', 0.35),
   );
   return kinds.flatMap((kind) => kind(chance, troubledMs));
@@ -222,6 +256,16 @@ function fullDisk(chance: Chance, troubledMs: number): Happening[] {
     at: when(chance, troubledMs),
     type: 'disk-is-full',
     ms: chance.wait('full ms', SECOND, HOUR),
+  }));
+}
+
+function guards(chance: Chance, troubledMs: number): Happening[] {
+  return some(chance, 'guards', 4).map(() => ({
+    at: when(chance, troubledMs),
+    type: 'guard-fails',
+    how: chance.pick('guard how', ['killed-before', 'killed-after', 'late', 'not-to-be-had']),
+    ms: chance.wait('guard ms', SECOND, 2 * HOUR),
+    share: chance.pick('guard share', [0.05, 0.3, 1]),
   }));
 }
 

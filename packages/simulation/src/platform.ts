@@ -2,6 +2,7 @@
  * The chat platform and its people, as they outlive every host: what was said and not yet confirmed is offered again,
  * what was shown stays shown. How each send goes is the plan's to say.
  */
+import { readFileSync } from 'node:fs';
 import type {
   Address,
   Attempt,
@@ -32,9 +33,39 @@ export interface Shown {
   readonly key: string;
   readonly address: Address;
   readonly text: string;
+  readonly files: readonly ShownFile[];
   readonly at: number;
   readonly attempt: number;
   readonly uncertain: boolean;
+}
+
+/** A file with a message, as people get it. */
+export interface ShownFile {
+  readonly name: string;
+  readonly content: string;
+}
+
+/** What the platforms can do about messages that come twice, by the types of their channels. */
+export const PLATFORMS: ReadonlyMap<string, Duplicates> = new Map([
+  ['terminal', 'key'],
+  ['club', 'history'],
+  ['radio', 'none'],
+]);
+
+/** All that a platform knows, for a history that goes on in another world. */
+export interface PlatformMemory {
+  readonly isOnline: boolean;
+  readonly faults: ReadonlyMap<number, SendFault>;
+  readonly shown: readonly Shown[];
+  readonly accepted: ReadonlyMap<string, Accepted>;
+  readonly waiting: ReadonlyMap<string, ReceivedMessage>;
+  readonly sends: number;
+}
+
+/** What a host has confirmed to have, and when. */
+export interface Accepted {
+  readonly message: ReceivedMessage;
+  readonly at: number;
 }
 
 interface Listener {
@@ -43,25 +74,41 @@ interface Listener {
 }
 
 export class Platform {
-  readonly duplicates: Duplicates;
   /** Sends are answered with `offline` while it is not. */
-  isOnline = true;
+  isOnline: boolean;
   /** By the number of the send, from 1. */
-  readonly faults = new Map<number, SendFault>();
-  readonly shown: Shown[] = [];
+  readonly faults: Map<number, SendFault>;
+  readonly shown: Shown[];
   /** Called before anything is shown, for whoever checks. */
   onSend: (key: string, attempt: number) => void = () => undefined;
-  /** By the platform's id: what the host has confirmed to have, and when. */
-  readonly accepted = new Map<string, { readonly message: ReceivedMessage; readonly at: number }>();
-  readonly #waiting = new Map<string, ReceivedMessage>();
+  /** By the platform's id. */
+  readonly accepted: Map<string, Accepted>;
+  readonly #waiting: Map<string, ReceivedMessage>;
   readonly #world: World;
-  #listener: Listener | undefined;
-  #sends = 0;
+  readonly #listeners = new Map<string, Listener>();
+  #sends: number;
   #hasShownLate = false;
 
-  constructor(world: World, duplicates: Duplicates) {
+  constructor(world: World, memory?: PlatformMemory) {
     this.#world = world;
-    this.duplicates = duplicates;
+    this.isOnline = memory?.isOnline ?? true;
+    this.faults = new Map(memory?.faults);
+    this.shown = [...(memory?.shown ?? [])];
+    this.accepted = new Map(memory?.accepted);
+    this.#waiting = new Map(memory?.waiting);
+    this.#sends = memory?.sends ?? 0;
+  }
+
+  /** As it is now. */
+  memory(): PlatformMemory {
+    return {
+      isOnline: this.isOnline,
+      faults: new Map(this.faults),
+      shown: [...this.shown],
+      accepted: new Map(this.accepted),
+      waiting: new Map(this.#waiting),
+      sends: this.#sends,
+    };
   }
 
   /** Whether anything was shown after the host had stopped to wait for it. */
@@ -80,18 +127,25 @@ export class Platform {
     this.#offer(message);
   }
 
-  listen(listener: Listener): void {
-    this.#listener = listener;
-    for (const message of this.#waiting.values()) this.#offer(message);
+  /** The channels of one life of the host. */
+  channels(actor: Actor): PlatformChannel[] {
+    return [...PLATFORMS].map(([type, duplicates]) => new PlatformChannel(type, duplicates, actor, this));
   }
 
-  unlisten(actor: Actor): void {
-    if (this.#listener?.actor === actor) this.#listener = undefined;
+  listen(channelType: string, listener: Listener): void {
+    this.#listeners.set(channelType, listener);
+    for (const message of this.#waiting.values()) {
+      if (message.address.channelType === channelType) this.#offer(message);
+    }
+  }
+
+  unlisten(channelType: string, actor: Actor): void {
+    if (this.#listeners.get(channelType)?.actor === actor) this.#listeners.delete(channelType);
   }
 
   /** Hands a message to the host in its own time, so that two said at once may come in either order. */
   #offer(message: ReceivedMessage): void {
-    const listener = this.#listener;
+    const listener = this.#listeners.get(message.address.channelType);
     if (listener === undefined || !listener.actor.isAlive) return;
     this.#world.after(
       this.#world.chance.wait('offer', 1, 400),
@@ -110,7 +164,7 @@ export class Platform {
       this.#world.after(60_000, () => this.#waiting.has(id) && this.#offer(message), undefined);
       return;
     }
-    if (listener !== this.#listener) return;
+    if (listener !== this.#listeners.get(message.address.channelType)) return;
     this.#world.touch({
       what: `confirm ${id}`,
       perform: () => {
@@ -152,7 +206,9 @@ export class Platform {
       default:
     }
     const known =
-      this.duplicates === 'history' && attempt.uncertain && this.shown.some(({ key }) => key === attempt.key);
+      PLATFORMS.get(address.channelType) === 'history' &&
+      attempt.uncertain &&
+      this.shown.some(({ key }) => key === attempt.key);
     if (!known)
       world.touch({
         what: `send ${attempt.key}`,
@@ -168,31 +224,40 @@ export class Platform {
   }
 
   #show(address: Address, message: OutgoingMessage, { key, attempt, uncertain }: Attempt): void {
-    if (this.duplicates === 'key' && this.shown.some((one) => one.key === key)) return;
-    this.shown.push({ key, address, text: message.text, at: this.#world.time, attempt, uncertain });
-    this.#world.trace(`platform: shows ${JSON.stringify(message.text.slice(0, 60))}`);
+    if (PLATFORMS.get(address.channelType) === 'key' && this.shown.some((one) => one.key === key)) return;
+    const text = message.kind === 'text' ? message.text : message.kind;
+    const files = message.kind === 'text' ? (message.files ?? []) : [];
+    this.shown.push({
+      key,
+      address,
+      text,
+      files: files.map(({ name, path }) => ({ name, content: readFileSync(path, 'utf8') })),
+      at: this.#world.time,
+      attempt,
+      uncertain,
+    });
+    this.#world.trace(`platform: shows ${JSON.stringify(text.slice(0, 60))}${files.length > 0 ? ' with files' : ''}`);
   }
 }
 
-/** The channel of one life of the host. */
+/** One channel of one life of the host. */
 export class PlatformChannel implements Channel {
-  readonly type = 'terminal';
+  readonly type: string;
   readonly duplicates: Duplicates;
   readonly limits: ChannelLimits = { text: { max: 4_000, unit: 'utf16-units' } };
+  readonly shows: Channel['shows'] = new Set(['files']);
   readonly #actor: Actor;
   readonly #platform: Platform;
 
-  /** Made by the process that it belongs to. */
-  constructor() {
-    const actor = acting.getStore();
-    if (actor === undefined) throw new Error('A channel belongs to a process.');
+  constructor(type: string, duplicates: Duplicates, actor: Actor, platform: Platform) {
+    this.type = type;
+    this.duplicates = duplicates;
     this.#actor = actor;
-    this.#platform = actor.around.platform;
-    this.duplicates = this.#platform.duplicates;
+    this.#platform = platform;
   }
 
   async start(receive: Receive): Promise<void> {
-    this.#platform.listen({ actor: this.#actor, receive });
+    this.#platform.listen(this.type, { actor: this.#actor, receive });
   }
 
   send(address: Address, message: OutgoingMessage, attempt: Attempt): Promise<SendResult> {
@@ -200,10 +265,14 @@ export class PlatformChannel implements Channel {
   }
 
   async stop(): Promise<void> {
-    this.#platform.unlisten(this.#actor);
+    this.#platform.unlisten(this.type, this.#actor);
   }
 
   health(): Health {
     return { state: 'online' };
+  }
+
+  async directAddress(): Promise<undefined> {
+    return undefined;
   }
 }

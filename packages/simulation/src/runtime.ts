@@ -15,7 +15,7 @@ import {
 import { Runner } from '@nanoclaw/runner';
 import { Doorbell, inboundFolder, outboundFolder, RunnerSession, runId } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { agent } from './agent.js';
+import { agent, runScript } from './agent.js';
 import { Actor, CrashSignal, type Doom, type Surroundings, type World } from './world.js';
 
 /** What goes wrong with one run, by the number of its start. */
@@ -42,21 +42,36 @@ interface LiveRun {
   stop: () => void;
 }
 
+/** All that a runtime knows when everything in it is dead, for a history that goes on in another world. */
+export interface RuntimeMemory {
+  readonly faults: ReadonlyMap<number, readonly RunFault[]>;
+  readonly begun: ReadonlyMap<string, string>;
+  readonly starts: number;
+}
+
 export class Runtime {
   /** By the number of the start, from 1. */
-  readonly faults = new Map<number, readonly RunFault[]>();
+  readonly faults: Map<number, readonly RunFault[]>;
   /** Runs that went on after the runtime had said that they were dead. */
   readonly zombies = new Set<string>();
   /** Every run that was ever begun, with the session it was for. */
-  readonly begun = new Map<string, string>();
+  readonly begun: Map<string, string>;
   readonly #runs = new Map<string, LiveRun>();
   readonly #world: World;
   readonly #idleExitMs: number;
-  #starts = 0;
+  #starts: number;
 
-  constructor(world: World, idleExitMs: number) {
+  constructor(world: World, idleExitMs: number, memory?: RuntimeMemory) {
     this.#world = world;
     this.#idleExitMs = idleExitMs;
+    this.faults = new Map(memory?.faults);
+    this.begun = new Map(memory?.begun);
+    this.#starts = memory?.starts ?? 0;
+  }
+
+  /** As it is when everybody in it has died. */
+  memory(): RuntimeMemory {
+    return { faults: new Map(this.faults), begun: new Map(this.begun), starts: this.#starts };
   }
 
   /** The runs that are alive, by the runtime's word. */
@@ -104,13 +119,14 @@ export class Runtime {
     if (run.fault?.type === 'stop-fails' && world.chance.happens(`stop of ${id}`, 0.5)) {
       throw new Error('The runtime did not answer.');
     }
-    world.act(run.actor, () => run.stop());
+    // A process that is held still hears no signal, and one that wakes up later has heard none.
+    if (run.actor.frozenUntil <= world.time) world.act(run.actor, () => run.stop());
     const grace = world.pause(graceMs);
     await Promise.race([run.exit.promise, grace]);
     if (!run.isAlive) return run.exit.promise;
     if (run.fault?.type === 'zombie') {
       this.zombies.add(id);
-      run.actor.frozenUntil = world.time + run.fault.ms;
+      world.freeze(run.actor, world.time + run.fault.ms);
       this.#ended(run, { type: 'signal', signal: 'SIGKILL' });
     } else world.kill(run.actor);
     return run.exit.promise;
@@ -121,7 +137,7 @@ export class Runtime {
   }
 
   #stall(run: LiveRun, ms: number): void {
-    run.actor.frozenUntil = Math.max(run.actor.frozenUntil, this.#world.time + ms);
+    this.#world.freeze(run.actor, Math.max(run.actor.frozenUntil, this.#world.time + ms));
     this.#world.trace(`runtime: ${run.spec.runId} stalls for ${ms} ms`);
   }
 
@@ -155,7 +171,7 @@ export class Runtime {
         inbound: inboundFolder(mounted(spec, '/workspace/inbound')),
         outbound: outboundFolder(mounted(spec, '/workspace/outbound')),
       };
-      const provider = agent(world, actor);
+      const provider = agent(world, actor, folders.inbound.files);
       const now = (): number => world.wall('runner');
       const after = (ms: number, callback: () => void): (() => void) => world.after(ms, callback, actor);
       const handshake = { runId: runId(spec.runId), runnerVersion: '0.0.0', provider: provider.name };
@@ -176,7 +192,7 @@ export class Runtime {
             return () => doorbell[Symbol.dispose]();
           },
         },
-        runScript: async () => ({ type: 'exited', code: 0, stdout: '{"wakeAgent":true}', stderr: '' }),
+        runScript: (script, signal) => runScript(script, signal, world),
         policy: { idleExitMs: this.#idleExitMs },
       });
       run.stop = () => runner.stop();

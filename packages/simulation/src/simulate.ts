@@ -2,19 +2,21 @@
  * One history from its beginning to its end: people talk, things go wrong, faults stop, and everything that was accepted
  * comes to its end. The checkers look all the way.
  */
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { ReceivedMessage } from '@nanoclaw/channels';
 import { openRegistry } from '@nanoclaw/registry';
 import { SqliteError } from '@nanoclaw/session-db';
-import { saying } from './agent.js';
+import Database from 'better-sqlite3';
+import { broughtFile, saying } from './agent.js';
+import type { DiskImage } from './disk.js';
 import { HostProcess } from './host-process.js';
-import { Broken, Checker } from './invariants.js';
-import type { Happening, Plan } from './plan.js';
-import { Platform } from './platform.js';
-import { Runtime } from './runtime.js';
+import { Broken, Checker, type CheckerMemory } from './invariants.js';
+import { CHATS, type Happening, type Plan } from './plan.js';
+import { Platform, type PlatformMemory } from './platform.js';
+import { Runtime, type RuntimeMemory } from './runtime.js';
 import { ensureDefaults } from './shipping-host.js';
-import { CrashSignal, type Surroundings, World } from './world.js';
+import { CrashSignal, type Recorder, type Surroundings, World } from './world.js';
 
 /** What a simulation needs of the process that it runs in. */
 export interface Bench {
@@ -22,8 +24,20 @@ export interface Bench {
   readonly scratch: string;
   /** Resolves when every promise that could go on has gone on. */
   readonly settled: () => Promise<void>;
+  /** Resolves when Node's own loop has turned: what nobody caught is reported by then. */
+  readonly turned: () => Promise<void>;
   /** Takes what nobody caught since the last call. */
   readonly uncaught: () => readonly unknown[];
+}
+
+/** All there is of a history at one moment at which everybody in it died. */
+export interface Crash {
+  readonly at: number;
+  readonly ids: number;
+  readonly disk: DiskImage;
+  readonly platform: PlatformMemory;
+  readonly runtime: RuntimeMemory;
+  readonly checker: CheckerMemory;
 }
 
 /** What came of a history. */
@@ -61,23 +75,26 @@ export async function template(bench: Bench): Promise<string> {
   await ensureDefaults(registry);
   const agentGroup = (await registry.agentGroups())[0];
   if (agentGroup === undefined) throw new Error('The default agent is missing.');
-  const family = await registry.createMessagingGroup({
-    channelType: 'terminal',
-    platformId: 'family',
-    name: 'Family',
-    kind: 'group',
-    strangers: 'public',
-    denied: false,
-  });
-  await registry.createWiring({
-    messagingGroupId: family.id,
-    agentGroupId: agentGroup.id,
-    engage: { mode: 'pattern', pattern: '.' },
-    senderScope: 'all',
-    otherwise: 'drop',
-    sessionMode: 'shared',
-    priority: 0,
-  });
+  for (const chat of CHATS) {
+    const [channelType = '', platformId = ''] = chat.split('/');
+    const group = await registry.createMessagingGroup({
+      channelType,
+      platformId,
+      name: chat,
+      kind: 'group',
+      strangers: 'public',
+      denied: false,
+    });
+    await registry.createWiring({
+      messagingGroupId: group.id,
+      agentGroupId: agentGroup.id,
+      engage: { mode: 'pattern', pattern: '.' },
+      senderScope: 'all',
+      otherwise: 'drop',
+      sessionMode: 'shared',
+      priority: 0,
+    });
+  }
   await registry.close();
   return folder;
 }
@@ -86,13 +103,53 @@ export async function template(bench: Bench): Promise<string> {
 const START = 1_795_248_000_000;
 
 /** Runs the history of a plan in a copy of `from`. The same plan gives the same history. */
-export async function simulate(plan: Plan, from: string, bench: Bench, stepsMax = STEPS_MAX): Promise<Outcome> {
+export function simulate(plan: Plan, from: string, bench: Bench, stepsMax = STEPS_MAX): Promise<Outcome> {
+  return play(plan, bench, stepsMax, { prepare: (folder) => copyOf(from, folder) });
+}
+
+/** Runs the history of a plan and tells of every touch in it, each time with what memory there is outside of the disk. */
+export function recordedHistory(
+  plan: Plan,
+  from: string,
+  bench: Bench,
+  recorder: (folder: string, memory: () => Omit<Crash, 'disk'>) => Recorder,
+): Promise<Outcome> {
+  return play(plan, bench, STEPS_MAX, { prepare: (folder) => copyOf(from, folder), recorder });
+}
+
+/** Goes on after a crash: the machine starts again, the host after it, and everything has to come to its end. */
+export function resumed(plan: Plan, crash: Crash, bench: Bench): Promise<Outcome> {
+  return play(plan, bench, STEPS_MAX, { prepare: (folder) => putOnDisk(crash.disk, folder), crash });
+}
+
+interface Beginning {
+  readonly prepare: (folder: string) => void;
+  readonly crash?: Crash;
+  readonly recorder?: (folder: string, memory: () => Omit<Crash, 'disk'>) => Recorder;
+}
+
+function copyOf(from: string, folder: string): void {
+  cpSync(from, folder, { recursive: true });
+  mkdirSync(join(folder, 'runs'), { recursive: true });
+}
+
+function putOnDisk({ files, directories }: DiskImage, folder: string): void {
+  for (const directory of directories) mkdirSync(join(folder, directory), { recursive: true });
+  for (const [path, contents] of files) {
+    // What lies in a directory that was lost is lost with it.
+    if (existsSync(dirname(join(folder, path)))) writeFileSync(join(folder, path), contents);
+  }
+}
+
+async function play(plan: Plan, bench: Bench, stepsMax: number, beginning: Beginning): Promise<Outcome> {
   const folder = mkdtempSync(join(bench.scratch, 'nanoclaw-sim-'));
+  const { crash } = beginning;
   const trace: string[] = [];
   const world = new World({
     seed: plan.seed,
     folder,
     startsAt: START,
+    goesOn: crash && { time: crash.at, ids: crash.ids },
     settled: bench.settled,
     trace: (line) => {
       if (trace.length < TRACE_MAX) trace.push(line);
@@ -100,32 +157,40 @@ export async function simulate(plan: Plan, from: string, bench: Bench, stepsMax 
   });
   const outcome = (failure: Outcome['failure']): Outcome => ({
     failure,
-    simulatedMs: world.time - START,
+    simulatedMs: world.time - (crash?.at ?? START),
     steps: world.steps,
     touches: world.touches,
     statesOfDeath: world.statesOfDeath,
     trace,
   });
   try {
-    cpSync(from, folder, { recursive: true });
-    mkdirSync(join(folder, 'runs'), { recursive: true });
-    const history = new History(plan, world, bench);
+    beginning.prepare(folder);
+    using history = new History(plan, world, bench, crash);
+    world.recorder = beginning.recorder?.(folder, () => history.memory());
     await history.run(stepsMax);
     return outcome(undefined);
   } catch (error) {
-    if (!(error instanceof Broken)) throw error;
-    world.trace(error.message);
-    return outcome({ invariant: error.invariant, message: error.message, step: world.steps });
+    const { invariant, message } = brokenBy(error);
+    world.trace(message);
+    return outcome({ invariant, message, step: world.steps });
   } finally {
     for (const actor of world.actors) actor.isAlive = false;
     for (const actor of world.actors) for (const handle of actor.handles) handle.close();
-    await bench.settled();
+    await bench.turned();
     bench.uncaught();
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-class History {
+/** Which invariant an error says does not hold; throws what says nothing of the kind. */
+function brokenBy(error: unknown): Broken {
+  if (error instanceof Broken) return error;
+  const isDamaged = error instanceof Database.SqliteError && /CORRUPT|NOTADB/.test(error.code);
+  if (isDamaged) return new Broken('I24', `A session's file is damaged: ${error.message}.`);
+  throw error;
+}
+
+class History implements Disposable {
   readonly #plan: Plan;
   readonly #world: World;
   readonly #bench: Bench;
@@ -134,19 +199,24 @@ class History {
   readonly #host: HostProcess;
   readonly #checker: Checker;
   readonly #said = new Map<number, ReceivedMessage>();
+  /** How long the history had gone on before it came into this world, in milliseconds. */
+  readonly #lived: number;
+  readonly #isAnew: boolean;
   #lookedAtTouch = 0;
   #lastJump = 0;
   #isTroubled = true;
   #broken: Broken | undefined;
 
-  constructor(plan: Plan, world: World, bench: Bench) {
+  constructor(plan: Plan, world: World, bench: Bench, crash: Crash | undefined) {
     this.#plan = plan;
     this.#world = world;
     this.#bench = bench;
-    this.#platform = new Platform(world, plan.duplicates);
-    this.#runtime = new Runtime(world, IDLE_EXIT_MS);
+    this.#platform = new Platform(world, crash?.platform);
+    this.#runtime = new Runtime(world, IDLE_EXIT_MS, crash?.runtime);
     const around: Surroundings = { world, platform: this.#platform, runtime: this.#runtime };
-    this.#checker = new Checker(around, plan);
+    this.#checker = new Checker(around, plan.strict === 'prompt', crash?.checker);
+    this.#lived = crash === undefined ? 0 : crash.at - START;
+    this.#isAnew = crash === undefined;
     const run = (id: string) => this.#runtime.run(id);
     this.#host = new HostProcess(around, {
       onKill: (session, id, reason) => {
@@ -164,13 +234,16 @@ class History {
 
   async run(stepsMax: number): Promise<void> {
     const world = this.#world;
-    for (const happening of this.#plan.happenings) if (happening.at === 0) this.#happen(happening);
+    const { happenings, troubledMs } = this.#plan;
+    if (this.#isAnew) for (const happening of happenings) if (happening.at === 0) this.#happen(happening);
     this.#host.start();
-    for (const happening of this.#plan.happenings) {
-      if (happening.at > 0)
-        world.after(Math.min(happening.at, this.#plan.troubledMs), () => this.#happen(happening), undefined);
+    for (const happening of happenings) {
+      if (happening.at <= this.#lived) continue;
+      world.after(Math.min(happening.at, troubledMs) - this.#lived, () => this.#happen(happening), undefined);
     }
-    world.after(this.#plan.troubledMs, () => this.#calm(), undefined);
+    world.after(troubledMs - this.#lived, () => this.#calm(), undefined);
+    // The host begins in this moment, and not with whatever happens next.
+    await this.#bench.settled();
     await this.#until(stepsMax, () => !this.#isTroubled);
     const calmAt = world.time;
     let lookedAt = world.time;
@@ -180,6 +253,17 @@ class History {
       return world.time - calmAt > LIVENESS_MS || this.#checker.isOver();
     });
     this.#checker.end();
+  }
+
+  [Symbol.dispose](): void {
+    this.#checker[Symbol.dispose]();
+  }
+
+  /** All there is of it outside of the disk, when everybody in it is dead. */
+  memory(): Omit<Crash, 'disk'> {
+    const { time: at, ids } = this.#world;
+    const [platform, runtime, checker] = [this.#platform, this.#runtime, this.#checker];
+    return { at, ids, platform: platform.memory(), runtime: runtime.memory(), checker: checker.memory() };
   }
 
   async #until(stepsMax: number, isOver: () => boolean): Promise<void> {
@@ -219,7 +303,7 @@ class History {
     if (happening.type !== 'say' && happening.type !== 'say-again') world.trace(`plan: ${JSON.stringify(happening)}`);
     switch (happening.type) {
       case 'say':
-        this.#say(happening.number, happening.chat, saying(happening.number, happening.mood));
+        this.#say(happening.number, happening.chat, saying(happening.number, happening.mood), happening.brings);
         return;
       case 'stop-command':
         this.#say(happening.number, happening.chat, '/stop');
@@ -243,7 +327,7 @@ class History {
         this.#host.stop(happening.runs);
         return;
       case 'host-stalls':
-        if (host !== undefined) host.frozenUntil = world.time + happening.ms;
+        if (host !== undefined) world.freeze(host, world.time + happening.ms);
         return;
       case 'offline':
         this.#platform.isOnline = false;
@@ -273,6 +357,16 @@ class History {
       case 'disk-is-full':
         this.#trouble(happening.ms, diskFull);
         return;
+      case 'guard-fails':
+        world.guardFault = () => (world.chance.happens('guard', happening.share) ? happening.how : undefined);
+        world.after(
+          happening.ms,
+          () => {
+            world.guardFault = () => undefined;
+          },
+          undefined,
+        );
+        return;
       case 'clock-is-set':
         this.#lastJump = world.time;
         world.clockError.host += happening.byMs;
@@ -287,15 +381,18 @@ class History {
     }
   }
 
-  #say(number: number, chat: string, text: string): void {
+  #say(number: number, chat: string, text: string, brings = false): void {
+    const [channelType = '', platformId = ''] = chat.split('/');
     const message: ReceivedMessage = {
+      kind: 'message',
       platformMessageId: `m${number}`,
-      address: { channelType: 'terminal', platformId: chat, threadId: null },
-      sender: { id: 'ada', name: 'Ada' },
+      address: { channelType, platformId, threadId: null },
+      sender: channelType === 'terminal' ? { id: 'local', name: 'local' } : { id: 'ada', name: 'Ada' },
       text,
+      files: brings ? [broughtFile(number)] : [],
       timestamp: this.#world.time,
       isMention: false,
-      isDirect: chat === 'main',
+      isDirect: chat === 'terminal/main',
     };
     this.#said.set(number, message);
     this.#world.trace(`people: ${JSON.stringify(text)} in ${chat}`);
@@ -321,7 +418,9 @@ class History {
     const world = this.#world;
     this.#isTroubled = false;
     world.trace('plan: faults are over');
+    if (this.#plan.strict === 'host-alone') this.#note(() => this.#checker.takenIn());
     world.troubleAt = () => undefined;
+    world.guardFault = () => undefined;
     this.#platform.isOnline = true;
     this.#platform.faults.clear();
     this.#runtime.faults.clear();

@@ -7,8 +7,11 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Chance } from './chance.js';
+import type { GuardFault } from './guard.js';
 import type { Platform } from './platform.js';
 import type { Runtime } from './runtime.js';
+import type { Committed, Image, Synchronous } from './sqlite/commits.js';
+import type { Connection } from './sqlite/connection.js';
 
 /** The process whose code runs just now; none when the world itself looks. */
 // tidy: allow state — it has no value of its own: what it gives is of whoever's code is running
@@ -28,19 +31,33 @@ export interface Doom {
   readonly with: 'alone' | 'everybody';
 }
 
-/** One touch of the world, with the states in which a death may leave it. */
+/** What a touch changes on disk. */
+export type Change =
+  | { readonly type: 'entry'; readonly paths: readonly string[] }
+  | { readonly type: 'rename'; readonly from: string; readonly to: string }
+  | { readonly type: 'sync'; readonly path: string }
+  | { readonly type: 'database'; readonly path: string; readonly synchronous: () => Synchronous };
+
+/** One touch of the world. */
 export interface Touch<T> {
   readonly what: string;
+  /** Nothing for a platform. */
+  readonly change?: Change;
   /** Does all of it. */
   perform(): T;
-  /**
-   * Does part of it, for a process that is to die here: how many states there are, and how to leave the world in the
-   * k-th once the process is dead. Without it there are two: before and after.
-   */
-  states?(): { readonly count: number; leave(state: number): void };
+  /** Does all of it as well, and tells of the states in between. Without it there are two: before and after. */
+  watched?(): { readonly result: T; readonly commit: Committed };
+  /** Leaves one of those states, once the process is dead. */
+  leave?(image: Image): void;
 }
 
-interface WorldEvent {
+/** Told of every touch as it is made, in the place of making it. */
+export interface Recorder {
+  record<T>(touch: Touch<T>, actor: Actor): T;
+}
+
+/** Something that is to happen. */
+export interface WorldEvent {
   at: number;
   readonly order: number;
   readonly owner: Actor | undefined;
@@ -61,12 +78,16 @@ export class Actor {
   readonly name: string;
   readonly kind: 'host' | 'runner';
   isAlive = true;
-  /** True time until which it does not run: a machine that stalls, a container that is paused. */
+  /** True time until which it does not run: a machine that stalls, a container that is paused. See `World.freeze`. */
   frozenUntil = 0;
+  /** What would have happened to it while it was frozen. */
+  held: WorldEvent[] = [];
   touches = 0;
   doom: Doom | undefined;
   /** What the system closes when it dies. */
   readonly handles = new Set<{ close(): void }>();
+  /** Connections that are closed for the process and kept for its next look, by their paths. */
+  readonly connections = new Map<string, { readonly connection: Connection; readonly inode: number }>();
   readonly onDeath: () => void;
 
   constructor(around: Surroundings, name: string, kind: 'host' | 'runner', onDeath: () => void) {
@@ -84,6 +105,8 @@ export interface WorldOptions {
   readonly folder: string;
   /** Epoch milliseconds at which it begins. */
   readonly startsAt: number;
+  /** Where a history goes on that began in another world; not given for one that begins. */
+  readonly goesOn?: { readonly time: number; readonly ids: number } | undefined;
   /** Resolves when every promise that could go on has gone on. */
   readonly settled: () => Promise<void>;
   /** Told of each thing that happens, as one line. */
@@ -107,10 +130,16 @@ export class World {
   /** How many states the last death found at its touch. */
   statesOfDeath: number | undefined;
   readonly actors = new Set<Actor>();
+  /** What the open descriptors were opened by. */
+  readonly descriptors = new Map<number, string>();
   /** Faults that a touch may meet; set by the faults in force. Gives the error to throw. */
   troubleAt: (what: string, actor: Actor) => Error | undefined = () => undefined;
+  /** What goes wrong with the next answer of the process that reads for the host. */
+  guardFault: () => GuardFault | undefined = () => undefined;
   /** A process touches the world again and again without ever waiting; it is ended. */
   onRunaway: (actor: Actor, what: string) => void = () => undefined;
+  /** Watches what is done to the disk, for crash images. */
+  recorder: Recorder | undefined;
   /** A session's file was written to. */
   onWrite: (path: string, actor: Actor) => void = () => undefined;
   readonly #options: WorldOptions;
@@ -126,7 +155,8 @@ export class World {
     this.chance = new Chance(options.seed);
     this.folder = options.folder;
     this.startsAt = options.startsAt;
-    this.time = options.startsAt;
+    this.time = options.goesOn?.time ?? options.startsAt;
+    this.#ids = options.goesOn?.ids ?? 0;
   }
 
   /** What the wall clock of a process says. */
@@ -136,6 +166,11 @@ export class World {
 
   monotonic(): number {
     return this.time - this.startsAt - this.sleptMs;
+  }
+
+  /** How many names it has given. */
+  get ids(): number {
+    return this.#ids;
   }
 
   newId(prefix: string): string {
@@ -177,8 +212,7 @@ export class World {
     if (event.cancelled || owner?.isAlive === false) return true;
     this.time = Math.max(this.time, event.at);
     if (owner !== undefined && owner.frozenUntil > this.time) {
-      event.at = owner.frozenUntil;
-      push(this.#queue, event);
+      owner.held.push(event);
       return true;
     }
     this.steps += 1;
@@ -197,6 +231,16 @@ export class World {
     } catch (error) {
       if (!(error instanceof CrashSignal)) throw error;
     }
+  }
+
+  /** Nothing of a process goes on until a time, or until it is set to go on earlier by another call. */
+  freeze(actor: Actor, until: number): void {
+    actor.frozenUntil = until;
+    const thaw = (): void => {
+      if (actor.frozenUntil > this.time) return;
+      for (const event of actor.held.splice(0)) push(this.#queue, event);
+    };
+    this.after(until - this.time, thaw, undefined);
   }
 
   /** The machine sleeps: every process is late by `ms`, and the wall clocks are not. */
@@ -226,7 +270,7 @@ export class World {
       this.trace(`${actor.name}: ${touch.what} meets ${trouble.message}`);
       throw trouble;
     }
-    return touch.perform();
+    return this.recorder === undefined ? touch.perform() : this.recorder.record(touch, actor);
   }
 
   /** Throws into code of a process that has died. */
@@ -245,17 +289,19 @@ export class World {
   }
 
   #die<T>(actor: Actor, doom: Doom, touch: Touch<T>): never {
-    const states = touch.states?.() ?? beforeAndAfter(touch);
-    this.statesOfDeath = states.count;
+    const images = touch.watched?.().commit.images;
+    const count = images?.length ?? 2;
+    this.statesOfDeath = count;
     const { where } = doom;
-    const wanted = 'state' in where ? where.state : Math.floor(where.share * states.count);
-    const state = Math.min(wanted, states.count - 1);
-    this.trace(`${actor.name}: DIES at ${touch.what}, state ${state} of ${states.count}`);
-    // Done while it lives, because a death closes its files.
-    if (touch.states === undefined) states.leave(state);
+    const wanted = 'state' in where ? where.state : Math.floor(where.share * count);
+    const state = Math.min(wanted, count - 1);
+    this.trace(`${actor.name}: DIES at ${touch.what}, state ${state} of ${count}`);
+    if (images === undefined && state === 1) touch.perform();
     const dead = doom.with === 'everybody' ? [...this.actors] : [actor];
     for (const one of dead) this.kill(one);
-    if (touch.states !== undefined) states.leave(state);
+    const image = images?.[state];
+    // Only now, because a death closes its files.
+    if (image !== undefined) touch.leave?.(image);
     throw new CrashSignal(`${actor.name} died at ${touch.what}.`);
   }
 
@@ -286,15 +332,6 @@ export class World {
 
 /** Far more than any process does between two waits. */
 const TOUCHES_PER_STEP_MAX = 5_000;
-
-function beforeAndAfter<T>(touch: Touch<T>): { count: number; leave(state: number): void } {
-  return {
-    count: 2,
-    leave: (state) => {
-      if (state === 1) touch.perform();
-    },
-  };
-}
 
 // ── the queue: a binary heap ordered by time, then by order of asking ──
 

@@ -147,6 +147,7 @@ function endOccurrence(
   const open = session.series.open(series.id);
   if (series.status === 'paused' && before.status === 'active') {
     for (const occurrence of open) edit.hold(occurrence);
+    edit.owePaused(series.id, now);
     pausedSeries.push(series.id);
   }
   // The runner's clock is a stranger's: it cannot have ended before its slot or after now.
@@ -238,6 +239,7 @@ function isHostile(finding: OutboundFinding): boolean {
     case 'too-big':
     case 'corrupt':
     case 'not-a-file':
+    case 'overran':
       return true;
     case 'absent':
     case 'busy':

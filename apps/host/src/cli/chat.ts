@@ -1,10 +1,19 @@
 /** The terminal's end of a conversation: one message and its reply, or a prompt. */
-import { createInterface } from 'node:readline/promises';
-import { stripVTControlCharacters } from 'node:util';
-import { MessageRefused, TerminalClient, type TerminalMessage } from '@nanoclaw/channels';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { createInterface, type Interface } from 'node:readline/promises';
+import {
+  MessageRefused,
+  TerminalClient,
+  type TerminalMessage,
+  type TerminalPast,
+  terminalText,
+} from '@nanoclaw/channels';
 import { MAIN_CHAT } from '../defaults.js';
-import { Problem } from '../problem.js';
+import { messageOf, Problem } from '../problem.js';
+import { harmless } from './render.js';
 
+/** Where the host listens, and names for messages. */
 export interface ChatOptions {
   readonly socket: string;
   readonly newId: () => string;
@@ -12,8 +21,8 @@ export interface ChatOptions {
 
 /**
  * Sends one message and gives the text of its reply. Rejects with a `Problem` (exit code 5) when `unanswered` resolves with
- * the reason why no reply will come now, or when no reply comes within `answerMs` milliseconds; the message is kept and answered at the next
- * start.
+ * the reason why no reply will come now, or when no reply comes within `answerMs` milliseconds; the message is kept and
+ * answered at the next start.
  */
 export async function sayOnce(
   text: string,
@@ -25,7 +34,7 @@ export async function sayOnce(
     chat: MAIN_CHAT,
     newId: options.newId,
     onMessage: (message) => {
-      if (message.inReplyTo === id) reply.resolve(printable(message));
+      if (message.inReplyTo === id) reply.resolve(harmless(terminalText(message)));
     },
   });
   const late = setTimeout(() => {
@@ -50,42 +59,208 @@ function refuse(reason: string): never {
   throw new Problem(`${reason} The message is kept and will be tried again at the next start.`, 5);
 }
 
-/** A prompt on this terminal, until the person ends it (Ctrl-D, Ctrl-C, `/quit`) or `signal` aborts. */
-export async function converse(options: ChatOptions & { readonly signal: AbortSignal }): Promise<void> {
-  const lines = createInterface({ input: process.stdin, output: process.stdout, prompt: '> ' });
-  const client = await TerminalClient.connect(options.socket, {
-    chat: MAIN_CHAT,
-    newId: options.newId,
+/** What a conversation needs. */
+export interface ConversationOptions extends ChatOptions {
+  readonly chat: string;
+  /** How many of the last messages are shown first. */
+  readonly history: number;
+  /** Where it is remembered what was seen, so that what comes meanwhile is shown the next time. */
+  readonly memory: string;
+  readonly input: NodeJS.ReadableStream;
+  readonly output: NodeJS.WritableStream;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A prompt, until the person ends it (Ctrl-D, Ctrl-C, `/quit`), the signal aborts or the connection ends. Throws a
+ * `Problem` (exit code 9) when nobody listens on the socket.
+ */
+export async function converse(options: ConversationOptions): Promise<void> {
+  const { input, output, signal } = options;
+  const lines = createInterface({ input, output, prompt: PROMPT });
+  // From the start: lines that come before somebody iterates are lost.
+  const typed = lines[Symbol.asyncIterator]();
+  const screen = new Screen(lines, output);
+  let question: OpenQuestion | undefined;
+  const client = await connected({
+    ...options,
     onMessage: (message) => {
-      // Over the prompt that stands there, and then the prompt again with what was typed so far.
-      process.stdout.write(`\r\u001b[K${printable(message)}\n`);
-      lines.prompt(true);
+      if (message.kind === 'question') question = message;
+      screen.show(terminalText(message));
     },
+    onTyping: () => screen.showTyping(),
+  }).catch((error: unknown) => {
+    lines.close();
+    throw error;
   });
-  options.signal.addEventListener('abort', () => lines.close(), { once: true });
-  void client.closed.then(() => lines.close());
-  lines.on('SIGINT', () => lines.close());
-  lines.prompt();
-  for await (const line of lines) {
-    if (line.trim() === '/quit') break;
-    if (line.trim() !== '') await sendOrTell(client, line);
-    lines.prompt();
-  }
-  lines.close();
-  await client.close();
-}
-
-/** A message that the host refuses is told, and the conversation goes on. */
-async function sendOrTell(client: TerminalClient, line: string): Promise<void> {
+  const close = () => lines.close();
+  signal.addEventListener('abort', close, { once: true });
+  const watched = untilClosed(client, screen, close);
+  lines.on('SIGINT', close);
   try {
-    await client.send(line);
-  } catch (error) {
-    if (!(error instanceof MessageRefused)) throw error;
-    process.stdout.write(`(not sent: ${error.message})\n`);
+    if (options.history > 0) for (const past of await client.history(options.history)) screen.show(pastText(past));
+    screen.prompt();
+    for await (const line of typed) {
+      const said = spoken(line, question);
+      if (said.type === 'quit') break;
+      if (said.type === 'choice') question = undefined;
+      await toldIfRefused(() => carryOut(said, client, screen), screen);
+      screen.prompt();
+    }
+  } finally {
+    signal.removeEventListener('abort', close);
+    screen.close();
+    lines.close();
+    await client.close();
+    await watched;
   }
 }
 
-/** The text without escape sequences and other control characters: an agent must not drive the terminal. */
-function printable(message: TerminalMessage): string {
-  return stripVTControlCharacters(message.text).replace(/(?![\n\t])\p{Cc}/gu, '');
+/** Ends the conversation with its connection. */
+async function untilClosed(client: TerminalClient, screen: Screen, close: () => void): Promise<void> {
+  const ending = await client.closed;
+  if (ending.type !== 'closed') screen.show(`(The connection ended: ${ending.reason})`);
+  close();
+}
+
+const PROMPT = '> ';
+const HELP = `/send FILE [text]   send a file
+/history [n]        show the last messages
+/quit               leave (so does Ctrl-D)
+A question is answered with the number or the wording of a choice. Everything else is a message.`;
+
+/** A question that has not been answered from here. */
+type OpenQuestion = Extract<TerminalMessage, { kind: 'question' }>;
+
+/** What a line at the prompt means. */
+export type Spoken =
+  | { readonly type: 'nothing' | 'quit' | 'help' }
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'file'; readonly path: string; readonly text: string | undefined }
+  | { readonly type: 'history'; readonly count: number }
+  | { readonly type: 'choice'; readonly questionId: string; readonly choice: number };
+
+/** Reads a line, while a question may be open. Pure. A command of the agent's, such as `/clear`, is a text. */
+export function spoken(line: string, question: Pick<OpenQuestion, 'questionId' | 'choices'> | undefined): Spoken {
+  const text = line.trim();
+  if (text === '') return { type: 'nothing' };
+  if (text === '/quit') return { type: 'quit' };
+  if (text === '/?') return { type: 'help' };
+  const history = /^\/history(?:\s+(\d{1,3}))?$/.exec(text);
+  if (history) return { type: 'history', count: Math.min(100, Math.max(1, Number(history[1] ?? 20))) };
+  const file = /^\/send\s+(?:"([^"]+)"|(\S+))(?:\s+(.+))?$/.exec(text);
+  if (file) return { type: 'file', path: file[1] ?? file[2] ?? '', text: file[3] };
+  const choice = question === undefined ? -1 : chosen(text, question.choices);
+  if (question !== undefined && choice !== -1) return { type: 'choice', questionId: question.questionId, choice };
+  return { type: 'text', text: line };
+}
+
+function chosen(text: string, choices: readonly string[]): number {
+  const at = /^\d{1,2}$/.test(text) ? Number(text) - 1 : choices.indexOf(text);
+  return at >= 0 && at < choices.length ? at : -1;
+}
+
+async function carryOut(
+  said: Exclude<Spoken, { type: 'quit' }>,
+  client: TerminalClient,
+  screen: Screen,
+): Promise<void> {
+  switch (said.type) {
+    case 'nothing':
+      return;
+    case 'help':
+      screen.show(HELP);
+      return;
+    case 'text':
+      await client.send(said.text);
+      return;
+    case 'choice':
+      await client.choose(said.questionId, said.choice);
+      return;
+    case 'history':
+      for (const past of await client.history(said.count)) screen.show(pastText(past));
+      return;
+    case 'file': {
+      const path = resolve(said.path);
+      if (!existsSync(path)) screen.show(`(not sent: there is no file ${path})`);
+      else await client.sendFiles([path], said.text);
+    }
+  }
+}
+
+/** What the host refuses, or cannot be read here, is told, and the conversation goes on. */
+async function toldIfRefused(action: () => Promise<void>, screen: Screen): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    const isSystems = error instanceof Error && 'code' in error;
+    if (!(error instanceof MessageRefused) && !isSystems) throw error;
+    screen.show(`(not sent: ${error.message})`);
+  }
+}
+
+async function connected(
+  options: ConversationOptions & { onMessage: (message: TerminalMessage) => void; onTyping: () => void },
+): Promise<TerminalClient> {
+  const { socket, chat, newId, memory, onMessage, onTyping } = options;
+  try {
+    return await TerminalClient.connect(socket, { chat, newId, catchUp: { folder: memory }, onMessage, onTyping });
+  } catch (error) {
+    throw new Problem(`${messageOf(error)} \`nanoclaw start\` starts one.`, 9, { cause: error });
+  }
+}
+
+function pastText(past: TerminalPast): string {
+  if (past.from === 'bot') return terminalText(past.message);
+  return [`${PROMPT}${past.text}`, ...past.files.map((name) => `${PROMPT}[file ${name}]`)].join('\n');
+}
+
+/** How long it is shown that somebody writes, unless it is said again, in milliseconds. */
+const TYPING_MS = 8_000;
+
+/** What is shown above the prompt, with what was typed so far below it. */
+class Screen {
+  readonly #lines: Interface;
+  readonly #output: NodeJS.WritableStream;
+  #typing: NodeJS.Timeout | undefined;
+  #isOver = false;
+
+  constructor(lines: Interface, output: NodeJS.WritableStream) {
+    this.#lines = lines;
+    this.#output = output;
+    lines.once('close', () => {
+      this.#isOver = true;
+    });
+  }
+
+  show(text: string): void {
+    this.#endTyping();
+    this.#output.write(`\r\u001b[K${harmless(text)}\n`);
+    this.prompt();
+  }
+
+  /** Shows the prompt, with what was typed so far, unless there is nobody any more who could type. */
+  prompt(): void {
+    if (!this.#isOver) this.#lines.prompt(true);
+  }
+
+  showTyping(): void {
+    clearTimeout(this.#typing);
+    this.#typing = setTimeout(() => {
+      this.#endTyping();
+      this.prompt();
+    }, TYPING_MS);
+    this.#lines.setPrompt(`(writing …) ${PROMPT}`);
+    this.prompt();
+  }
+
+  close(): void {
+    this.#endTyping();
+  }
+
+  #endTyping(): void {
+    clearTimeout(this.#typing);
+    this.#typing = undefined;
+    this.#lines.setPrompt(PROMPT);
+  }
 }

@@ -3,34 +3,43 @@
  * may die or meet trouble, and change times come from the world.
  */
 import * as fs from 'node:fs';
-import { acting } from '../world.js';
+import { acting, type Change } from '../world.js';
 
 export * from 'node:fs';
 
 export const mkdirSync = touching('mkdir', fs.mkdirSync);
+export const copyFileSync = touching('copy', fs.copyFileSync);
 export const renameSync = touching('rename', fs.renameSync);
 export const rmSync = touching('rm', fs.rmSync);
 export const rmdirSync = touching('rmdir', fs.rmdirSync);
 export const unlinkSync = touching('unlink', fs.unlinkSync);
 export const writeFileSync = touching('write', fs.writeFileSync);
 export const writeSync = touching('write', fs.writeSync);
+export const fsyncSync = touching('sync', fs.fsyncSync);
 export const utimesSync = touching('utimes', fs.utimesSync);
 
 /** Opening for writing may make a file; its times are then the world's. */
 export const openSync = replaced(fs.openSync, (open, args) => {
   const [path, flags = 'r'] = args;
+  const actor = acting.getStore();
+  if (actor === undefined || typeof path !== 'string') return open();
+  const { world } = actor.around;
+  const opened = (): unknown => {
+    const descriptor = open();
+    if (typeof descriptor === 'number') world.descriptors.set(descriptor, path);
+    return descriptor;
+  };
   const writes =
     typeof flags === 'number' ? (flags & (fs.constants.O_WRONLY | fs.constants.O_RDWR)) !== 0 : flags !== 'r';
-  const actor = acting.getStore();
-  if (!writes || actor === undefined) return open();
-  const { world } = actor.around;
+  if (!writes) return opened();
   return world.touch({
     what: `open ${placeOf(path)}`,
+    change: { type: 'entry', paths: [path] },
     perform: () => {
-      const isNew = typeof path === 'string' && !fs.existsSync(path);
-      const descriptor = open();
+      const isNew = !fs.existsSync(path);
+      const descriptor = opened();
       if (isNew) fs.utimesSync(path, world.wall(actor.kind) / 1000, world.wall(actor.kind) / 1000);
-      if (typeof path === 'string') world.changed(path);
+      world.changed(path);
       return descriptor;
     },
   });
@@ -59,14 +68,25 @@ export const watch = replaced(fs.watch, (real, args) => {
 
 /** The same function as a touch of the world, when a process calls it. */
 function touching<F extends (...args: never[]) => unknown>(what: string, real: F): F {
-  return replaced(real, (perform, [path]) => {
+  return replaced(real, (perform, [first, second]) => {
     const world = acting.getStore()?.around.world;
     if (world === undefined) return perform();
+    const path = typeof first === 'number' ? world.descriptors.get(first) : first;
+    const changed = what === 'copy' ? [second] : what === 'rename' ? [path, second] : [path];
+    const paths = changed.filter((one) => typeof one === 'string');
+    const [from, to] = paths;
+    const change: Change =
+      what === 'sync' && from !== undefined
+        ? { type: 'sync', path: from }
+        : what === 'rename' && from !== undefined && to !== undefined
+          ? { type: 'rename', from, to }
+          : { type: 'entry', paths };
     return world.touch({
       what: `${what} ${placeOf(path)}`,
+      change,
       perform: () => {
         const result = perform();
-        if (typeof path === 'string') world.changed(path);
+        for (const one of paths) world.changed(one);
         return result;
       },
     });

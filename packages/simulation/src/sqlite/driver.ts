@@ -2,14 +2,16 @@
  * The SQLite driver as a process of the simulation has it: the real one, where each commit is a touch of the world. A
  * process that dies in one leaves a real half commit behind, hot journal included.
  */
+import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import Real from 'better-sqlite3';
 import { type Actor, acting, type World } from '../world.js';
-import { type CommitStates, commitStates } from './commits.js';
+import { type Committed, committed, leave, synchronousOf } from './commits.js';
+import { Connection } from './connection.js';
 
 export default class Database {
   static readonly SqliteError = Real.SqliteError;
-  readonly #db: Real.Database;
+  readonly #connection: Connection;
   readonly #path: string;
   readonly #actor: Actor | undefined;
 
@@ -17,8 +19,7 @@ export default class Database {
     this.#actor = acting.getStore();
     this.#path = path;
     this.#meetTrouble(options.readonly === true ? 'read' : 'open');
-    this.#db = new Real(path, options);
-    this.#actor?.handles.add(this.#db);
+    this.#connection = this.#actor === undefined ? new Connection(path, options) : lent(this.#actor, path, options);
   }
 
   get inTransaction(): boolean {
@@ -35,7 +36,7 @@ export default class Database {
 
   prepare(sql: string): Statement {
     this.#assertAlive();
-    return new Statement(this.#db.prepare(sql), {
+    return new Statement(this.#connection.prepare(sql), {
       run: (call) => this.#passing(call),
       write: (call) => (this.#db.inTransaction ? this.#passing(call) : this.#alone(call)),
     });
@@ -47,8 +48,12 @@ export default class Database {
   }
 
   close(): void {
-    this.#db.close();
-    this.#actor?.handles.delete(this.#db);
+    if (this.#actor?.isAlive === true) this.#connection.giveBack();
+    else this.#db.close();
+  }
+
+  get #db(): Real.Database {
+    return this.#connection.db;
   }
 
   #passing<T>(call: () => T): T {
@@ -60,7 +65,7 @@ export default class Database {
     this.#touch(
       'commit',
       () => this.#db.exec('COMMIT'),
-      () => commitStates(this.#db, this.#path),
+      () => ({ result: undefined, commit: committed(this.#db, this.#path) }),
     );
   }
 
@@ -68,34 +73,30 @@ export default class Database {
   #alone<T>(call: () => T): T {
     return this.#touch('write', call, () => {
       this.#db.exec('BEGIN IMMEDIATE');
-      call();
-      return commitStates(this.#db, this.#path);
+      const result = call();
+      return { result, commit: committed(this.#db, this.#path) };
     });
   }
 
-  #touch<T>(what: string, perform: () => T, states: () => CommitStates): T {
+  #touch<T>(what: string, perform: () => T, watched: () => { readonly result: T; readonly commit: Committed }): T {
     const world = this.#world;
     if (world === undefined) return perform();
+    const done = <R>(result: R): R => {
+      if (this.#isSession && this.#actor !== undefined) world.onWrite(this.#path, this.#actor);
+      world.changed(this.#path);
+      return result;
+    };
+    const change = { type: 'database', path: this.#path, synchronous: () => synchronousOf(this.#db) } as const;
+    if (!this.#isSession) return world.touch({ what: this.#what(what), change, perform: () => done(perform()) });
     return world.touch({
       what: this.#what(what),
-      perform: () => {
-        const result = perform();
-        if (this.#isSession && this.#actor !== undefined) world.onWrite(this.#path, this.#actor);
+      change,
+      perform: () => done(perform()),
+      watched: () => done(watched()),
+      leave: (image) => {
+        leave(image, this.#path);
         world.changed(this.#path);
-        return result;
       },
-      ...(this.#isSession && {
-        states: () => {
-          const { count, leave } = states();
-          return {
-            count,
-            leave: (state: number) => {
-              leave(state);
-              world.changed(this.#path);
-            },
-          };
-        },
-      }),
     });
   }
 
@@ -116,12 +117,40 @@ export default class Database {
 
   /** The two files of the protocol keep rollback journals, of which every state is known. */
   get #isSession(): boolean {
-    return /(inbound|outbound)\.db$/.test(this.#path);
+    return isSession(this.#path);
   }
 
   get #world(): World | undefined {
     return this.#actor?.around.world;
   }
+}
+
+function isSession(path: string): boolean {
+  return /(inbound|outbound)\.db$/.test(path);
+}
+
+/**
+ * A connection of a process. One that reads the other side's file is closed and opened again for every look; the real
+ * one is kept for the next look of the same process, as it was left, because opening and preparing is most of its cost.
+ */
+function lent(actor: Actor, path: string, options: Real.Options): Connection {
+  const isKept = options.readonly === true && isSession(path);
+  const inode = isKept ? statSync(path, { throwIfNoEntry: false })?.ino : undefined;
+  const kept = actor.connections.get(path);
+  if (kept !== undefined && inode !== undefined && kept.inode === inode) {
+    actor.connections.delete(path);
+    return kept.connection;
+  }
+  const connection = new Connection(path, options, () => {
+    if (connection.db.inTransaction) connection.db.exec('ROLLBACK');
+    if (inode !== undefined && !actor.connections.has(path)) actor.connections.set(path, { connection, inode });
+    else {
+      connection.db.close();
+      actor.handles.delete(connection.db);
+    }
+  });
+  actor.handles.add(connection.db);
+  return connection;
 }
 
 interface Calls {

@@ -1,0 +1,37 @@
+/** What a shell is told about the commands, from the table. */
+import { RootCommand, script } from '@bomb.sh/tab';
+import type { Parsable, Topics } from '../arguments.js';
+import { kebab, parametersOf } from '../operator/command.js';
+import type { Shell } from './local.js';
+
+/** Prints, on standard output, the script for a shell. */
+export function printCompletion(shell: Shell): void {
+  script(shell, 'nanoclaw', 'nanoclaw');
+}
+
+/** Prints, on standard output, what may follow the words, as the script wants it. The last word is the one being typed. */
+export function printContinuations(words: readonly string[], commands: readonly Parsable[], topics: Topics): void {
+  completions(commands, topics).parse([...words]);
+}
+
+function completions(commands: readonly Parsable[], topics: Topics): RootCommand {
+  const root = new RootCommand();
+  root.option('data', 'the data folder').option('json', 'print the result as JSON').option('help', 'print the help');
+  const begun = new Set(commands.filter(({ path }) => path.length > 1).map(({ path }) => path[0] ?? ''));
+  for (const word of begun) root.command(word, topics[word] ?? '');
+  for (const command of commands) {
+    const names = [command.path, ...(command.alias ? [[...command.path.slice(0, -1), command.alias]] : [])];
+    for (const path of names) {
+      const made = root.command(path.join(' '), command.summary);
+      for (const { name, place, help, choices } of parametersOf(command)) {
+        const offer = (complete: (value: string, description: string) => void) => {
+          for (const choice of choices) complete(choice, '');
+        };
+        if (place === 'argument') made.argument(name, offer);
+        else if (place === 'flag') made.option(kebab(name), help);
+        else made.option(kebab(name), help, offer);
+      }
+    }
+  }
+  return root;
+}

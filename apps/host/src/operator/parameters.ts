@@ -1,0 +1,51 @@
+/** Parameters that several commands share. */
+import { z } from 'zod';
+import { argument, option } from './command.js';
+
+/** A text that is not empty. */
+export const Text = z.string().trim().min(1, 'it is empty');
+
+/** A text, or nothing for "none". */
+export const TextOrNone = z
+  .string()
+  .trim()
+  .transform((text) => (text === '' ? null : text));
+
+/** `yes` or `no`. */
+export const YesNo = z.enum(['yes', 'no']).transform((answer) => answer === 'yes');
+
+/** JSON of a given shape, as one word. */
+export function jsonOf<Schema extends z.ZodType>(schema: Schema) {
+  return z
+    .string()
+    .transform((text, context): unknown => {
+      try {
+        return JSON.parse(text);
+      } catch {
+        context.addIssue({ code: 'custom', message: 'it is not JSON' });
+        return z.NEVER;
+      }
+    })
+    .pipe(schema);
+}
+
+/** A whole number in a range. */
+export function whole(min: number, max: number) {
+  return z.coerce.number(`it is no number from ${min} to ${max}`).int().min(min).max(max);
+}
+
+/** `--limit N` of a list. */
+export function limit(fallback: number) {
+  return option(whole(1, 1_000).default(fallback), `how many at most, newest first (${fallback})`, { value: 'n' });
+}
+
+/** `GROUP` in its place. */
+export const groupArgument = argument(Text, 'the agent group: its folder, its id, or the beginning of its id');
+
+/** `--group GROUP` that narrows a list. */
+export const groupOption = option(Text.exactOptional(), 'only this agent group: its folder or its id', {
+  value: 'group',
+});
+
+/** `SESSION` in its place. */
+export const sessionArgument = argument(Text, 'the session: its id, or the beginning of it');

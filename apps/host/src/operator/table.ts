@@ -1,0 +1,63 @@
+/** The table of operator commands. Everything that knows commands by their words starts here. */
+import { approvalCommands } from './approvals.js';
+import type { Declared, OperatorCommand } from './command.js';
+import { deadLetterCommands } from './dead-letters.js';
+import { destinationCommands } from './destinations.js';
+import { groupCommands } from './groups.js';
+import { messagingGroupCommands } from './messaging-groups.js';
+import { memberCommands, roleCommands, userCommands } from './people.js';
+import { auditCommands, droppedMessageCommands } from './records.js';
+import { sessionCommands } from './sessions.js';
+import { hostCommands } from './status.js';
+import { taskCommands } from './tasks.js';
+import { webhookCommands } from './webhooks.js';
+import { wiringCommands } from './wirings.js';
+
+/** Every command that works on the host's data, in the order of the help. */
+export const OPERATOR_COMMANDS: readonly OperatorCommand[] = [
+  ...hostCommands,
+  ...groupCommands,
+  ...messagingGroupCommands,
+  ...wiringCommands,
+  ...userCommands,
+  ...roleCommands,
+  ...memberCommands,
+  ...destinationCommands,
+  ...sessionCommands,
+  ...taskCommands,
+  ...approvalCommands,
+  ...deadLetterCommands,
+  ...droppedMessageCommands,
+  ...auditCommands,
+  ...webhookCommands,
+];
+
+/** What the first word of a command is about. */
+export const TOPICS: Readonly<Record<string, string>> = {
+  groups: 'the agents',
+  'messaging-groups': 'the chats',
+  wirings: 'which agent engages in which chat',
+  users: 'the people that the host has heard of',
+  roles: 'who owns and administers',
+  members: 'whom an agent listens to as one of its own',
+  destinations: 'where agents may write to',
+  sessions: 'the conversations',
+  tasks: 'what sessions do by the clock',
+  approvals: 'what waits for a yes or a no',
+  'dead-letters': 'messages that were given up',
+  'dropped-messages': 'messages that went to nobody',
+  webhooks: 'the endpoints for other programs',
+  service: 'the host as a service of this machine',
+};
+
+/** The command of these words, its alias included; `undefined` when there is none. */
+export function commandOf<Command extends Pick<Declared, 'path' | 'alias'>>(
+  words: readonly string[],
+  commands: readonly Command[],
+): Command | undefined {
+  const [key, last] = [words.join(' '), words.at(-1)];
+  return commands.find(
+    ({ path, alias }) =>
+      path.join(' ') === key || (alias === last && path.slice(0, -1).join(' ') === words.slice(0, -1).join(' ')),
+  );
+}

@@ -1,0 +1,33 @@
+/** How a command's result is shown to a person. Only the declaration is here; `cli/render.ts` draws it. */
+
+/** The shape that a result is drawn in. The data itself is what `--json` prints. */
+export type View =
+  /** One line per element of a list. */
+  | { readonly type: 'table'; readonly columns: readonly Column[]; readonly empty: string }
+  /** One line per field of an object. */
+  | { readonly type: 'record' }
+  /** The field `message` of an object: a sentence that says what was done. */
+  | { readonly type: 'message' }
+  /** Several fields of an object, one below the other, each under a heading. */
+  | { readonly type: 'sections'; readonly sections: readonly Section[] };
+
+/** One field of an object in a view of its own. */
+export interface Section {
+  readonly key: string;
+  readonly heading: string;
+  readonly view: View;
+}
+
+/** One column of a table. */
+export interface Column {
+  readonly title: string;
+  /** The field of the row, with dots for fields within. */
+  readonly key: string;
+  /** `text` when left out. An `id` is cut to what tells it from the others of its column, and may be typed like that. */
+  readonly as?: 'text' | 'id' | 'time';
+}
+
+/** A column. */
+export function column(title: string, key: string, as?: Column['as']): Column {
+  return as === undefined ? { title, key } : { title, key, as };
+}

@@ -1,0 +1,171 @@
+/** A whole host in the test's own process, on a data folder of its own, with a platform and runs that live in memory. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { type Channel, MemoryPlatform } from '@nanoclaw/channels';
+import { type AgentGroup, openRegistry, type Registry } from '@nanoclaw/registry';
+import type { InboundMessage } from '@nanoclaw/session-db';
+import { pino } from 'pino';
+import { configValues, readConfig } from '../src/config.js';
+import { type DataFolder, installId, makeDataFolder } from '../src/data-folder.js';
+import { ensureDefaults, MAIN_CHAT } from '../src/defaults.js';
+import { Guard } from '../src/guard/guard.js';
+import { Host } from '../src/host.js';
+import type { HostOptions } from '../src/host-options.js';
+import { StandInDriver } from './stand-in-driver.js';
+
+export interface WholeHostOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly answer?: (message: InboundMessage) => string;
+  readonly options?: Partial<HostOptions>;
+  /** Channels besides the platform in memory. */
+  readonly channels?: readonly Channel[];
+}
+
+export class WholeHost {
+  readonly root: string;
+  readonly data: DataFolder;
+  readonly platform = new MemoryPlatform({ type: 'memory' });
+  readonly host: Host;
+  readonly #guard: Guard;
+  readonly #ids = { next: 0 };
+  isDrained = false;
+
+  constructor({
+    env = {},
+    answer = ({ content }) => `You said ${content['text']}`,
+    options,
+    channels = [],
+  }: WholeHostOptions = {}) {
+    this.root = mkdtempSync(join(tmpdir(), 'nano-'));
+    this.data = makeDataFolder(join(this.root, 'data'));
+    const settings = { NANOCLAW_DRIVER: 'process', NANOCLAW_PROVIDER: 'offline', ...env };
+    this.#guard = new Guard({
+      program: fileURLToPath(new URL('../src/guard/guard-main.ts', import.meta.url)),
+      setTimer,
+      onTrouble: () => undefined,
+    });
+    this.host = new Host({
+      data: this.data,
+      installId: installId(this.data, () => `install-${process.pid}-${this.root.slice(-6)}`),
+      config: readConfig(this.data.root, settings),
+      configValues: configValues(this.data.root, settings),
+      version: '0.0.0',
+      pid: process.pid,
+      log: { logger: pino({ level: 'silent' }), rotate: () => undefined },
+      runnerFolder: this.root,
+      skillsFolder: join(this.root, 'no-skills'),
+      scratch: tmpdir(),
+      channels: [this.platform.channel(), ...channels],
+      driver: new StandInDriver({ now: () => Date.now(), setTimer, answer }),
+      isolation: { type: 'none', because: 'this is a test' },
+      guard: this.#guard,
+      modelEnv: {},
+      now: () => Date.now(),
+      monotonic: () => performance.now(),
+      random: () => Math.random(),
+      newId: () => `id-${++this.#ids.next}`,
+      newSecret: () => 'a-secret-of-no-use-to-anybody-here',
+      setTimer,
+      loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
+      onEndpoints: async () => undefined,
+      onDrained: () => {
+        this.isDrained = true;
+      },
+      triesAtOnce: false,
+      onUnanswered: () => undefined,
+      ...options,
+    });
+  }
+
+  /** Wires chats of the platform, named `chat-0` and so on, each with a session of its own, to one agent for every 20. */
+  async wire(chats: number): Promise<void> {
+    const options = { file: this.data.registry, now: () => Date.now(), newId: () => `id-${++this.#ids.next}` };
+    await using registry = await openRegistry(options);
+    await ensureDefaults(registry);
+    let agent = await defaultAgent(registry);
+    for (let chat = 0; chat < chats; chat += 1) {
+      if (chat > 0 && chat % 20 === 0) {
+        const folder = `agent-${chat / 20}`;
+        const { provider, model, effort, messagesPerPrompt } = await defaultAgent(registry);
+        agent = await registry.createAgentGroup({
+          folder,
+          name: folder,
+          provider,
+          model,
+          effort,
+          assistantName: null,
+          messagesPerPrompt,
+        });
+      }
+      const group = await registry.createMessagingGroup({
+        channelType: 'memory',
+        platformId: `chat-${chat}`,
+        name: `Chat ${chat}`,
+        kind: 'direct',
+        strangers: 'public',
+        denied: false,
+      });
+      await registry.createWiring({
+        messagingGroupId: group.id,
+        agentGroupId: agent.id,
+        engage: { mode: 'pattern', pattern: '.' },
+        senderScope: 'all',
+        otherwise: 'drop',
+        sessionMode: 'shared',
+        priority: 0,
+      });
+    }
+  }
+
+  /** A person says something; resolves once the platform has heard that it was taken. */
+  async say(chat: number, id: string, text: string): Promise<'acknowledged' | 'kept'> {
+    return this.platform.say({
+      kind: 'message',
+      platformMessageId: id,
+      address: { channelType: 'memory', platformId: `chat-${chat}`, threadId: null },
+      sender: { id: `person-${chat}`, name: `Person ${chat}` },
+      text,
+      files: [],
+      timestamp: Date.now(),
+      isMention: true,
+      isDirect: true,
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.host.stop('stop-runs');
+    this.#guard[Symbol.dispose]();
+    rmSync(this.root, { recursive: true, force: true });
+  }
+}
+
+async function defaultAgent(registry: Registry): Promise<AgentGroup> {
+  const agent = await registry.agentGroupByFolder(MAIN_CHAT);
+  if (agent === undefined) throw new Error('There is no default agent.');
+  return agent;
+}
+
+export function setTimer(delayMs: number, action: () => void): () => void {
+  const timer = setTimeout(action, delayMs);
+  return () => clearTimeout(timer);
+}
+
+/** Looks every 10 ms until `condition` holds; rejects after `limitMs`. */
+export async function until(condition: () => boolean, limitMs = 60_000): Promise<void> {
+  const end = Date.now() + limitMs;
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`It did not happen within ${limitMs / 1_000} s: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** Measures how late the event loop is, from now on: in milliseconds, by percentile. */
+export function loopDelay(): (percentile: number) => number {
+  const resolution = 1;
+  const histogram = monitorEventLoopDelay({ resolution });
+  histogram.enable();
+  return (percentile) => Math.max(0, histogram.percentile(percentile) / 1e6 - resolution);
+}

@@ -1,0 +1,44 @@
+// A message of the bot as a program gets it: JSON, with the files in it.
+import { createHash } from 'node:crypto';
+import type { JsonObject, OutgoingMessage } from './channel.js';
+import { readOutgoing } from './outgoing-files.js';
+import { FILE_MAX_BYTES } from './webhook-wire.js';
+
+/** The message without its number and time. Throws `UnsendableFile`, and what the file system says. */
+export async function contentOfMessage(thread: string | null, message: OutgoingMessage): Promise<JsonObject> {
+  const common = { kind: message.kind, ...(thread === null ? {} : { thread }), ...answered(message) };
+  switch (message.kind) {
+    case 'text': {
+      const files: JsonObject[] = [];
+      for (const file of message.files ?? []) {
+        files.push({ name: file.name, data: (await readOutgoing(file, FILE_MAX_BYTES)).toString('base64') });
+      }
+      return { ...common, text: message.text, ...(files.length === 0 ? {} : { files }) };
+    }
+    case 'edit':
+      return { ...common, of: message.platformMessageId, text: message.text };
+    case 'reaction':
+      return { ...common, to: message.platformMessageId, emoji: message.emoji };
+    case 'question': {
+      const { questionId, title, question, choices, expiresAt } = message;
+      return { ...common, questionId, title, question, choices, expiresAt };
+    }
+    case 'card':
+      return { ...common, card: message.card, fallbackText: message.fallbackText };
+  }
+}
+
+/** Tells messages apart that have the same key; of files it has the names. */
+export function digestOfMessage(endpoint: string, thread: string | null, message: OutgoingMessage): string {
+  const files = message.kind === 'text' ? (message.files ?? []).map(({ name }) => name) : [];
+  return digestOf(JSON.stringify([endpoint, thread, { ...message, files }]));
+}
+
+/** Hexadecimal SHA-256. */
+export function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function answered(message: OutgoingMessage): { inReplyTo?: string } {
+  return 'inReplyTo' in message && message.inReplyTo !== undefined ? { inReplyTo: message.inReplyTo } : {};
+}

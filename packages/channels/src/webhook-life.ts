@@ -1,0 +1,420 @@
+// The webhook channel from one start to the next stop: its requests, and what is sent to programs.
+//
+// A message survives a host that dies at any point:
+//   before it is stored           the program had no answer, and sends it again
+//   stored, not yet received      it is handed to the host at the next start
+//   received, not yet marked      the host gets it again under the same id, with the same content
+//   marked, not yet answered      the program sends it again and is told at once
+import { once } from 'node:events';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Attempt, JsonObject, OutgoingMessage, Receive, ReceivedEvent, SendResult } from './channel.js';
+import { messageOf } from './message-of.js';
+import { UnsendableFile } from './outgoing-files.js';
+import { refused } from './refusal.js';
+import { Turns } from './turns.js';
+import type { SetTimer, WebhookEndpoint, WebhookTrouble } from './webhook.js';
+import { postCallback } from './webhook-callback.js';
+import { contentOfMessage, digestOf, digestOfMessage } from './webhook-content.js';
+import {
+  answer,
+  bodyOf,
+  HttpProblem,
+  hooksServer,
+  type Signed,
+  signedBy,
+  type Target,
+  targetOf,
+} from './webhook-http.js';
+import {
+  isSigned,
+  SIGNATURE_HEADER,
+  signWebhook,
+  TIMESTAMP_HEADER,
+  TIMESTAMP_TOLERANCE_S,
+} from './webhook-signature.js';
+import type { Kept, Pending, StoredOutgoing, WebhookStore } from './webhook-store.js';
+import { parseWebhookMessage, type WebhookMessage } from './webhook-wire.js';
+
+/** What a life needs. It closes the store at its end. */
+export interface WebhookLifeOptions {
+  readonly store: WebhookStore;
+  /** Changes while it runs. */
+  readonly endpoints: ReadonlyMap<string, WebhookEndpoint>;
+  readonly receive: Receive;
+  readonly now: () => number;
+  readonly setTimer: SetTimer;
+  readonly callbackMaxMs: number;
+  readonly requestMaxMs: number;
+  readonly trouble: (trouble: WebhookTrouble) => void;
+}
+
+/** Bodies that are read at a time: they come from strangers until the last byte is there. */
+const BODIES_MAX = 16;
+/** Programs that wait for messages at a time. */
+const POLLS_MAX = 64;
+/** What may wait of an endpoint for a host that does not take it. */
+const WAITING_MAX = 1000;
+const WAITING_MAX_BYTES = 64 * 1024 * 1024;
+/** What is kept for a program that does not fetch it. */
+const UNFETCHED_MAX = 5000;
+const UNFETCHED_MAX_BYTES = 64 * 1024 * 1024;
+/** Messages that are gone, but whose ids and keys are known, so that a repetition is seen. */
+const IDS_KEPT = 10_000;
+const FETCHED_KEPT = 1000;
+/** Messages in one answer. */
+const PAGE_LENGTH = 100;
+const PAGE_MAX_BYTES = 4 * 1024 * 1024;
+/** When a program may try again, in seconds. */
+const SOON_S = 1;
+const LATER_S = 10;
+
+/** What still runs after the close sees `isClosed` and touches nothing. */
+export class WebhookLife {
+  url: string | undefined;
+  #isClosed = false;
+  readonly #options: WebhookLifeOptions;
+  readonly #server: Server;
+  readonly #stop = new AbortController();
+  #opening: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+  #bodies = 0;
+  /** Those who wait for messages of an endpoint. */
+  readonly #polls = new Set<{ endpoint: string; wake: () => void }>();
+  /** What comes in, by endpoint, so that the host gets it one by one and in order. */
+  readonly #incoming = new Turns();
+  /** What is sent, by endpoint and thread. */
+  readonly #outgoing = new Turns();
+
+  constructor(options: WebhookLifeOptions) {
+    this.#options = options;
+    this.#server = hooksServer(options.requestMaxMs, (request, response) => void this.#serve(request, response));
+  }
+
+  open(host: string, port: number): Promise<void> {
+    this.#opening = this.#open(host, port);
+    return this.#opening;
+  }
+
+  close(): Promise<void> {
+    this.#isClosed = true;
+    this.url = undefined;
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #open(host: string, port: number): Promise<void> {
+    for (const { n, endpoint } of this.#options.store.allPending()) {
+      void this.#incoming.run(endpoint, () => this.#hand(n)).catch((error: unknown) => this.#notTaken(error));
+    }
+    const listening = once(this.#server, 'listening');
+    this.#server.listen(port, host);
+    try {
+      await listening;
+    } catch (error) {
+      throw new Error(
+        `The webhook channel cannot listen on ${host}, port ${port} (${messageOf(error)}). ` +
+          'Nothing was changed; end what uses it, or configure another.',
+        { cause: error },
+      );
+    }
+    if (this.#isClosed) throw new Error('The webhook channel was stopped while it started.');
+    this.#server.on('error', (error) => this.#options.trouble({ type: 'request-failed', reason: error.message }));
+    const bound = this.#server.address();
+    const name = host.includes(':') ? `[${host}]` : host;
+    this.url = `http://${name}:${typeof bound === 'object' && bound !== null ? bound.port : port}`;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled([this.#opening]); // whoever started it is told how that went
+    this.#stop.abort();
+    if (this.#server.listening) {
+      const closed = once(this.#server, 'close');
+      this.#server.close();
+      this.#server.closeAllConnections();
+      await closed;
+    }
+    await this.#outgoing.done();
+    this.#options.store[Symbol.dispose](); // last: it is the lock on the folder
+  }
+
+  // ── Requests ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // Whatever the error, there is nobody left to answer; without a listener it would be thrown.
+    response.on('error', () => response.destroy());
+    try {
+      const target = targetOf(request);
+      const signed = signedBy(request, this.#options.now());
+      if (target.type === 'message') {
+        const message = await this.#messageOf(request, target.endpoint, signed);
+        await this.#accept(target.endpoint, message);
+        answer(response, 202, { accepted: true, id: message.id });
+      } else {
+        this.#assertSigned(target.endpoint, signed, `GET ${request.url ?? ''}`);
+        answer(response, 200, await this.#messages(target, response));
+      }
+    } catch (error) {
+      if (request.destroyed && !request.complete) return; // it went away in the middle of its body
+      const problem = this.#problemOf(error);
+      answer(response, problem.status, { error: problem.message }, problem.retryAfterS);
+    }
+  }
+
+  #problemOf(error: unknown): HttpProblem {
+    if (error instanceof HttpProblem) return error;
+    if (!this.#isClosed) this.#options.trouble({ type: 'request-failed', reason: messageOf(error) });
+    return new HttpProblem(503, 'The host could not do this now; nothing is lost if you try again.', LATER_S);
+  }
+
+  /** Throws for a wrong signature, and in the same way for an endpoint that is not there: a stranger learns nothing. */
+  #assertSigned(name: string, { timestamp, signature }: Signed, body: string | Uint8Array): void {
+    const endpoint = this.#options.endpoints.get(name);
+    const isRight = isSigned(endpoint?.secret ?? '', timestamp, body, signature);
+    if (endpoint === undefined || !isRight) {
+      throw new HttpProblem(401, 'The signature is not that of an endpoint of this name over "<timestamp>.<body>".');
+    }
+  }
+
+  async #messageOf(request: IncomingMessage, endpoint: string, signed: Signed): Promise<WebhookMessage> {
+    if (this.#bodies >= BODIES_MAX) throw new HttpProblem(503, 'Too many requests come in at once.', SOON_S);
+    this.#bodies += 1;
+    let body: Buffer;
+    try {
+      body = await bodyOf(request);
+    } finally {
+      this.#bodies -= 1;
+    }
+    this.#assertSigned(endpoint, signed, body);
+    const message = parseWebhookMessage(body.toString());
+    if ('problem' in message) throw new HttpProblem(400, message.problem);
+    return message;
+  }
+
+  /** Resolves when the host has the message. */
+  async #accept(endpoint: string, message: WebhookMessage): Promise<void> {
+    if (this.#isClosed) throw stopping();
+    const { store, now } = this.#options;
+    const waiting = store.waiting(endpoint);
+    const isTooMuch = waiting.count >= WAITING_MAX || waiting.bytes >= WAITING_MAX_BYTES;
+    if (isTooMuch && !store.isOfProgram(endpoint, message.id)) {
+      throw new HttpProblem(503, 'Too much waits for the host already; nothing was kept.', LATER_S);
+    }
+    const stored = store.storeIncoming(endpoint, message, digestOf(JSON.stringify(message)), now());
+    if (stored.type === 'conflict') {
+      throw new HttpProblem(
+        409,
+        'The id of this message was used for another one. Only the first was kept; use a new id.',
+      );
+    }
+    if (stored.type === 'pending') await this.#incoming.run(endpoint, () => this.#hand(stored.n));
+  }
+
+  /** Hands what is stored to the host, unless the host has it, and notes that it does. */
+  async #hand(n: number): Promise<void> {
+    if (this.#isClosed) throw stopping();
+    const { store, receive, now, trouble } = this.#options;
+    const pending = store.pending(n);
+    if (pending === undefined) return;
+    const { endpoint, message } = pending;
+    try {
+      await receive(receivedEvent(pending));
+    } catch (error) {
+      trouble({ type: 'not-received', endpoint, id: message.id, reason: messageOf(error) });
+      throw new HttpProblem(
+        503,
+        'The host could not take the message. It is kept and offered again at the next start; send it again to try now.',
+        LATER_S,
+      );
+    }
+    if (this.#isClosed) throw stopping();
+    store.markReceived(n);
+    // Ids outlive every signature under which they could be sent again.
+    store.forgetIncoming(endpoint, IDS_KEPT, now() - 3 * TIMESTAMP_TOLERANCE_S * 1000);
+  }
+
+  /** Of what was offered at the start: nobody waits for the answer. */
+  #notTaken(error: unknown): void {
+    if (!(error instanceof HttpProblem)) this.#options.trouble({ type: 'request-failed', reason: messageOf(error) });
+  }
+
+  // ── Outgoing ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Keeps or posts a message that the contract allows. */
+  send(
+    endpoint: WebhookEndpoint,
+    thread: string | null,
+    message: OutgoingMessage,
+    attempt: Attempt,
+  ): Promise<SendResult> {
+    return this.#outgoing.run(JSON.stringify([endpoint.name, thread]), async () => {
+      try {
+        const stored = await this.#stored(endpoint, thread, message, attempt.key);
+        return 'type' in stored ? stored : await this.#bringOut(endpoint, stored, attempt.key);
+      } catch (error) {
+        if (error instanceof UnsendableFile) return refused(error.message);
+        return { type: 'failed', permanent: false, reason: `The store could not be written: ${messageOf(error)}` };
+      }
+    });
+  }
+
+  /** The message as it is in the store, from this attempt or an earlier one; or why it cannot be stored. */
+  async #stored(
+    endpoint: WebhookEndpoint,
+    thread: string | null,
+    message: OutgoingMessage,
+    key: string,
+  ): Promise<StoredOutgoing | SendResult> {
+    if (this.#isClosed) return { type: 'offline' };
+    const { store, now } = this.#options;
+    const digest = digestOfMessage(endpoint.name, thread, message);
+    const known = store.outgoing(key);
+    if (known !== undefined) return known.digest === digest ? known : refused(usedKey(key));
+    if (!this.#knowsTarget(endpoint.name, message)) return refused('The endpoint has no such message to change.');
+    if (endpoint.callback === undefined && isFull(store.unfetched(endpoint.name))) {
+      const reason = `The program behind the endpoint "${endpoint.name}" fetches no messages, and too many are kept.`;
+      return { type: 'failed', permanent: false, reason };
+    }
+    const content = JSON.stringify(await contentOfMessage(thread, message));
+    if (this.#isClosed) return { type: 'offline' };
+    const state = endpoint.callback === undefined ? 'kept' : 'posting';
+    const stored = store.storeOutgoing({
+      key,
+      endpoint: endpoint.name,
+      kind: message.kind,
+      digest,
+      content,
+      timestamp: now(),
+      state,
+    });
+    return stored.digest === digest ? stored : refused(usedKey(key));
+  }
+
+  #knowsTarget(endpoint: string, message: OutgoingMessage): boolean {
+    if (message.kind !== 'edit' && message.kind !== 'reaction') return true;
+    const { store } = this.#options;
+    const id = message.platformMessageId;
+    const n = /^webhook:([1-9]\d{0,14})$/.exec(id)?.[1];
+    if (n !== undefined) return store.isOfBot(endpoint, Number(n));
+    return message.kind === 'reaction' && store.isOfProgram(endpoint, id);
+  }
+
+  /** Makes what is stored visible to the program. */
+  async #bringOut(endpoint: WebhookEndpoint, stored: StoredOutgoing, key: string): Promise<SendResult> {
+    const { store, now, setTimer, callbackMaxMs: maxMs } = this.#options;
+    const sent: SendResult = { type: 'sent', platformMessageId: idOf(stored.n) };
+    if (stored.state === 'posted') return sent;
+    if (stored.state === 'posting' && endpoint.callback !== undefined) {
+      const body = JSON.stringify(shown(stored));
+      const headers = callbackHeaders(endpoint, key, body, now());
+      const signal = this.#stop.signal;
+      const posted = await postCallback(endpoint.callback.url, body, headers, { now, setTimer, maxMs, signal });
+      if (posted.type === 'sent') store.markPosted(stored.n);
+      else if (posted.permanent) store.forgetPosting(stored.n);
+      store.forgetPosted(endpoint.name, IDS_KEPT);
+      return posted.type === 'sent' ? sent : posted;
+    }
+    if (stored.state === 'posting') store.markKept(stored.n);
+    for (const poll of this.#polls) if (poll.endpoint === endpoint.name) poll.wake();
+    return sent;
+  }
+
+  /** What the program has not fetched; waits for it as long as the program asks to, or stays. */
+  async #messages(target: Extract<Target, { type: 'messages' }>, response: ServerResponse): Promise<JsonObject> {
+    const { store } = this.#options;
+    const { endpoint, waitS } = target;
+    // A program that has fetched more than there is knows another store; it gets this one from the start.
+    const after = target.after > store.lastNumber() ? 0 : target.after;
+    store.markFetched(endpoint, after, FETCHED_KEPT);
+    const ready = this.#page(endpoint, after);
+    if (ready.length > 0 || waitS === 0) return pageOf(ready, after);
+    await this.#news(endpoint, waitS, response);
+    if (this.#isClosed) throw stopping();
+    if (!this.#options.endpoints.has(endpoint)) throw new HttpProblem(404, 'The endpoint is not there any more.');
+    return pageOf(this.#page(endpoint, after), after);
+  }
+
+  /** Resolves when there may be something new, the time is over, or nobody waits any more. */
+  async #news(endpoint: string, waitS: number, response: ServerResponse): Promise<void> {
+    if (this.#polls.size >= POLLS_MAX) throw new HttpProblem(503, 'Too many wait for messages already.', LATER_S);
+    const news = Promise.withResolvers<void>();
+    const poll = { endpoint, wake: news.resolve };
+    this.#polls.add(poll);
+    const cancel = this.#options.setTimer(waitS * 1000, news.resolve);
+    response.once('close', news.resolve);
+    await news.promise;
+    cancel();
+    this.#polls.delete(poll);
+  }
+
+  #page(endpoint: string, after: number): Kept[] {
+    let bytes = 0;
+    return this.#options.store.keptAfter(endpoint, after, PAGE_LENGTH).filter(({ content }, index) => {
+      bytes += content.length;
+      return index === 0 || bytes <= PAGE_MAX_BYTES;
+    });
+  }
+}
+
+/** Everybody who knows the secret speaks for all people of its endpoint, and for nobody of another. */
+function receivedEvent({ endpoint, message, timestamp }: Pending): ReceivedEvent {
+  const { id, text, files, sender, thread, event, choice } = message;
+  const common = {
+    platformMessageId: id,
+    address: { channelType: 'webhook', platformId: endpoint, threadId: thread ?? null },
+    sender:
+      sender === undefined ? { id: endpoint, name: endpoint } : { id: `${endpoint}/${sender.id}`, name: sender.name },
+    timestamp,
+  };
+  if (choice !== undefined) return { kind: 'choice', ...common, ...choice };
+  return {
+    kind: 'message',
+    ...common,
+    text,
+    files: files.map(({ name, mediaType, data }) => ({
+      name,
+      ...(mediaType === undefined ? {} : { mediaType }),
+      async *bytes() {
+        yield Buffer.from(data, 'base64');
+      },
+    })),
+    ...(event === undefined ? {} : { event }),
+    isMention: true,
+    isDirect: false,
+  };
+}
+
+/** The key is the host's and may hold anything; its digest tells messages apart as well. */
+function callbackHeaders({ secret }: WebhookEndpoint, key: string, body: string, now: number): Record<string, string> {
+  const timestamp = Math.floor(now / 1000);
+  return {
+    'content-type': 'application/json; charset=utf-8',
+    'idempotency-key': digestOf(key),
+    [TIMESTAMP_HEADER]: String(timestamp),
+    [SIGNATURE_HEADER]: signWebhook(secret, timestamp, body),
+  };
+}
+
+function pageOf(kept: readonly Kept[], after: number): JsonObject {
+  return { messages: kept.map(shown), next: kept.at(-1)?.n ?? after };
+}
+
+/** A message as the program gets it. */
+function shown({ n, timestamp, content }: Kept): JsonObject {
+  return { n, id: idOf(n), timestamp, ...JSON.parse(content) };
+}
+
+function idOf(n: number): string {
+  return `webhook:${n}`;
+}
+
+function isFull({ count, bytes }: { count: number; bytes: number }): boolean {
+  return count >= UNFETCHED_MAX || bytes >= UNFETCHED_MAX_BYTES;
+}
+
+function usedKey(key: string): string {
+  return `The key ${key} was used before, for a different message.`;
+}
+
+function stopping(): HttpProblem {
+  return new HttpProblem(503, 'The host is stopping; send it again when it runs.', LATER_S);
+}

@@ -1,0 +1,173 @@
+// What programs say to the webhook channel, checked. Pure. Every field is known and bounded: what is not known is refused,
+// so that no message of the bot can be sent back as one of a program.
+import type { Json, OutsideEvent } from './channel.js';
+import { isFileName } from './file-name.js';
+
+/** The longest text, in bytes of UTF-8. */
+export const TEXT_MAX_BYTES = 64 * 1024;
+
+/** Files with one message, and the bytes of each: they come within the body. */
+export const FILES_MAX = 4;
+export const FILE_MAX_BYTES = 256 * 1024;
+
+/** The longest body of a request: four files as base64, a text in which everything is escaped, and an event. */
+export const BODY_MAX_BYTES = 2 * 1024 * 1024;
+
+/** Lists and objects within each other: more has no sense, and breaks whoever walks through it. */
+const DEPTH_MAX = 32;
+
+/** A message of a program. The optional fields are left out where it said nothing. */
+export interface WebhookMessage {
+  id: string;
+  text: string;
+  files: readonly WebhookFile[];
+  sender?: { id: string; name: string };
+  thread?: string;
+  event?: OutsideEvent;
+  choice?: { questionId: string; choice: number };
+}
+
+/** A file within a message; `data` is base64. */
+export interface WebhookFile {
+  name: string;
+  mediaType?: string;
+  data: string;
+}
+
+/** What is wrong with a message, in one sentence for who wrote the program. */
+export interface WebhookProblem {
+  problem: string;
+}
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+/** An id of the shape `webhook:8` names a message of the bot. */
+const ID = /^(?!webhook:)[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$/;
+const LABEL_MAX = 128;
+
+/** Whether this can be the name of an endpoint: 1 to 64 letters, digits, dots, dashes and underscores. */
+export function isEndpointName(name: string): boolean {
+  return NAME.test(name);
+}
+
+/** The message in the body of a request. */
+export function parseWebhookMessage(body: string): WebhookMessage | WebhookProblem {
+  const said = parsedJson(body);
+  if (!isObject(said)) return { problem: 'The body is not a JSON object.' };
+  if (!isShallow(said, DEPTH_MAX)) return { problem: `The body is nested more than ${DEPTH_MAX} deep.` };
+  const unknown = Object.keys(said).find((field) => !FIELDS.has(field));
+  if (unknown !== undefined) return { problem: `The field ${JSON.stringify(unknown.slice(0, 64))} is not known.` };
+  const problem = Object.entries(CHECKS).find(
+    ([field, { isRight }]) => said[field] !== undefined && !isRight(said[field]),
+  );
+  if (problem !== undefined) return { problem: `"${problem[0]}" ${problem[1].is}` };
+  return whole(said);
+}
+
+/** The message, once each of its fields is right by itself. */
+function whole({ id, text, files, sender, thread, event, choice }: Fields): WebhookMessage | WebhookProblem {
+  if (!isId(id)) return { problem: `"id" ${CHECKS.id.is}` };
+  const message: WebhookMessage = {
+    id,
+    text: isText(text) ? text.toWellFormed() : '',
+    files: areFiles(files) ? files.map(plainFile) : [],
+    ...(isSender(sender) ? { sender: { id: sender.id, name: sender.name ?? sender.id } } : {}),
+    ...(isLabel(thread) ? { thread } : {}),
+    ...(isEvent(event) ? { event: { source: event.source, event: event.event, payload: event.payload } } : {}),
+    ...(isChoice(choice) ? { choice: { questionId: choice.questionId, choice: choice.choice } } : {}),
+  };
+  const says = message.text.trim() !== '' || message.files.length > 0 || message.event !== undefined;
+  if (message.choice === undefined)
+    return says ? message : { problem: 'A message has a text, files, an event or a choice.' };
+  return says ? { problem: 'A choice stands alone, without text, files and event.' } : message;
+}
+
+type Fields = Partial<Record<keyof WebhookMessage, unknown>>;
+
+interface Check {
+  isRight: (value: unknown) => boolean;
+  /** The rest of the sentence that begins with the field. */
+  is: string;
+}
+
+const CHECKS = {
+  id: { isRight: isId, is: 'is 1 to 128 letters, digits and ._:/- , and does not begin with "webhook:".' },
+  text: { isRight: isText, is: `is a text of at most ${TEXT_MAX_BYTES} bytes.` },
+  files: {
+    isRight: areFiles,
+    is: `is a list of at most ${FILES_MAX} files, each with a name, data in base64 of at most ${FILE_MAX_BYTES} bytes, and perhaps a mediaType.`,
+  },
+  sender: { isRight: isSender, is: `has an id and perhaps a name, of 1 to ${LABEL_MAX} characters each.` },
+  thread: { isRight: isLabel, is: `is a name of 1 to ${LABEL_MAX} characters without control characters.` },
+  event: { isRight: isEvent, is: 'has a source and an event, which are names, and a payload.' },
+  choice: { isRight: isChoice, is: 'has a questionId and a choice, which is 0 for the first.' },
+} as const satisfies Record<keyof WebhookMessage, Check>;
+
+const FIELDS: ReadonlySet<string> = new Set(Object.keys(CHECKS));
+
+function isId(value: unknown): value is string {
+  return typeof value === 'string' && ID.test(value);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && Buffer.byteLength(value) <= TEXT_MAX_BYTES;
+}
+
+function isLabel(value: unknown): value is string {
+  return typeof value === 'string' && value.length >= 1 && value.length <= LABEL_MAX && !/\p{Cc}|\p{Cs}/u.test(value);
+}
+
+function isSender(value: unknown): value is { id: string; name?: string } {
+  if (!isObject(value) || !isLabel(value.id)) return false;
+  return hasOnly(value, ['id', 'name']) && (value.name === undefined || isLabel(value.name));
+}
+
+function isEvent(value: unknown): value is OutsideEvent {
+  if (!isObject(value) || !hasOnly(value, ['source', 'event', 'payload'])) return false;
+  return isLabel(value.source) && isLabel(value.event) && value.payload !== undefined;
+}
+
+function isChoice(value: unknown): value is { questionId: string; choice: number } {
+  if (!isObject(value) || !hasOnly(value, ['questionId', 'choice'])) return false;
+  const { questionId, choice } = value;
+  return isLabel(questionId) && typeof choice === 'number' && Number.isSafeInteger(choice) && choice >= 0;
+}
+
+function areFiles(value: unknown): value is WebhookFile[] {
+  return Array.isArray(value) && value.length <= FILES_MAX && value.every(isFile);
+}
+
+function isFile(value: unknown): value is WebhookFile {
+  if (!isObject(value) || !hasOnly(value, ['name', 'mediaType', 'data'])) return false;
+  const { name, mediaType, data } = value;
+  if (typeof name !== 'string' || !name.isWellFormed() || !isFileName(name)) return false;
+  if (mediaType !== undefined && !isLabel(mediaType)) return false;
+  if (typeof data !== 'string') return false;
+  const bytes = Buffer.from(data, 'base64');
+  return bytes.length <= FILE_MAX_BYTES && bytes.toString('base64') === data;
+}
+
+function plainFile({ name, mediaType, data }: WebhookFile): WebhookFile {
+  return { name, ...(mediaType === undefined ? {} : { mediaType }), data };
+}
+
+function hasOnly(value: Record<string, unknown>, fields: readonly string[]): boolean {
+  return Object.keys(value).every((field) => fields.includes(field));
+}
+
+function isShallow(value: Json, depthMax: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  return depthMax > 0 && Object.values(value).every((part: Json) => isShallow(part, depthMax - 1));
+}
+
+/** `undefined` for what is not JSON. */
+function parsedJson(text: string): Json | undefined {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // the caller tells the program
+  }
+}
+
+function isObject(value: unknown): value is Record<string, Json> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,177 @@
+// The webhook channel: programs talk to the bot over HTTP, each through an endpoint with a secret of its own. What they
+// post is signed; what the bot says they fetch, or get posted to a callback (`webhook-life.ts`). There is no platform
+// behind it, so it keeps a store, as the terminal does.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type {
+  Address,
+  Attempt,
+  Channel,
+  ChannelLimits,
+  Health,
+  OutgoingMessage,
+  Receive,
+  SendResult,
+  Showable,
+} from './channel.js';
+import { refusal, refused } from './refusal.js';
+import { WebhookLife } from './webhook-life.js';
+import { WebhookStore } from './webhook-store.js';
+import { FILE_MAX_BYTES, FILES_MAX, isEndpointName, TEXT_MAX_BYTES } from './webhook-wire.js';
+
+/** Where a webhook channel listens and keeps things, and for whom. */
+export interface WebhookChannelOptions {
+  /** Holds the store. Made if missing, for its owner only. One channel at a time serves a folder. */
+  folder: string;
+  /** The address to listen on. Default 127.0.0.1; in front of a network belongs a server that speaks TLS. */
+  host?: string;
+  /** The port to listen on; 0 for any that is free. */
+  port: number;
+  /** Those to begin with. */
+  endpoints: readonly WebhookEndpoint[];
+  /** Epoch milliseconds. */
+  now: () => number;
+  setTimer: SetTimer;
+  /** Told of what goes wrong on this side; for log and metrics. Must not throw. */
+  onTrouble?: (trouble: WebhookTrouble) => void;
+  /** How long a callback may take, in milliseconds. Default 10 000. */
+  callbackMaxMs?: number;
+  /** How long a request may take to come in, in milliseconds. Default 15 000. */
+  requestMaxMs?: number;
+}
+
+/** Runs `action` after so many milliseconds, unless the function that it returns is called before. */
+export type SetTimer = (delayMs: number, action: () => void) => () => void;
+
+/** A program that talks to the bot. */
+export interface WebhookEndpoint {
+  /** 1 to 64 letters, digits, dots, dashes, underscores: its address is `/hooks/<name>`, and its `platformId` the name. */
+  name: string;
+  /** What both sides sign with; at least 16 characters of chance. */
+  secret: string;
+  /** Where messages of the bot are posted. Without it they are kept for the program to fetch. */
+  callback?: { url: string };
+}
+
+/** What went wrong. A `reason` is one sentence, without the text of any message and without secrets. */
+export type WebhookTrouble =
+  /** The host did not take a message; it is offered again at the next start, or when the program sends it again. */
+  | { type: 'not-received'; endpoint: string; id: string; reason: string }
+  /** A request could not be answered because of this side. */
+  | { type: 'request-failed'; reason: string };
+
+/**
+ * The channel `webhook`. The store takes a key once, so `duplicates` is `key`: what is kept is kept once. A callback gets
+ * the key with each attempt and has to take it once; that is part of what a callback is, and without it a lost answer
+ * would show a message twice.
+ */
+export class WebhookChannel implements Channel {
+  readonly type = 'webhook';
+  readonly duplicates = 'key';
+  readonly limits: ChannelLimits = {
+    text: { max: TEXT_MAX_BYTES, unit: 'utf8-bytes' },
+    filesMax: FILES_MAX,
+    fileBytesMax: FILE_MAX_BYTES,
+    buttonsMax: CHOICES_MAX,
+    buttonText: { max: CHOICE_MAX_BYTES, unit: 'utf8-bytes' },
+    cardBytesMax: CARD_MAX_BYTES,
+  };
+  readonly shows: ReadonlySet<Showable> = new Set(['files', 'edit', 'reaction', 'question', 'card']);
+  readonly #options: WebhookChannelOptions;
+  readonly #endpoints = new Map<string, WebhookEndpoint>();
+  #life: WebhookLife | undefined;
+
+  /** Throws for an endpoint as `addEndpoint` does. */
+  constructor(options: WebhookChannelOptions) {
+    this.#options = options;
+    for (const endpoint of options.endpoints) this.addEndpoint(endpoint);
+  }
+
+  /** Where it listens while it runs, without a slash at the end: `http://127.0.0.1:8080`. */
+  get url(): string | undefined {
+    return this.#life?.url;
+  }
+
+  /** Throws for a name that is taken or is none, a secret that is too short, and a callback that is no HTTP address. */
+  addEndpoint(endpoint: WebhookEndpoint): void {
+    const problem = this.#endpoints.has(endpoint.name) ? 'there is one already' : endpointProblem(endpoint);
+    if (problem !== undefined) throw new Error(`The webhook endpoint "${endpoint.name}" cannot be added: ${problem}.`);
+    this.#endpoints.set(endpoint.name, endpoint);
+  }
+
+  /**
+   * Refuses requests to an endpoint from now on. What is kept stays, for one of the same name. False when there was none.
+   */
+  removeEndpoint(name: string): boolean {
+    return this.#endpoints.delete(name);
+  }
+
+  /** Serves the endpoints. Rejects when the port is taken or another process serves the folder; the error says so. */
+  async start(receive: Receive): Promise<void> {
+    if (this.#life !== undefined)
+      throw new Error('The webhook channel is running already; stop it before a new start.');
+    const { folder, host = '127.0.0.1', port, now, setTimer, onTrouble } = this.#options;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const life = new WebhookLife({
+      store: new WebhookStore(join(folder, 'webhook.db')),
+      endpoints: this.#endpoints,
+      receive,
+      now,
+      setTimer,
+      callbackMaxMs: this.#options.callbackMaxMs ?? 10_000,
+      requestMaxMs: this.#options.requestMaxMs ?? 15_000,
+      trouble: (trouble) => onTrouble?.(trouble),
+    });
+    this.#life = life;
+    try {
+      await life.open(host, port);
+    } catch (error) {
+      if (this.#life === life) this.#life = undefined;
+      await life.close();
+      throw error;
+    }
+  }
+
+  async send(address: Address, message: OutgoingMessage, attempt: Attempt): Promise<SendResult> {
+    const life = this.#life;
+    if (life === undefined) return { type: 'offline' };
+    const impossible = refusal(this, address, message);
+    if (impossible !== undefined) return impossible;
+    const endpoint = this.#endpoints.get(address.platformId);
+    if (endpoint === undefined) return refused(`There is no webhook endpoint "${address.platformId}".`);
+    return life.send(endpoint, address.threadId, message, attempt);
+  }
+
+  async stop(): Promise<void> {
+    const life = this.#life;
+    this.#life = undefined;
+    await life?.close();
+  }
+
+  health(): Health {
+    if (this.#life === undefined) return { state: 'stopped' };
+    return this.#life.url === undefined ? { state: 'offline', reason: 'It does not listen yet.' } : { state: 'online' };
+  }
+
+  /** Programs have no direct chats. */
+  async directAddress(): Promise<undefined> {
+    return undefined;
+  }
+}
+
+/** No platform sets these: they keep a message to what a program reads in one go. */
+const CHOICES_MAX = 50;
+const CHOICE_MAX_BYTES = 500;
+const CARD_MAX_BYTES = 64 * 1024;
+
+/** Of characters; as much chance as nobody guesses, in any alphabet. */
+const SECRET_MIN = 16;
+
+function endpointProblem({ name, secret, callback }: WebhookEndpoint): string | undefined {
+  if (!isEndpointName(name)) return 'a name has 1 to 64 letters, digits, dots, dashes or underscores';
+  if (secret.length < SECRET_MIN) return `its secret has fewer than ${SECRET_MIN} characters`;
+  if (callback === undefined) return undefined;
+  const url = URL.parse(callback.url);
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return 'its callback is no HTTP address';
+  return url.username === '' && url.password === '' ? undefined : 'its callback has a name or password in the address';
+}

@@ -1,0 +1,270 @@
+/**
+ * What agents have asked people, and what came of it.
+ *
+ *     open ── answer ──▶ answered ──┐
+ *       └───── expire ─▶ expired ───┴── told ──▶ told: the session that asked has the outcome
+ *
+ * An outcome is set once, by one statement that looks for the state it leaves.
+ */
+import type { Selectable } from 'kysely';
+import type { Millis, Place, QuestionId, SessionId, UserId } from './entities.js';
+import { RegistryError } from './errors.js';
+import { refusals } from './refusals.js';
+import type { QuestionRow } from './schema.js';
+import type { Store } from './store.js';
+
+/** A question with choices, asked by a session. */
+export interface Question {
+  readonly id: QuestionId;
+  readonly sessionId: SessionId;
+  /** The outbound message that asks it; with `sessionId` it names the question. */
+  readonly messageId: string;
+  /** Where it is asked. */
+  readonly place: Place;
+  readonly title: string;
+  readonly question: string;
+  /** The choices, 1–20; an answer is an index. */
+  readonly options: readonly string[];
+  /** `null`: whoever may speak there. */
+  readonly askedOf: UserId | null;
+  readonly createdAt: Millis;
+  readonly expiresAt: Millis;
+  /** `null`: it is open. */
+  readonly outcome: QuestionOutcome | null;
+  /** The outcome has reached the session. */
+  readonly isTold: boolean;
+}
+
+/** How a question ended. */
+export type QuestionOutcome =
+  | { readonly type: 'answered'; readonly option: number; readonly by: UserId; readonly at: Millis }
+  | { readonly type: 'expired'; readonly at: Millis };
+
+/** What a question is opened with. */
+export type NewQuestion = Omit<Question, 'id' | 'createdAt' | 'outcome' | 'isTold'>;
+
+/** What became of an answer: taken; too late, because of another answer or of the time; or to nothing there is. */
+export type AnswerResult = 'answered' | 'already' | 'expired' | 'unknown';
+
+/** The operations on questions; `registry.questions`. */
+export class Questions {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /**
+   * Opens a question, once for each session and message: asked again, the same one comes back, open or not.
+   * `undefined` when the session has `openMax` open questions. Throws `missing` when there is no such session, and
+   * `invalid`.
+   */
+  async open(asked: NewQuestion, limits: { readonly openMax: number }): Promise<Question | undefined> {
+    const options = optionsText(asked.options);
+    const known = await this.#of(asked.sessionId, asked.messageId);
+    if (known !== undefined) return known;
+    const row = await refusals('the questions', { missing: `There is no session ${asked.sessionId}.` }, () =>
+      this.#store.db
+        .insertInto('questions')
+        .columns([
+          'id',
+          'session_id',
+          'message_id',
+          'channel_type',
+          'platform_id',
+          'thread_id',
+          'title',
+          'question',
+          'options',
+          'asked_of',
+          'created_at',
+          'expires_at',
+        ])
+        .expression(({ selectFrom, cast, fn, lit }) =>
+          // The casts are for PostgreSQL, which takes a parameter in a SELECT for a text.
+          this.#store.db
+            .selectNoFrom(({ val }) => [
+              val(this.#store.newId<QuestionId>()).as('id'),
+              val(asked.sessionId).as('session_id'),
+              val(asked.messageId).as('message_id'),
+              val(asked.place.channelType).as('channel_type'),
+              val(asked.place.platformId).as('platform_id'),
+              val(asked.place.threadId).as('thread_id'),
+              val(asked.title).as('title'),
+              val(asked.question).as('question'),
+              val(options).as('options'),
+              val(asked.askedOf).as('asked_of'),
+              cast<Millis>(val(this.#store.now()), 'bigint').as('created_at'),
+              cast<Millis>(val(asked.expiresAt), 'bigint').as('expires_at'),
+            ])
+            .where(({ eb }) =>
+              eb(
+                selectFrom('questions')
+                  .select(fn.countAll<number>().as('open'))
+                  .where('session_id', '=', asked.sessionId)
+                  .where('outcome', 'is', null),
+                '<',
+                lit(limits.openMax),
+              ),
+            ),
+        )
+        .onConflict((conflict) => conflict.columns(['session_id', 'message_id']).doNothing())
+        .returningAll()
+        .executeTakeFirst(),
+    );
+    return row === undefined ? this.#of(asked.sessionId, asked.messageId) : questionOf(row);
+  }
+
+  /** The question of an id. */
+  async get(id: QuestionId): Promise<Question | undefined> {
+    const row = await this.#store.db.selectFrom('questions').selectAll().where('id', '=', id).executeTakeFirst();
+    return row && questionOf(row);
+  }
+
+  /** The open questions of a place, in that very thread, oldest first. */
+  async openAt(place: Place): Promise<Question[]> {
+    const rows = await this.#store.db
+      .selectFrom('questions')
+      .selectAll()
+      .where('channel_type', '=', place.channelType)
+      .where('platform_id', '=', place.platformId)
+      .where('thread_id', 'is not distinct from', place.threadId)
+      .where('outcome', 'is', null)
+      .orderBy('created_at')
+      .orderBy('id')
+      .execute();
+    return rows.map(questionOf);
+  }
+
+  /** How many open questions a session has. */
+  async openCount(sessionId: SessionId): Promise<number> {
+    const { open } = await this.#store.db
+      .selectFrom('questions')
+      .select(({ fn }) => fn.countAll().as('open'))
+      .where('session_id', '=', sessionId)
+      .where('outcome', 'is', null)
+      .executeTakeFirstOrThrow();
+    return Number(open);
+  }
+
+  /** Up to `limit` questions, newest first: all, the open ones, or the ended ones. */
+  async list(wanted: { readonly isOpen?: boolean; readonly limit: number }): Promise<Question[]> {
+    const all = this.#store.db.selectFrom('questions').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc');
+    const some = wanted.isOpen === undefined ? all : all.where('outcome', wanted.isOpen ? 'is' : 'is not', null);
+    return (await some.limit(wanted.limit).execute()).map(questionOf);
+  }
+
+  /**
+   * Answers a question: of any number of answers, in any number of processes, one is taken. Throws `invalid` for an option
+   * that it does not have.
+   */
+  async answer(
+    id: QuestionId,
+    answer: { readonly option: number; readonly by: UserId; readonly at: Millis },
+  ): Promise<AnswerResult> {
+    const { numUpdatedRows } = await refusals('the question', {}, () =>
+      this.#store.db
+        .updateTable('questions')
+        .set({
+          outcome: 'answered',
+          outcome_option: answer.option,
+          outcome_by: answer.by,
+          outcome_at: answer.at,
+        })
+        .where('id', '=', id)
+        .where('outcome', 'is', null)
+        .where('expires_at', '>', answer.at)
+        .executeTakeFirstOrThrow(),
+    );
+    if (numUpdatedRows > 0n) return 'answered';
+    const question = await this.get(id);
+    if (question === undefined) return 'unknown';
+    return question.outcome?.type === 'answered' ? 'already' : 'expired';
+  }
+
+  /** Ends every open question whose time is over, and answers them. */
+  async expire(now: Millis): Promise<Question[]> {
+    const rows = await this.#store.db
+      .updateTable('questions')
+      .set({ outcome: 'expired', outcome_at: now })
+      .where('outcome', 'is', null)
+      .where('expires_at', '<=', now)
+      .returningAll()
+      .execute();
+    return rows.map(questionOf);
+  }
+
+  /** Up to `limit` ended questions whose sessions have not been told, those that ended first at the front. */
+  async toTell(limit: number): Promise<Question[]> {
+    const rows = await this.#store.db
+      .selectFrom('questions')
+      .selectAll()
+      .where('outcome', 'is not', null)
+      .where('told_at', 'is', null)
+      .orderBy('outcome_at')
+      .orderBy('id')
+      .limit(limit)
+      .execute();
+    return rows.map(questionOf);
+  }
+
+  /** Notes that the session has the outcome. False when there is no such ended question, or it was noted before. */
+  async told(id: QuestionId): Promise<boolean> {
+    const { numUpdatedRows } = await this.#store.db
+      .updateTable('questions')
+      .set({ told_at: this.#store.now() })
+      .where('id', '=', id)
+      .where('outcome', 'is not', null)
+      .where('told_at', 'is', null)
+      .executeTakeFirstOrThrow();
+    return numUpdatedRows > 0n;
+  }
+
+  async #of(sessionId: SessionId, messageId: string): Promise<Question | undefined> {
+    const row = await this.#store.db
+      .selectFrom('questions')
+      .selectAll()
+      .where('session_id', '=', sessionId)
+      .where('message_id', '=', messageId)
+      .executeTakeFirst();
+    return row && questionOf(row);
+  }
+}
+
+const OPTIONS_MAX = 20;
+const OPTION_LENGTH_MAX = 200;
+
+/** The JSON of the column; the schema bounds the list, and this the length of each. */
+function optionsText(options: readonly string[]): string {
+  const fits = options.every((option) => option.length > 0 && option.length <= OPTION_LENGTH_MAX);
+  if (fits && options.length > 0 && options.length <= OPTIONS_MAX) return JSON.stringify(options);
+  throw new RegistryError(
+    'invalid',
+    `A question has 1–${OPTIONS_MAX} choices of 1–${OPTION_LENGTH_MAX} characters each. No question was opened.`,
+  );
+}
+
+function questionOf(row: Selectable<QuestionRow>): Question {
+  const options: readonly string[] = JSON.parse(row.options);
+  return {
+    id: row.id,
+    sessionId: row.session_id,
+    messageId: row.message_id,
+    place: { channelType: row.channel_type, platformId: row.platform_id, threadId: row.thread_id },
+    title: row.title,
+    question: row.question,
+    options,
+    askedOf: row.asked_of,
+    createdAt: row.created_at,
+    expiresAt: row.expires_at,
+    outcome: outcomeOf(row),
+    isTold: row.told_at !== null,
+  };
+}
+
+/** The table holds whole outcomes only. */
+function outcomeOf(row: Selectable<QuestionRow>): QuestionOutcome | null {
+  const { outcome, outcome_at: at, outcome_option: option, outcome_by: by } = row;
+  if (outcome === null || at === null) return null;
+  return option === null || by === null ? { type: 'expired', at } : { type: 'answered', option, by, at };
+}

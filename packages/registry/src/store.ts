@@ -1,0 +1,12 @@
+/** What every part of the registry works with. Not part of the package's interface. */
+import type { Kysely } from 'kysely';
+import type { EntityId, Millis } from './entities.js';
+import type { Tables } from './schema.js';
+
+/** The open database, and what its app lends it. */
+export interface Store {
+  readonly db: Kysely<Tables>;
+  readonly now: () => Millis;
+  /** A new id of the shape that `isId` accepts. */
+  newId<SomeId extends EntityId>(): SomeId;
+}

@@ -1,0 +1,31 @@
+// Opens a registry and, for each of a list of questions and approvals, tries to open, answer and decide it; prints what
+// came of each as JSON.
+
+import type { ApprovalId, NewQuestion, QuestionId, UserId } from '../../src/index.js';
+import { openRegistry } from '../../src/index.js';
+
+interface Order {
+  readonly file: string;
+  readonly idPrefix: string;
+  readonly by: UserId;
+  readonly opens: readonly NewQuestion[];
+  readonly answers: readonly QuestionId[];
+  readonly decisions: readonly ApprovalId[];
+}
+
+const order: Order = JSON.parse(process.argv[2] ?? '');
+let made = 0;
+await using registry = await openRegistry({
+  file: order.file,
+  now: () => 1_000,
+  newId: () => `${order.idPrefix}-${(made += 1)}`,
+});
+const opened: (string | undefined)[] = [];
+for (const question of order.opens) opened.push((await registry.questions.open(question, { openMax: 200 }))?.id);
+const answered: string[] = [];
+for (const id of order.answers) answered.push(await registry.questions.answer(id, { option: 0, by: order.by, at: 1 }));
+const decided: string[] = [];
+for (const id of order.decisions) {
+  decided.push(await registry.approvals.decide(id, { type: 'approved', by: order.by, at: 1 }));
+}
+process.stdout.write(JSON.stringify({ opened, answered, decided }));

@@ -1,0 +1,61 @@
+/**
+ * What the host itself has written of messages for the agent: whom an agent's request can be traced back to. Reached
+ * through `HostSession.received` and `HostSession.inHand`.
+ */
+import type { InboundStatus } from './lifecycle.js';
+import type { Address, InboundKind, JsonObject, Millis, Trigger } from './messages.js';
+import type { Sqlite } from './sqlite/index.js';
+
+/** A message for the agent as the host has it. */
+export interface ReceivedRow {
+  readonly id: string;
+  readonly seq: number;
+  readonly kind: InboundKind;
+  readonly status: InboundStatus;
+  readonly trigger: Trigger;
+  readonly address: Address | null;
+  /** The session that wrote it, for mail between agents. */
+  readonly sourceSessionId: string | null;
+  readonly inReplyTo: string | null;
+  /** The series that it is an occurrence of. */
+  readonly seriesId: string | null;
+  readonly content: JsonObject;
+  /** When it ended; `null` while it has not. */
+  readonly settledAt: Millis | null;
+}
+
+/** One message by its id; `undefined` when there is none, or it is forgotten. */
+export function readReceived(db: Sqlite, id: string): ReceivedRow | undefined {
+  return db.all<StoredRow>(`${SELECT} WHERE id = :id`, { id }).map(received)[0];
+}
+
+/** The messages that a run may be at work on: those that are due and have not ended, context too. At most `limit`. */
+export function readInHand(db: Sqlite, now: Millis, limit: number): ReceivedRow[] {
+  return db.all<StoredRow>(IN_HAND, { now, limit }).map(received);
+}
+
+type StoredRow = Omit<ReceivedRow, 'trigger' | 'address' | 'content'> & {
+  readonly trigger: number;
+  readonly channelType: string | null;
+  readonly platformId: string | null;
+  readonly threadId: string | null;
+  readonly content: string;
+};
+
+function received({ trigger, channelType, platformId, threadId, content, ...row }: StoredRow): ReceivedRow {
+  return {
+    ...row,
+    trigger: trigger === 1 ? 'wakes' : 'context',
+    address: channelType === null || platformId === null ? null : { channelType, platformId, threadId },
+    content: JSON.parse(content),
+  };
+}
+
+const SELECT = `
+  SELECT id, seq, kind, status, trigger, channel_type AS channelType, platform_id AS platformId, thread_id AS threadId,
+    source_session_id AS sourceSessionId, in_reply_to AS inReplyTo, series_id AS seriesId, content,
+    settled_at AS settledAt
+  FROM messages_in`;
+
+const IN_HAND = `${SELECT}
+  WHERE status = 'pending' AND lane IN ('work', 'control', 'context') AND process_after <= :now LIMIT :limit`;
