@@ -82,7 +82,8 @@ it(`answers all that was accepted once, through ${ROUNDS} kills at random moment
   const lost = [...accepted].filter((id) => times(id) === 0 && !isDeadLetter(id));
   const doubled = [...accepted].filter((id) => times(id) > 1);
   if (process.env['NANOCLAW_DRILL_ROUNDS']) {
-    console.log({ rounds: ROUNDS, accepted: accepted.size, unsure: unsure.size, deadLetters: given.size });
+    const figures = { rounds: ROUNDS, accepted: accepted.size, unsure: unsure.size, deadLetters: given.size };
+    process.stdout.write(`${JSON.stringify(figures)}\n`);
   }
   expect(accepted.size, seed).toBeGreaterThan(ROUNDS / 2);
   expect({ lost, doubled }, seed).toEqual({ lost: [], doubled: [] });

@@ -69,7 +69,7 @@ describe('a stranger in a chat where an admin is asked first', () => {
     await host.ended;
     await install.daemon({ NANOCLAW_WEBHOOK_PORT: String(port) });
     const later = await install.join({ after: card.n });
-    await later.say('1');
+    await later.say('Approve');
     expect((await shop.hears(/good morning/)).inReplyTo).toBe('m-1');
   });
 });

@@ -263,7 +263,8 @@ async function copyTree(from: string, to: string): Promise<void> {
       mkdirSync(join(to, entry.name), { recursive: true, mode: 0o700 });
       await copyTree(join(from, entry.name), join(to, entry.name));
     } else if (entry.isFile()) await copyFile(join(from, entry.name), join(to, entry.name));
-    else throw new Problem(`${join(from, entry.name)} is no plain file, so this is no backup; nothing was restored.`, 2);
+    else
+      throw new Problem(`${join(from, entry.name)} is no plain file, so this is no backup; nothing was restored.`, 2);
   }
 }
 

@@ -40,7 +40,8 @@ async function agent(id: AgentGroupId, registry: Registry, name: string): Promis
   return found && { type: 'agent', name, displayName: found.name, agentGroupId: found.id };
 }
 
-function freeName(wanted: string, taken: ReadonlySet<string>): string {
+/** The name, numbered from 2 where it is taken. Pure. */
+export function freeName(wanted: string, taken: ReadonlySet<string>): string {
   for (let number = 1; ; number++) {
     const name = number === 1 ? wanted : `${wanted}-${number}`;
     if (!taken.has(name)) return name;

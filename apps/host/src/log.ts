@@ -15,19 +15,23 @@ export interface Log {
 /** The size from which a file is put aside, in bytes. */
 const FILE_BYTES_MAX = 16 * 2 ** 20;
 
+/** How much waits at most to be written, in bytes: what comes beyond that while a disk is full is not kept. */
+const UNWRITTEN_BYTES_MAX = 2 ** 20;
+
 /**
  * A log into `file`, and on standard error as well if `isOnStderr`: where a prompt is on the terminal, it must not be
  * written over. Throws the file system's error when the file cannot be written.
  */
 export function openLog(level: Config['logLevel'], file: string, isOnStderr: boolean): Log {
   // Synchronous: what was logged before a crash is what explains it.
-  const destination = pino.destination({ dest: file, sync: true });
-  const streams = multistream([
-    { level: 'trace', stream: destination },
-    ...(isOnStderr ? [{ level: 'trace' as const, stream: pino.destination(2) }] : []),
-  ]);
+  const destination = pino.destination({ dest: file, sync: true, maxLength: UNWRITTEN_BYTES_MAX });
+  const streams = [destination, ...(isOnStderr ? [pino.destination({ dest: 2, maxLength: UNWRITTEN_BYTES_MAX })] : [])];
+  for (const stream of streams) stream.on('error', keepOn);
   return {
-    logger: pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, streams),
+    logger: pino(
+      { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+      multistream(streams.map((stream) => ({ level: 'trace', stream }))),
+    ),
     rotate: () => {
       if (statSync(file).size < FILE_BYTES_MAX) return;
       renameSync(file, `${file}.1`);
@@ -35,3 +39,6 @@ export function openLog(level: Config['logLevel'], file: string, isOnStderr: boo
     },
   };
 }
+
+/** Where a disk is full the host goes on without a log: what was not written is written along with a later line. */
+function keepOn(): void {}

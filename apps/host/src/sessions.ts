@@ -7,7 +7,6 @@ import {
   createSession,
   Doorbell,
   HostSession,
-  inProcessReader,
   type OutboundReader,
   type SessionFolder,
   type SetTimer,
@@ -49,8 +48,8 @@ export interface SessionsOptions {
   readonly registry: Registry;
   readonly data: DataFolder;
   readonly setTimer: SetTimer;
-  /** Reads what a session's runner wrote: in this process when left out, which is for tests and for runners that are trusted. */
-  readonly readerFor?: (folder: SessionFolder) => OutboundReader;
+  /** Reads what a session's runner wrote. */
+  readonly readerFor: (folder: SessionFolder) => OutboundReader;
   /** A session has become known to this host. Must not throw. */
   readonly onKnown: (session: SessionHandle) => void;
   /** The session's runner has committed something. Must not throw. */
@@ -122,7 +121,7 @@ export class Sessions implements Disposable {
     const known = this.#known.get(session.id);
     if (known) return known;
     const folder = createSession(this.#options.data.session(session.key.agentGroupId, session.id));
-    const reader = this.#options.readerFor?.(folder) ?? inProcessReader(folder, openSqlite);
+    const reader = this.#options.readerFor(folder);
     const handle = new SessionHandle(session, folder, reader);
     this.#known.set(session.id, handle);
     this.#options.onKnown(handle);

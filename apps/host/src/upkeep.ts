@@ -62,6 +62,9 @@ export class Upkeep {
     if (report.vitals) this.#vitals.set(id, report.vitals);
     else this.#vitals.delete(id);
     if (seen.read.type === 'read') {
+      // Those of messages are counted where they would have been delivered.
+      const acks = seen.read.refused.filter(({ table }) => table === 'processing_ack');
+      for (const { table } of acks) this.#options.counting.count('rows_refused', table);
       typing.seen(session, seen.read.openClaims, seen.read.container?.progressAt ?? 0, now());
       if (seen.read.openClaims.length === 0) this.#atRest.add(id);
       else this.#atRest.delete(id);

@@ -164,5 +164,5 @@ describe('a row of a container', () => {
     world.now += 10_000;
     await world.deliver(session);
     expect(await world.registry.audit.list({ limit: 1_000 }), 'the rest is held back, not lost').toHaveLength(61);
-  });
+  }, 60_000);
 });

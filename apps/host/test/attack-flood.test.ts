@@ -27,24 +27,38 @@ function takenIn(): number {
 const FLOODS: [string, number, (index: number) => ForgedRow][] = [
   ['long texts', 600, () => ({ content: { text: 'x y '.repeat(20_000) } })],
   ['threads of its own invention', 6_000, (i) => ({ address: ['memory', 'chat-0', `t${i}`], content: { text: 'x' } })],
-  ['places that it may not write to', 6_000, () => ({ address: ['memory', 'chat-1', null], content: { text: 'x'.repeat(5_000) } })],
+  [
+    'places that it may not write to',
+    6_000,
+    () => ({ address: ['memory', 'chat-1', null], content: { text: 'x'.repeat(5_000) } }),
+  ],
   ['messages for next year', 6_000, () => ({ deliverAfter: Date.now() + 31_536_000_000, content: { text: 'x' } })],
 ];
 
 describe('a flood of (failures 13, 49, 52)', () => {
-  it.each(FLOODS)('%s is held back in its own file, and nobody else waits', async (_, count, row) => {
-    forge(folder, Array.from({ length: count }, (__, index) => row(index)));
-    await attacked.bystander('one');
-    await until(() => takenIn() > 20);
-    await attacked.bystander('two');
-    await attacked.bystander('three');
-    // At most a limit's worth of rows, and what the last read brought: 250 rows or 1 MiB.
-    expect(takenIn()).toBeLessThan(2 * 1_300 + 10);
-    expect(statSync(folder.inbound.database).size).toBeLessThan(12 * 2 ** 20);
-  }, 60_000);
+  it.each(FLOODS)(
+    '%s is held back in its own file, and nobody else waits',
+    async (_, count, row) => {
+      forge(
+        folder,
+        Array.from({ length: count }, (__, index) => row(index)),
+      );
+      await attacked.bystander('one');
+      await until(() => takenIn() > 20);
+      await attacked.bystander('two');
+      await attacked.bystander('three');
+      // At most a limit's worth of rows, and what the last read brought: 250 rows or 1 MiB.
+      expect(takenIn()).toBeLessThan(2 * 1_300 + 10);
+      expect(statSync(folder.inbound.database).size).toBeLessThan(12 * 2 ** 20);
+    },
+    60_000,
+  );
 
   it('rows that no honest runner writes: the log tells of them in a few words', async () => {
-    forge(folder, Array.from({ length: 5_000 }, () => ({ kind: 'evil', content: { text: 'x' } })));
+    forge(
+      folder,
+      Array.from({ length: 5_000 }, () => ({ kind: 'evil', content: { text: 'x' } })),
+    );
     await until(() => takenIn() > 9_000);
     const lines = attacked.log.filter((line) => line.includes('passed over'));
     expect(lines.length).toBeGreaterThan(0);
@@ -54,23 +68,27 @@ describe('a flood of (failures 13, 49, 52)', () => {
   it.each([
     ['claims that no honest runner makes', 'x'.repeat(2_000)],
     ['claims of messages that there are not', 'made-up-'],
-  ])('%s: its own are heard all the same, once they are read through', async (_, messageId) => {
-    asContainer(folder, (db) => {
-      db.exec('BEGIN IMMEDIATE');
-      for (let n = 0; n < 1_000; n += 1) {
-        db.run(
-          `INSERT INTO processing_ack (change, message_id, attempt, run_id, status, status_changed)
+  ])(
+    '%s: its own are heard all the same, once they are read through',
+    async (_, messageId) => {
+      asContainer(folder, (db) => {
+        db.exec('BEGIN IMMEDIATE');
+        for (let n = 0; n < 1_000; n += 1) {
+          db.run(
+            `INSERT INTO processing_ack (change, message_id, attempt, run_id, status, status_changed)
            SELECT max(change) + 1, :id, 1, 'forged', 'processing', 1 FROM processing_ack`,
-          { id: `${messageId}${n}` },
-        );
-      }
-      db.exec('COMMIT');
-    });
-    await attacked.whole.say(0, 'again', 'and now?');
-    await until(() => {
-      using view = HostSession.view(folder, openSqlite);
-      return view.received('memory:chat-0:again')?.status === 'completed';
-    }, 20_000);
-    await attacked.bystander('one');
-  }, 60_000);
+            { id: `${messageId}${n}` },
+          );
+        }
+        db.exec('COMMIT');
+      });
+      await attacked.whole.say(0, 'again', 'and now?');
+      await until(() => {
+        using view = HostSession.view(folder, openSqlite);
+        return view.received('memory:chat-0:again')?.status === 'completed';
+      }, 20_000);
+      await attacked.bystander('one');
+    },
+    60_000,
+  );
 });

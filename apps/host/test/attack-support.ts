@@ -1,8 +1,8 @@
 /** What the attacks share: a whole host in which one session is hostile and another one is a bystander. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { openSqlite } from '@nanoclaw/session-db/node';
 import { type SessionFolder, type Sqlite, sessionFolder } from '@nanoclaw/session-db';
+import { openSqlite } from '@nanoclaw/session-db/node';
 import { pino } from 'pino';
 import { until, WholeHost, type WholeHostOptions } from './whole-host.js';
 
@@ -55,7 +55,9 @@ export class AttackedHost {
     const { platform } = this.whole;
     const asked = performance.now();
     await this.whole.say(1, id, `still there, ${id}?`);
-    await until(() => platform.shown.some(({ message }) => message.kind === 'text' && message.text.includes(`there, ${id}?`)));
+    await until(() =>
+      platform.shown.some(({ message }) => message.kind === 'text' && message.text.includes(`there, ${id}?`)),
+    );
     return performance.now() - asked;
   }
 
@@ -75,8 +77,15 @@ export function forge(folder: SessionFolder, rows: readonly ForgedRow[]): void {
         `INSERT INTO messages_out (seq, id, run_id, in_reply_to, timestamp, deliver_after, kind, channel_type, platform_id,
            thread_id, content) VALUES (:seq, :id, 'forged', :inReplyTo, :now, :deliverAfter, :kind, :a, :b, :c, :content)`,
         {
-          seq, id: id ?? `forged-${seq}`, inReplyTo, now: Date.now(), kind, deliverAfter: deliverAfter ?? null,
-          a: address[0], b: address[1], c: address[2],
+          seq,
+          id: id ?? `forged-${seq}`,
+          inReplyTo,
+          now: Date.now(),
+          kind,
+          deliverAfter: deliverAfter ?? null,
+          a: address[0],
+          b: address[1],
+          c: address[2],
           content: typeof content === 'string' ? content : JSON.stringify(content),
         },
       );

@@ -88,9 +88,7 @@ it('shows objects of a list one per line', () => {
     { type: 'webhook', state: 'offline', reason: 'The port is taken.' },
   ];
   expect(rendered({ channels }, { type: 'record' }, PAGE)).toBe(
-    ['channels  terminal, online', '          webhook, offline, reason The port is taken.'].join(
-      '\n',
-    ),
+    ['channels  terminal, online', '          webhook, offline, reason The port is taken.'].join('\n'),
   );
 });
 

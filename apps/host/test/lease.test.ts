@@ -23,7 +23,9 @@ describe('the lease on a data folder (failure 55)', () => {
 
   it('is free again when the first lets go, and leaves the folder as usable as before', () => {
     takeLease(folder, HOLDER)[Symbol.dispose]();
-    using _second = takeLease(folder, HOLDER);
+    using second = takeLease(folder, HOLDER);
+    expect(second).toBeDefined();
+    expect(() => takeLease(folder, HOLDER)).toThrow(/^Another host already runs/);
   });
 
   it('is refused as well when the note of the holder is missing or broken', () => {

@@ -22,6 +22,7 @@ import {
 } from '@nanoclaw/registry';
 import {
   type Ack,
+  inProcessReader,
   messageFiles,
   type NewOutbound,
   RunnerSession,
@@ -100,6 +101,7 @@ export class OutboundWorld implements AsyncDisposable {
       registry: this.registry,
       data: dataFolder(this.root),
       setTimer: NEVER,
+      readerFor: (folder) => inProcessReader(folder, openSqlite),
       onKnown: () => undefined,
       onRing: () => undefined,
     });

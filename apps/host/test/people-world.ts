@@ -20,7 +20,8 @@ import {
   userId,
   type WiringSettings,
 } from '@nanoclaw/registry';
-import type { TimelineEntry } from '@nanoclaw/session-db';
+import { inProcessReader, type TimelineEntry } from '@nanoclaw/session-db';
+import { openSqlite } from '@nanoclaw/session-db/node';
 import type { Deed, EndedApproval } from '../src/approvals.js';
 import { dataFolder, makeDataFolder } from '../src/data-folder.js';
 import { People } from '../src/people.js';
@@ -72,6 +73,7 @@ export class World implements AsyncDisposable {
       registry,
       data: dataFolder(ground.root),
       setTimer: () => () => undefined,
+      readerFor: (folder) => inProcessReader(folder, openSqlite),
       onKnown: () => undefined,
       onRing: () => undefined,
     });

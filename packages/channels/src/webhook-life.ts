@@ -50,6 +50,8 @@ export interface WebhookLifeOptions {
 
 /** Bodies that are read at a time: they come from strangers until the last byte is there. */
 const BODIES_MAX = 16;
+/** One that takes longer, in milliseconds, gives way to another when there are too many: an honest one is there at once. */
+const BODY_SLOW_MS = 1_000;
 /** Programs that wait for messages at a time. */
 const POLLS_MAX = 64;
 /** What may wait of an endpoint for a host that does not take it. */
@@ -77,7 +79,8 @@ export class WebhookLife {
   readonly #stop = new AbortController();
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
-  #bodies = 0;
+  /** Requests whose bodies are read, oldest first, and since when. */
+  readonly #bodies = new Map<IncomingMessage, number>();
   /** Those who wait for messages of an endpoint. */
   readonly #polls = new Set<{ endpoint: string; wake: () => void }>();
   /** What comes in, by endpoint, so that the host gets it one by one and in order. */
@@ -176,18 +179,30 @@ export class WebhookLife {
   }
 
   async #messageOf(request: IncomingMessage, endpoint: string, signed: Signed): Promise<WebhookMessage> {
-    if (this.#bodies >= BODIES_MAX) throw new HttpProblem(503, 'Too many requests come in at once.', SOON_S);
-    this.#bodies += 1;
+    if (this.#bodies.size >= BODIES_MAX) this.#endSlowest();
+    this.#bodies.set(request, this.#options.now());
     let body: Buffer;
     try {
       body = await bodyOf(request);
     } finally {
-      this.#bodies -= 1;
+      this.#bodies.delete(request);
     }
     this.#assertSigned(endpoint, signed, body);
     const message = parseWebhookMessage(body.toString());
     if ('problem' in message) throw new HttpProblem(400, message.problem);
     return message;
+  }
+
+  /** Makes room for one more body, so that nobody without a secret can keep everybody out by sending slowly. */
+  #endSlowest(): void {
+    const [oldest] = this.#bodies;
+    const [slowest, since] = oldest ?? [];
+    if (slowest === undefined || since === undefined || this.#options.now() - since < BODY_SLOW_MS) {
+      throw new HttpProblem(503, 'Too many requests come in at once.', SOON_S);
+    }
+    this.#bodies.delete(slowest);
+    slowest.destroy();
+    this.#options.trouble({ type: 'request-failed', reason: 'A request came in too slowly and gave way to others.' });
   }
 
   /** Resolves when the host has the message. */

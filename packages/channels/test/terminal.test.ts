@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -503,6 +503,7 @@ describe('the folder', () => {
     writeFileSync(join(world.folder, '.new', 's'), '');
     await world.started();
     await world.client();
+    expect(existsSync(join(world.folder, '.new'))).toBe(false);
   });
 
   test('a path too long for a socket is one clear sentence, before anything is made', async () => {

@@ -178,7 +178,16 @@ export function isQuiet(last: Look, token: string | undefined, now: Millis): boo
 }
 
 function nothing(look: Look): DeliveryReport {
-  return { look, finding: undefined, refused: [], takenIn: [], attempts: [], gaveUp: [], isHeldBack: false, troubles: [] };
+  return {
+    look,
+    finding: undefined,
+    refused: [],
+    takenIn: [],
+    attempts: [],
+    gaveUp: [],
+    isHeldBack: false,
+    troubles: [],
+  };
 }
 
 /** An attempt that is on disk and is now to be made. */

@@ -301,7 +301,7 @@ describe.each(ENGINES)('on %s', (engine) => {
 it('Closing a registry twice is fine', async () => {
   const registry = await temporaryRegistry();
   await registry.close();
-  await registry.close();
+  await expect(registry.close()).resolves.toBeUndefined();
 });
 
 function id<SomeId extends AgentGroupId | SessionId | WiringId>(text: string): SomeId {

@@ -1,9 +1,9 @@
 /**
- * Files that the agent sends: copied into the message's own folder under `outbound/files`, before the row that names
- * them is written, so that no row names a file that is not there.
+ * Files that the agent sends: copied into the message's own folder under `outbound/files` and synced to disk, before the
+ * row that names them is written, so that no row names a file that is not there, after a power cut neither.
  */
-import { copyFile, mkdir, stat } from 'node:fs/promises';
-import { basename, isAbsolute, join, resolve } from 'node:path';
+import { copyFile, mkdir, open, stat } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { ToolInputError } from './tools/tool.js';
 
 /** A file to send with a message: where it is, and under which name people get it. */
@@ -18,10 +18,19 @@ export async function copyOut(files: readonly OutgoingFile[], filesRoot: string,
   const names: string[] = [];
   for (const file of files) {
     if (names.length === 0) await mkdir(folder, { recursive: true });
-    await copyFile(file.path, join(folder, file.name));
+    const copy = join(folder, file.name);
+    await copyFile(file.path, copy);
+    await sync(copy);
     names.push(file.name);
   }
+  if (names.length > 0) for (const directory of [folder, filesRoot, dirname(filesRoot)]) await sync(directory);
   return names;
+}
+
+/** Waits until a file's contents, or a directory's entries, are on disk. */
+async function sync(path: string): Promise<void> {
+  await using handle = await open(path, 'r');
+  await handle.sync();
 }
 
 /**

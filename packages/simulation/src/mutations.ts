@@ -431,22 +431,4 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
     within: seeds(100),
   },
-  {
-    name: 'a late answer of the guard is taken twice',
-    edits: [
-      {
-        file: LIFECYCLE,
-        find: "if (message.status !== 'pending' && message.status !== 'paused') return undefined;",
-        replace: '',
-      },
-      { file: LIFECYCLE, find: 'if (ack.attempt !== message.tries + 1) return undefined;', replace: '' },
-      {
-        file: HOST_SESSION,
-        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error ${guard}`',
-        replace:
-          "`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error, status = 'pending', settled_at = NULL WHERE id = :id`",
-      },
-    ],
-    within: seeds(200),
-  },
 ];

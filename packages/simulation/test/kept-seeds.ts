@@ -4,3 +4,13 @@ export const KEPT_SEEDS: readonly { readonly seed: number; readonly was: string 
   { seed: 35, was: 'a full disk at the end of a run ended the host' },
   { seed: 57, was: 'a platform that never answered a notice kept its session from being swept for good' },
 ];
+
+/** Every history of the enumeration in which a crash point ever failed on the shipping code, with what was wrong. */
+export const KEPT_CRASHES: readonly { readonly history: number; readonly points: number; readonly was: string }[] = [
+  { history: 0, points: 60, was: 'a power cut tore the file of the rate limits, and the host did not start any more' },
+  {
+    history: 3,
+    points: 200,
+    was: "a power cut in a runner's first commit left a file that the host took for a hostile one, for good",
+  },
+];

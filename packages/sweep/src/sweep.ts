@@ -63,7 +63,10 @@ export function sweepSession(
 
   session.retryStranded(now, policy.retry);
   const pausedSeries: string[] = [];
+  const { acksAfter } = session.cursor();
   const settled = read ? settle(session, read, run, now, policy, pausedSeries) : [];
+  // More messages than a read holds are delivery's to take in; more acks are not.
+  const hasMoreAcks = read?.more === true && session.cursor().acksAfter > acksAfter;
   continueSeries(session, facts(session, seen.read, run, policy), now);
   recordTrouble(session, seen, now, policy);
 
@@ -83,7 +86,7 @@ export function sweepSession(
     verdict: decided,
     finding: seen.read.type === 'read' ? undefined : seen.read,
     notices: TROUBLES.flatMap((kind) => owedNotice(session.trouble.get(kind)) ?? []),
-    lookAgainAt: lookAgainAt(session, seen.read, decided, nextDueAt, now, policy),
+    lookAgainAt: hasMoreAcks ? now : lookAgainAt(session, seen.read, decided, nextDueAt, now, policy),
     vitals,
   };
 }
@@ -281,8 +284,6 @@ function lookAgainAt(
   policy: SweepPolicy,
 ): Millis | undefined {
   const times: Millis[] = [];
-  // More messages than a read holds are delivery's to take in; more acks are not.
-  if (read.type === 'read' && read.more && read.acks.length > 0) times.push(now);
   if (read.type === 'busy') times.push(now + BUSY_RETRY_MS);
   if (read.type === 'hot-journal') times.push(now + HOT_JOURNAL_RETRY_MS);
   if (nextDueAt !== undefined && nextDueAt > now) times.push(nextDueAt);

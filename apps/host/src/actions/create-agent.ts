@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { AgentGroup, AgentGroupId, Registry } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { adminBehind } from '../cause.js';
-import { destinationsOf } from '../destinations.js';
+import { destinationsOf, freeName } from '../destinations.js';
 import type { SessionHandle } from '../sessions.js';
 import { type Action, type ActionContext, type Approved, failed } from './action.js';
 import { askApproval, inMarks } from './approval.js';
@@ -142,9 +142,7 @@ async function destinationTo(from: AgentGroupId, to: AgentGroup, wanted: string,
   const known = await registry.destinations.list(from);
   const same = known.find(({ target }) => target.type === 'agent' && target.agentGroupId === to.id);
   if (same !== undefined) return same.name;
-  const taken = new Set(known.map(({ name }) => name));
-  let name = wanted;
-  for (let number = 2; taken.has(name); number += 1) name = `${wanted}-${number}`;
+  const name = freeName(wanted, new Set(known.map((one) => one.name)));
   await registry.destinations.create({ agentGroupId: from, name, target: { type: 'agent', agentGroupId: to.id } });
   return name;
 }

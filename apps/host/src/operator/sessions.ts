@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import type { MessagingGroupId, Session, SessionKey } from '@nanoclaw/registry';
 import {
   type JsonObject,
+  type OutboundEntry,
   type SessionView,
   SqliteError,
   type TimelineEntry,
@@ -281,15 +282,20 @@ function entryTold(entry: TimelineEntry) {
     };
   }
   const { message, parts } = entry;
-  const failed = parts.find(({ status }) => status === 'failed') ?? parts.find(({ status }) => status !== 'delivered');
-  const became = failed === undefined ? (parts.length === 0 ? 'not taken in' : 'delivered') : failed.status;
   return {
     at: message?.timestamp ?? null,
     what: `out ${message?.kind ?? 'message'}`,
-    became: failed?.error === null || failed === undefined ? became : `${became}: ${failed.error}`,
+    became: becameOf(parts),
     text: message === undefined ? 'forgotten' : words(message.content),
     ...entry,
   };
+}
+
+/** What became of a message of the agent: of its parts the one that failed tells, or else the one still to be done. */
+function becameOf(parts: OutboundEntry['parts']): string {
+  const open = parts.find(({ status }) => status === 'failed') ?? parts.find(({ status }) => status !== 'delivered');
+  if (open === undefined) return parts.length === 0 ? 'not taken in' : 'delivered';
+  return open.error === null ? open.status : `${open.status}: ${open.error}`;
 }
 
 /** The words of a content, whatever kind it is of; JSON of what has none. */
