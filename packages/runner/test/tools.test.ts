@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { fstatSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { scriptedProvider } from '../src/testing/index.js';
 import { PLACE, World } from './support.js';
 
@@ -188,6 +189,22 @@ describe('send_file', () => {
     expect(readFileSync(join(world.folder.outbound.files, row?.id ?? '', 'b.txt'), 'utf8')).toBe('content');
   });
 
+  it('has the copy and the way to it on disk before the row that names it, so that a power cut loses no file', async () => {
+    const synced: { inode: number; sent: number }[] = [];
+    const sync = await spiedSync();
+    sync.mockImplementation(async function (this: FileHandle) {
+      synced.push({ inode: fstatSync(this.fd).ino, sent: world.sentCount() });
+    });
+    writeFileSync(join(world.agentFolder, 'a.txt'), 'content');
+    await call('send_file', { path: 'a.txt' });
+    sync.mockRestore();
+    const [row] = await world.messages();
+    const { root, files } = world.folder.outbound;
+    const copy = join(files, row?.id ?? '', 'a.txt');
+    const wanted = [copy, dirname(copy), files, root];
+    expect(synced).toEqual(wanted.map((path) => ({ inode: statSync(path).ino, sent: 0 })));
+  });
+
   it('refuses a name that is more than a name', async () => {
     writeFileSync(join(world.agentFolder, 'a.txt'), 'content');
     expect(await call('send_file', { path: 'a.txt', filename: '../../up' })).toMatch(
@@ -196,6 +213,13 @@ describe('send_file', () => {
     expect(await written()).toEqual([]);
   });
 });
+
+/** `sync` of every handle that `node:fs/promises` opens; their class is not exported. */
+async function spiedSync() {
+  await using handle = await open(world.agentFolder, 'r');
+  const prototype: FileHandle = Object.getPrototypeOf(handle);
+  return vi.spyOn(prototype, 'sync');
+}
 
 describe('changes to earlier messages', () => {
   it('go where the message went, by its number', async () => {
