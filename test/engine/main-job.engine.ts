@@ -47,6 +47,8 @@ describe.skipIf(ENGINE === '')('in a container without a network', () => {
       expect(message).toMatchObject({ kind: 'text', text: 'Here is your file.', files: [{ name: 'hello.txt' }] });
       const [file] = message?.kind === 'text' ? message.files : [];
       expect(readFileSync(file?.path ?? '', 'utf8')).not.toBe('');
+      // It is shown before it is confirmed.
+      await until(() => install.host.count('inbound', "delivered WHERE status <> 'delivered'") === 0);
       expect(install.host.rows('inbound', 'SELECT DISTINCT status FROM delivered')).toEqual([{ status: 'delivered' }]);
     });
 

@@ -155,10 +155,14 @@ export class EngineClient {
     if (answer.exitCode !== 0 && !/no such container|already in progress/i.test(answer.stderr)) this.#checked(answer);
   }
 
-  /** The last `lines` lines of what a container has written, both streams in the order in which they came. */
-  async output(id: string, lines: number): Promise<string> {
-    // The client writes to two streams, and only a common pipe keeps their order.
-    const merged = ['-c', 'exec "$@" 2>&1', 'nanoclaw', this.#executable, 'logs', '--tail', String(lines), id];
+  /**
+   * What the engine has kept of what a container has written, both streams in the order in which they came; how much
+   * that is, the container was told when it was made.
+   */
+  async output(id: string): Promise<string> {
+    // The client writes to two streams, and only a common pipe keeps their order. Without `--tail`: with it, podman
+    // may lose the beginning of a line that was written in parts (podman issue 19545).
+    const merged = ['-c', 'exec "$@" 2>&1', 'nanoclaw', this.#executable, 'logs', id];
     const answer = await this.#run('/bin/sh', merged, {}, '/');
     if (answer.exitCode !== 0) throw new EngineError(`its output cannot be read: ${lastLine(answer.stdout)}`);
     return answer.stdout;

@@ -317,7 +317,7 @@ export class EngineDriver implements Driver {
   }
 
   async #copyOutput(containerId: string, logFile: string): Promise<void> {
-    const output = await this.#client.output(containerId, LOG_LINES_MAX);
+    const output = await this.#client.output(containerId);
     const file = await open(
       logFile,
       constants.O_WRONLY | constants.O_TRUNC | constants.O_CREAT | constants.O_NOFOLLOW,
@@ -344,7 +344,6 @@ export class EngineDriver implements Driver {
 
 const LOGS_MAX_BYTES = 64 * 1024;
 const ERROR_OUTPUT_MAX_BYTES = 4 * 1024;
-const LOG_LINES_MAX = 5_000;
 const FIRST_LOOK_MS = 500;
 
 /** What a container's labels say of its run. */
