@@ -16,6 +16,7 @@ import {
 import { addressKey, type Millis } from '@nanoclaw/session-db';
 import { once } from './once.js';
 import { messageOf } from './problem.js';
+import { isStillOpen } from './questions.js';
 import type { Voice } from './voice.js';
 
 /** What somebody wants decided. */
@@ -137,11 +138,13 @@ export class Approvals {
     const word = message.text.trim();
     const type = OUTCOMES[CHOICES.findIndex((choice) => choice === word)];
     if (type === undefined || !message.isDirect) return undefined;
-    const { approvals, questions } = this.#context.registry;
+    const { registry, now } = this.#context;
+    const { approvals, questions } = registry;
     const [open, another] = await approvals.openAt(message.address);
     if (another !== undefined || (open !== undefined && open.asked?.of !== user)) return undefined;
     // An agent asks with the same words: whom it was said to nobody knows, and the agent's question changes less.
-    const asked = await questions.openAt(message.address);
+    const at = now();
+    const asked = (await questions.openAt(message.address)).filter((question) => isStillOpen(question, at));
     if (asked.some(({ options }) => options.some((option) => option.trim() === word))) return undefined;
     const meant = open ?? (await this.#repeated(message, type, user));
     return meant && told(await this.decide(meant.id, type, user), type, user);

@@ -4,6 +4,7 @@
  */
 import type { ReceivedChoice, ReceivedMessage } from '@nanoclaw/channels';
 import {
+  type Approval,
   admission,
   isId,
   mayAnswer,
@@ -61,6 +62,8 @@ export class Questions {
     if (asked === undefined || !isId<SessionId>(session.id)) return { refused: 'The question has no text or choices.' };
     const cause = answered(session.files, message);
     const person = cause?.address?.channelType === address.channelType ? personOf(cause) : undefined;
+    // The upkeep comes once a minute; till then those that are over would be counted among the open ones.
+    await this.#context.registry.questions.expire(this.#context.now());
     try {
       const question = await this.#context.registry.questions.open(
         {
@@ -99,10 +102,13 @@ export class Questions {
    * False: it is an ordinary message.
    */
   async take(message: ReceivedMessage, user: UserId): Promise<boolean> {
-    const [question, another] = await this.#context.registry.questions.openAt(message.address);
+    const { registry, now } = this.#context;
+    const at = now();
+    const open = (await registry.questions.openAt(message.address)).filter((one) => isStillOpen(one, at));
+    const [question, another] = open;
     if (question === undefined || another !== undefined) return false;
     const option = choiceOf(message.text, question.options);
-    if (option === undefined || question.expiresAt <= this.#context.now()) return false;
+    if (option === undefined) return false;
     if (!(await this.#mayAnswer(question, user))) return false;
     // Under its own id, so that the session knows it again when the platform repeats it after the question has closed.
     const id = inboundId(message.address, message.platformMessageId);
@@ -136,7 +142,7 @@ export class Questions {
   async #answerAlone(question: Question, option: number, { event, user, id }: Given): Promise<string | undefined> {
     const { registry, sessions, now, wake } = this.#context;
     const at = now();
-    if (question.outcome !== null || question.expiresAt <= at) return afterTheEnd(question, option, user);
+    if (!isStillOpen(question, at)) return afterTheEnd(question, option, user);
     const asking = await registry.session(question.sessionId);
     if (asking === undefined) return 'The conversation that asked is gone; nothing was passed on.';
     const session = await sessions.forKey(asking.key);
@@ -172,6 +178,11 @@ interface Given {
 }
 
 const ANSWERED = 'This question has been answered already.';
+
+/** Whether a question or an approval still takes an answer, also before anybody has noted that its time is over. Pure. */
+export function isStillOpen(waiting: Pick<Question | Approval, 'outcome' | 'expiresAt'>, now: Millis): boolean {
+  return waiting.outcome === null && waiting.expiresAt > now;
+}
 
 /** Until when a question is open, by the agent's wish. Pure. */
 export function openUntil(wished: Millis | undefined, now: Millis): Millis {

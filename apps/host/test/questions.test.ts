@@ -79,6 +79,17 @@ describe('a question', () => {
     expect(sixth).toEqual({ refused: expect.stringContaining('5 questions are open already') });
   });
 
+  it('whose time is over stands in the way of no other, whether or not somebody has noted that it is over', async () => {
+    const { now } = ground.clock;
+    const brief = { content: { ...asking().content, expiresAt: now + 1_000 } };
+    for (const n of [1, 2, 3, 4]) await ask({ id: `run/${n}`, ...brief });
+    await ask({ id: 'run/5' });
+    ground.clock.now = now + 1_000;
+    await ground.platform.say(message({ platformMessageId: 'p2', text: 'Red' }));
+    expect(answers()).toMatchObject([{ inReplyTo: 'run/5', content: { text: 'Red' } }]);
+    for (const n of [6, 7]) await ask({ id: `run/${n}` });
+  });
+
   it('is open for a week at most, whatever the agent wishes', async () => {
     const content = { ...asking().content, expiresAt: Number.MAX_SAFE_INTEGER };
     expect((await ask({ content })).expiresAt).toBe(ground.clock.now + 7 * 86_400_000);

@@ -2,6 +2,7 @@
 import type { Session } from '@nanoclaw/registry';
 import type { Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
+import { isStillOpen } from '../questions.js';
 import { asks, type OperatorCommand, reads } from './command.js';
 import type { Reading } from './operator.js';
 import { isUnusable, withFiles } from './sessions.js';
@@ -84,7 +85,8 @@ async function status(operator: Reading): Promise<Status> {
   const of = live?.status();
   const sessions = await registry.sessions();
   const counts = await counted(operator, sessions);
-  const open = { isOpen: true, limit: COUNT_MAX };
+  const at = now();
+  const waiting = { isOpen: true, limit: COUNT_MAX };
   return {
     host: live === undefined ? 'down' : 'running',
     version,
@@ -95,11 +97,11 @@ async function status(operator: Reading): Promise<Status> {
     sessions: sessions.length,
     running: of?.running.length ?? counts.runs,
     due: counts.due,
-    oldestDueMs: counts.oldestDueAt === undefined ? null : Math.max(0, now() - counts.oldestDueAt),
+    oldestDueMs: counts.oldestDueAt === undefined ? null : Math.max(0, at - counts.oldestDueAt),
     deadLetters: counts.deadLetters,
     troubled: counts.troubled,
-    approvals: (await registry.approvals.list(open)).length,
-    questions: (await registry.questions.list(open)).length,
+    approvals: (await registry.approvals.list(waiting)).filter((one) => isStillOpen(one, at)).length,
+    questions: (await registry.questions.list(waiting)).filter((one) => isStillOpen(one, at)).length,
     unreadable: counts.unreadable,
     channels: of?.channels ?? [],
   };
