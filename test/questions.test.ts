@@ -74,6 +74,23 @@ describe('a question of the agent to somebody at a terminal', () => {
     expect(said).toContain('You said “1”');
   });
 
+  it('that nobody answers in its time lets the turn go on without them, and an answer after that is told it is too late', async () => {
+    await install.daemon();
+    const person = await install.join();
+    const asking = await person.say('ask me within 1 second tea or coffee');
+    const { questionId } = await person.isAsked('tea, coffee?');
+    const spoken = await person.hears(/^Nobody answered within 1 s\./);
+    expect(spoken.inReplyTo).toBe(asking);
+    await person.client.choose(questionId, 0);
+    await person.hears('The time for this answer is over. Write to the agent instead.');
+    // What is typed after the end is no answer but a message of its own.
+    await person.say('1');
+    await person.hears(/^You said “1”/);
+    expect(person.messages.filter(({ text }) => text.includes('local: tea'))).toEqual([]);
+    expect(install.count('inbound', 'messages_in')).toBe(2);
+    expect((await install.nanoclaw('status')).value).toMatchObject({ questions: 0, deadLetters: 0 });
+  });
+
   it('is answered after the host was killed: the turn that waited goes on', async () => {
     const first = await install.daemon();
     const before = await install.join();

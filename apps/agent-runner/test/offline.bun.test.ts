@@ -156,6 +156,17 @@ describe('the offline provider understands', () => {
         }),
       ],
     ],
+    [
+      'ask me within 2 seconds tea or coffee',
+      [
+        tool('ask_user_question', {
+          title: 'A question',
+          question: 'tea, coffee?',
+          options: ['tea', 'coffee'],
+          timeout: 2,
+        }),
+      ],
+    ],
     ['react', [tool('add_reaction', { messageId: 2, emoji: '👍' }, true)]],
     ['edit message 3 to hello', [tool('edit_message', { messageId: 3, text: 'hello' }, true)]],
     ['tell team hello', [tool('send_message', { text: 'hello', to: 'team' })]],

@@ -80,11 +80,11 @@ const RULES: readonly Rule[] = [
     },
   ],
   [
-    /^ask me (?:about )?(.+?),? or (.+?)\??$/i,
-    ({ words: [first = '', second = ''] }) => {
+    /^ask me (?:within (\d+) ?s(?:ec(?:onds?)?)? )?(?:about )?(.+?),? or (.+?)\??$/i,
+    ({ words: [within = '300', first = '', second = ''] }) => {
       const options = [...first.split(/, ?/), second].filter((option) => option !== '');
       const question = `${options.join(', ')}?`;
-      return [tool('ask_user_question', { title: 'A question', question, options, timeout: 300 })];
+      return [tool('ask_user_question', { title: 'A question', question, options, timeout: Number(within) })];
     },
   ],
   [
@@ -156,7 +156,8 @@ const RULES: readonly Rule[] = [
 const HELP = [
   'I am the offline agent: rules and no model. Try:',
   'remind me in 10 seconds to stretch · every minute say hi · list tasks · pause, resume or cancel task ID',
-  'ask me tea or coffee · send me a file · send me a card · react · edit message 3 to hello · tell NAME hello',
+  'ask me tea or coffee · ask me within 10 seconds tea or coffee · send me a file · send me a card · react',
+  'edit message 3 to hello · tell NAME hello · install PACKAGE · add server NAME COMMAND · create agent NAME to help',
   'think for 5 seconds · fail · say nothing · what did I say',
 ].join('\n');
 

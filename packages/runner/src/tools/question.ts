@@ -33,7 +33,7 @@ export function questionTool(scope: ToolScope): Tool {
       };
       const answer = await scope.ask(content, seconds * 1_000);
       return answer === undefined
-        ? `Nobody answered within ${seconds} s. A later answer will come as a message.`
+        ? `Nobody answered within ${seconds} s. What they write later comes as a message.`
         : answerText(answer);
     },
   });
