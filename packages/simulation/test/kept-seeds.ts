@@ -13,4 +13,5 @@ export const KEPT_CRASHES: readonly { readonly history: number; readonly points:
     points: 200,
     was: "a power cut in a runner's first commit left a file that the host took for a hostile one, for good",
   },
+  { history: 8, points: 330, was: 'a power cut took a file that an agent had sent, and left the row that names it' },
 ];

@@ -1,19 +1,39 @@
-/** Node's promises of files, kept at once: what waits for a real disk would go on at another time in every run. */
+/**
+ * Node's promises of files, kept at once: what waits for a real disk would go on at another time in every run. Every
+ * name that the simulated sources import is here, and a name that is not fails when they are loaded.
+ */
 import * as fs from 'node:fs';
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from './file-system.js';
-
-export * from 'node:fs/promises';
+import {
+  copyFileSync,
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from './file-system.js';
 
 export const copyFile = promised(copyFileSync);
 export const mkdir = promised(mkdirSync);
+export const mkdtemp = promised(mkdtempSync);
+export const rename = promised(renameSync);
 export const rm = promised(rmSync);
 export const writeFile = promised(writeFileSync);
+export const access = promised(fs.accessSync);
 export const lstat = promised(fs.lstatSync);
 export const readdir = promised(fs.readdirSync);
 export const readFile = promised(fs.readFileSync);
 export const realpath = promised(fs.realpathSync);
 export const stat = promised(fs.statSync);
 
-function promised(call: (...args: never[]) => unknown): (...args: never[]) => Promise<unknown> {
+/** A file or directory held open, with as much of Node's handle as is used here: it can be synced and closed. */
+export const open = promised((path: string, flags = 'r') => {
+  const descriptor = openSync(path, flags);
+  const close = promised(() => fs.closeSync(descriptor));
+  return { sync: promised(() => fsyncSync(descriptor)), close, [Symbol.asyncDispose]: close };
+});
+
+function promised<A extends never[], T>(call: (...args: A) => T): (...args: A) => Promise<T> {
   return async (...args) => call(...args);
 }
