@@ -193,16 +193,19 @@ export class Platform {
         return new Promise(() => undefined);
       case 'throws':
         throw new Error('The connection broke before anything was sent.');
-      case 'shown-late':
+      case 'shown-late': {
+        // It has the files already: the host's are gone by then if another attempt has delivered them.
+        const files = filesOf(message);
         world.after(
           world.chance.whole('late', 61_000, 200_000),
           () => {
             this.#hasShownLate = true;
-            this.#show(address, message, attempt);
+            this.#show(address, message, files, attempt);
           },
           undefined,
         );
         return new Promise(() => undefined);
+      }
       default:
     }
     const known =
@@ -214,7 +217,7 @@ export class Platform {
         what: `send ${attempt.key}`,
         perform: () => {
           acting.exit(() => this.onSend(attempt.key, attempt.attempt));
-          this.#show(address, message, attempt);
+          this.#show(address, message, filesOf(message), attempt);
         },
       });
     await world.pause(world.chance.whole('latency', 2, 100));
@@ -223,21 +226,22 @@ export class Platform {
     return { type: 'sent', platformMessageId: `shown/${attempt.key}` };
   }
 
-  #show(address: Address, message: OutgoingMessage, { key, attempt, uncertain }: Attempt): void {
+  #show(
+    address: Address,
+    message: OutgoingMessage,
+    files: readonly ShownFile[],
+    { key, attempt, uncertain }: Attempt,
+  ): void {
     if (PLATFORMS.get(address.channelType) === 'key' && this.shown.some((one) => one.key === key)) return;
     const text = message.kind === 'text' ? message.text : message.kind;
-    const files = message.kind === 'text' ? (message.files ?? []) : [];
-    this.shown.push({
-      key,
-      address,
-      text,
-      files: files.map(({ name, path }) => ({ name, content: readFileSync(path, 'utf8') })),
-      at: this.#world.time,
-      attempt,
-      uncertain,
-    });
+    this.shown.push({ key, address, text, files, at: this.#world.time, attempt, uncertain });
     this.#world.trace(`platform: shows ${JSON.stringify(text.slice(0, 60))}${files.length > 0 ? ' with files' : ''}`);
   }
+}
+
+function filesOf(message: OutgoingMessage): ShownFile[] {
+  if (message.kind !== 'text') return [];
+  return (message.files ?? []).map(({ name, path }) => ({ name, content: readFileSync(path, 'utf8') }));
 }
 
 /** One channel of one life of the host. */

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import type { ReceivedMessage } from '@nanoclaw/channels';
 import { openRegistry } from '@nanoclaw/registry';
 import { SqliteError } from '@nanoclaw/session-db';
+import { SWEEP_LOOP } from '@nanoclaw/sweep';
 import Database from 'better-sqlite3';
 import { broughtFile, saying } from './agent.js';
 import type { DiskImage } from './disk.js';
@@ -170,7 +171,7 @@ async function play(plan: Plan, bench: Bench, stepsMax: number, beginning: Begin
     await history.run(stepsMax);
     return outcome(undefined);
   } catch (error) {
-    const { invariant, message } = brokenBy(error);
+    const { invariant, message } = brokenBy(error, plan.seed);
     world.trace(message);
     return outcome({ invariant, message, step: world.steps });
   } finally {
@@ -182,12 +183,14 @@ async function play(plan: Plan, bench: Bench, stepsMax: number, beginning: Begin
   }
 }
 
-/** Which invariant an error says does not hold; throws what says nothing of the kind. */
-function brokenBy(error: unknown): Broken {
+/** Which invariant an error says does not hold; throws what says nothing of the kind, with the seed to find it again. */
+function brokenBy(error: unknown, seed: number): Broken {
   if (error instanceof Broken) return error;
-  const isDamaged = error instanceof Database.SqliteError && /CORRUPT|NOTADB/.test(error.code);
-  if (isDamaged) return new Broken('I24', `A session's file is damaged: ${error.message}.`);
-  throw error;
+  // The checkers wait for locks and know of journals: whatever else SQLite refuses to read is damaged.
+  if (error instanceof Database.SqliteError) {
+    return new Broken('I24', `A session's file is damaged: ${error.message} (${error.code}).`);
+  }
+  throw new Error(`The simulation itself fails in the history of seed ${seed}.`, { cause: error });
 }
 
 class History implements Disposable {
@@ -368,7 +371,7 @@ class History implements Disposable {
         );
         return;
       case 'clock-is-set':
-        this.#lastJump = world.time;
+        this.#jumped(happening.byMs);
         world.clockError.host += happening.byMs;
         world.clockError.runner += happening.byMs;
         return;
@@ -377,8 +380,13 @@ class History implements Disposable {
         return;
       case 'machine-sleeps':
         world.sleep(happening.ms);
-        this.#lastJump = world.time;
+        this.#jumped(happening.ms);
     }
+  }
+
+  /** The host's clock has jumped. Less is within what it takes for an even one. */
+  #jumped(byMs: number): void {
+    if (Math.abs(byMs) > SWEEP_LOOP.jumpMs) this.#lastJump = this.#world.time;
   }
 
   #say(number: number, chat: string, text: string, brings = false): void {
