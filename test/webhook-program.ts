@@ -17,6 +17,7 @@ export interface WebhookAnswer {
 export interface WebhookPost {
   readonly id: string;
   readonly text?: string;
+  readonly choice?: { readonly questionId: string; readonly choice: number };
   readonly thread?: string;
   readonly sender?: { readonly id: string; readonly name?: string };
   readonly files?: readonly { readonly name: string; readonly data: string }[];
