@@ -34,7 +34,10 @@ export type RunFault =
 interface LiveRun {
   readonly spec: RunSpec;
   readonly actor: Actor;
+  /** As the host's clock then said. */
   readonly startedAt: number;
+  /** True time. */
+  readonly begunAt: number;
   readonly fault: RunFault | undefined;
   readonly exit: PromiseWithResolvers<Exit>;
   /** As the runtime says. */
@@ -82,7 +85,7 @@ export class Runtime {
   }
 
   /** A run that was begun at some time; `undefined` for a name that is not known. */
-  run(id: string): { readonly startedAt: number } | undefined {
+  run(id: string): { readonly begunAt: number } | undefined {
     return this.#runs.get(id);
   }
 
@@ -150,6 +153,7 @@ export class Runtime {
       spec,
       actor,
       startedAt: world.wall('host'),
+      begunAt: world.time,
       fault,
       exit: Promise.withResolvers<Exit>(),
       isAlive: true,

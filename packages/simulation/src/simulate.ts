@@ -223,7 +223,7 @@ class History implements Disposable {
     const run = (id: string) => this.#runtime.run(id);
     this.#host = new HostProcess(around, {
       onKill: (session, id, reason) => {
-        const livedMs = world.wall('host') - (run(id)?.startedAt ?? 0);
+        const livedMs = world.time - (run(id)?.begunAt ?? 0);
         this.#note(() => this.#checker.killed(session, reason, world.time - this.#lastJump, livedMs));
       },
     });

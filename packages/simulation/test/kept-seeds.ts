@@ -3,6 +3,7 @@ export const KEPT_SEEDS: readonly { readonly seed: number; readonly was: string 
   { seed: 10, was: 'a locked inbound.db at the end of a failed start ended the host' },
   { seed: 35, was: 'a full disk at the end of a run ended the host' },
   { seed: 57, was: 'a platform that never answered a notice kept its session from being swept for good' },
+  { seed: 2_124_781_543, was: 'the age of a run that was killed was taken from a clock that had been set back' },
   {
     seed: 2_124_641_801,
     was: 'a platform that shows late looked only then for a file that had been delivered and removed',
