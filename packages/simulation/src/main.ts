@@ -137,7 +137,7 @@ async function playCrashes(most: number, from: string, bench: Bench): Promise<nu
     if (points % 1_000 === 0) say(`${points} crash points so far (${cpuSeconds().toFixed(0)} s)`);
     if (outcome.failure === undefined) continue;
     for (const line of outcome.trace) say(line);
-    say(`${name}: ${outcome.failure.message}\n${JSON.stringify(plan)}`);
+    say(`crash point ${points}, ${name}: ${outcome.failure.message}\n${JSON.stringify(plan)}`);
     return 1;
   }
   const kinds = [...counts].map(([kind, count]) => `${count} by ${kind}`).join(', ');
@@ -155,9 +155,10 @@ async function findMutations(): Promise<number> {
   const worker = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const output = await outputOf(next);
-      const found = /^(seed \d+.*|history \d+.*)$/m.exec(output)?.[1];
+      const found = /^((?:seed|crash point) \d+.*)$/m.exec(output)?.[1];
       if (found === undefined) survived += 1;
-      say(`${next.name.padEnd(34)} ${found?.slice(0, 150) ?? `SURVIVED: ${output.trim().slice(-200)}`}`);
+      const limit = `${next.within.count} ${next.within.type === 'seeds' ? 'seeds' : 'crash points'}`;
+      say(`${next.name} (within ${limit}): ${found?.slice(0, 150) ?? `SURVIVED: ${output.trim().slice(-200)}`}`);
     }
   };
   await Promise.all([worker(), worker()]);
@@ -166,7 +167,10 @@ async function findMutations(): Promise<number> {
 }
 
 function outputOf({ name, within }: Mutation): Promise<string> {
-  const how = within.type === 'seeds' ? ['--seeds', `1-${within.count}`] : ['--crashes', String(within.count)];
+  const how =
+    within.type === 'seeds'
+      ? ['--seeds', `1-${within.count}`]
+      : ['--crashes', String(within.count), '--history', String(within.history)];
   return new Promise((done, fail) => {
     const child = spawn(process.execPath, [...process.execArgv, import.meta.filename, '--mutation', name, ...how]);
     let output = '';

@@ -6,8 +6,13 @@ import type { Edit } from './loader.ts';
 export interface Mutation {
   readonly name: string;
   readonly edits: readonly Edit[];
-  /** Where it must show: among the first so many seeds, or crash points. */
-  readonly within: { readonly type: 'seeds' | 'crashes'; readonly count: number };
+  /**
+   * Where it must show: among the first so many seeds, or crash points of one history. With some room over where it does,
+   * because whatever is changed in the code moves that.
+   */
+  readonly within:
+    | { readonly type: 'seeds'; readonly count: number }
+    | { readonly type: 'crashes'; readonly count: number; readonly history: number };
 }
 
 const LIFECYCLE = 'packages/session-db/src/lifecycle.ts';
@@ -26,7 +31,7 @@ const OUTBOUND = 'apps/host/src/outbound.ts';
 const ATTACHMENTS = 'packages/session-db/src/attachments.ts';
 
 const seeds = (count: number): Mutation['within'] => ({ type: 'seeds', count });
-const crashes = (count: number): Mutation['within'] => ({ type: 'crashes', count });
+const crashesOf = (history: number, count: number): Mutation['within'] => ({ type: 'crashes', count, history });
 
 export const MUTATIONS: readonly Mutation[] = [
   {
@@ -40,7 +45,7 @@ export const MUTATIONS: readonly Mutation[] = [
           '`UPDATE messages_in SET tries = tries + 1 + 0 * :attempt, process_after = :at, error = :error WHERE id = :id`',
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'ack before reply',
@@ -52,7 +57,7 @@ export const MUTATIONS: readonly Mutation[] = [
           'inTransaction(this.#db, () => {\n      for (const claim of claims) this.#setAck(claim, outcome, now); });\n    const seqs = inTransaction(this.#db, () => {',
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'reply before ack',
@@ -64,7 +69,7 @@ export const MUTATIONS: readonly Mutation[] = [
           'const seqs = inTransaction(this.#db, () => replies.map((reply) => this.#insert(reply, now)));\n    inTransaction(this.#db, () => {\n      for (const claim of claims) this.#setAck(claim, outcome, now);\n      if (turn) this.#insertTurn(turn);\n    });',
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'confirm before begin',
@@ -76,7 +81,7 @@ export const MUTATIONS: readonly Mutation[] = [
           "SET attempts = :attempt, uncertain = max(uncertain, in_flight), in_flight = 0, next_attempt_at = :at, status = 'delivered', settled_at = :at",
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'send before begin is on disk',
@@ -87,7 +92,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'const begun: { uncertain: number } | undefined = { uncertain: 0 }; void [BEGIN, at];',
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'limit before filter',
@@ -99,7 +104,7 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       { file: RUNNER_SESSION, find: 'const PAGE = 50;', replace: 'const PAGE = 1;' },
     ],
-    within: seeds(200),
+    within: seeds(20),
   },
   {
     name: 'rescue on age',
@@ -115,7 +120,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'read.openClaims',
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'text times',
@@ -127,7 +132,7 @@ export const MUTATIONS: readonly Mutation[] = [
           'processAfter: Date.parse(new Date(message.processAfter ?? now).toISOString().slice(0, 10)) + 86_400_000,',
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'dead run is never charged',
@@ -136,7 +141,7 @@ export const MUTATIONS: readonly Mutation[] = [
       { file: RUNS, find: 'session.files.endRun(run);', replace: 'void [session, run];' },
       { file: RUNS, find: 'else session.files.endRun(live);', replace: '' },
     ],
-    within: crashes(1_000),
+    within: crashesOf(1, 600),
   },
   {
     name: 'claims of the next run are charged',
@@ -152,7 +157,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'read.openClaims',
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'a fenced run goes on',
@@ -163,7 +168,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: '',
       },
     ],
-    within: seeds(400),
+    within: seeds(60),
   },
   {
     name: 'the host counts in ones',
@@ -175,7 +180,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       { file: HOST_SESSION, find: 'messages_taken) AS highest FROM', replace: '0 * messages_taken) AS highest FROM' },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'confirmed before it is written',
@@ -187,7 +192,7 @@ export const MUTATIONS: readonly Mutation[] = [
           'setImmediate(() => { try { session.files.enqueue(inboundMessage(message, trigger, attachments), now()); } catch (error) { void error; } });',
       },
     ],
-    within: seeds(200),
+    within: seeds(20),
   },
   {
     name: 'duplicate platform ids are two messages',
@@ -203,7 +208,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'const copies = { count: 0 };\nimport type { Address, Attachment',
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'offline counts as sent',
@@ -214,7 +219,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: "return { to: 'delivered', platformMessageId: null };",
       },
     ],
-    within: seeds(200),
+    within: seeds(40),
   },
   {
     name: 'a lost answer counts as failed for good',
@@ -225,7 +230,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: "if (row.whenUncertain === 'again') return { to: 'delivered', platformMessageId: null };",
       },
     ],
-    within: seeds(200),
+    within: seeds(40),
   },
   {
     name: 'retries forget their place in the lane',
@@ -236,7 +241,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: "WHERE status = 'pending' AND lane = :lane ORDER BY next_attempt_at, seq, part LIMIT 1`;",
       },
     ],
-    within: seeds(400),
+    within: seeds(40),
   },
   {
     name: 'no new key for each attempt',
@@ -247,7 +252,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'key: `${this.#session.key}/${seq}/${part}${attempt.attempt > 1 ? `/${attempt.attempt}` : ``}`,',
       },
     ],
-    within: seeds(200),
+    within: seeds(40),
   },
   {
     name: 'a hot journal is not recovered',
@@ -258,7 +263,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'request === undefined ? readRecovered(request) : read',
       },
     ],
-    within: crashes(1_500),
+    within: crashesOf(1, 600),
   },
   {
     name: 'a provider error completes',
@@ -269,7 +274,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: "void reason; return { outcome: { type: 'completed' }, texts: [] };",
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'no grace after a jump of the clock',
@@ -285,7 +290,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'const from = since;',
       },
     ],
-    within: seeds(400),
+    within: seeds(120),
   },
   {
     name: 'an occurrence ends its series',
@@ -296,7 +301,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'nextSlot: passes ? null : series.nextSlot,',
       },
     ],
-    within: seeds(400),
+    within: seeds(20),
   },
   {
     name: 'retries wait for ever',
@@ -308,22 +313,22 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       { file: SWEEP, find: 'session.retryStranded(now, policy.retry);', replace: '' },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'a commit does not outlive a power cut',
     edits: [{ file: 'packages/session-db/src/open.ts', find: "['synchronous', 3],", replace: "['synchronous', 2]," }],
-    within: crashes(500),
+    within: crashesOf(0, 300),
   },
   {
     name: 'nothing is synced',
     edits: [{ file: 'packages/session-db/src/open.ts', find: "['synchronous', 3],", replace: "['synchronous', 0]," }],
-    within: crashes(500),
+    within: crashesOf(0, 300),
   },
   {
     name: 'the directories of a session are not synced',
     edits: [{ file: 'packages/session-db/src/folder.ts', find: '    syncDirectory(parent);\n', replace: '' }],
-    within: crashes(500),
+    within: crashesOf(0, 300),
   },
   {
     name: 'files are not synced',
@@ -334,7 +339,23 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: '    void fsyncSync;\n    renameSync',
       },
     ],
-    within: crashes(500),
+    within: crashesOf(0, 300),
+  },
+  {
+    name: 'files that the agent sends are not synced',
+    edits: [{ file: 'packages/runner/src/files.ts', find: '    await sync(copy);\n', replace: '' }],
+    within: crashesOf(8, 400),
+  },
+  {
+    name: 'the directories of files that the agent sends are not synced',
+    edits: [
+      {
+        file: 'packages/runner/src/files.ts',
+        find: '  if (names.length > 0) for (const directory of [folder, filesRoot, dirname(filesRoot)]) await sync(directory);\n',
+        replace: '  void dirname;\n',
+      },
+    ],
+    within: crashesOf(8, 400),
   },
   {
     name: 'files after the row that names them',
@@ -346,7 +367,7 @@ export const MUTATIONS: readonly Mutation[] = [
           "const attachments = message.files.map(({ name }) => ({ type: 'stored', name, path: '', bytes: 0 }));\n    setImmediate(() => void storeAttachments(session.folder, id, toStore(message)).catch(() => undefined));",
       },
     ],
-    within: seeds(200),
+    within: seeds(20),
   },
   {
     name: 'the registry does not outlive a power cut',
@@ -357,7 +378,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: "setPragma(database, 'synchronous', 1);",
       },
     ],
-    within: crashes(500),
+    within: crashesOf(0, 100),
   },
   {
     name: 'rate limits in a file that a power cut tears',
@@ -368,7 +389,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: '= DELETE; PRAGMA synchronous = OFF',
       },
     ],
-    within: crashes(500),
+    within: crashesOf(0, 100),
   },
   {
     name: 'files stay when their message has been delivered',
@@ -379,7 +400,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'const cleansUp = fileNames(message.content).length < 0;',
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
   },
   {
     name: 'files are removed with the attempt',
@@ -391,7 +412,7 @@ export const MUTATIONS: readonly Mutation[] = [
           'const { key, attempt: number, uncertain } = attempt;\n  void context.remove(session, message.id);\n  return channel.send(',
       },
     ],
-    within: seeds(200),
+    within: seeds(20),
   },
   {
     name: 'a bell that is lost is never made up for',
@@ -407,7 +428,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: '() => undefined);',
       },
     ],
-    within: seeds(200),
+    within: seeds(60),
   },
   {
     name: 'two wakes start two runs',
@@ -429,6 +450,46 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: '',
       },
     ],
-    within: seeds(100),
+    within: seeds(20),
+  },
+  {
+    name: 'a slot of a series comes twice',
+    edits: [
+      {
+        file: 'packages/session-db/src/series.ts',
+        find: 'id: occurrenceId(series.id, slot),',
+        replace: 'id: `${occurrenceId(series.id, slot)}/${now}`,',
+      },
+    ],
+    within: seeds(120),
+  },
+  {
+    name: 'an old claim is settled again',
+    edits: [
+      {
+        file: LIFECYCLE,
+        find: "if (message.status !== 'pending' && message.status !== 'paused') return undefined;",
+        replace: '',
+      },
+      { file: LIFECYCLE, find: 'if (ack.attempt !== message.tries + 1) return undefined;', replace: '' },
+      {
+        file: HOST_SESSION,
+        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error ${guard}`',
+        replace:
+          "`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error, status = 'pending', settled_at = NULL WHERE id = :id`",
+      },
+    ],
+    within: seeds(20),
+  },
+  {
+    name: 'a late answer of the guard is believed',
+    edits: [
+      {
+        file: SWEEP,
+        find: "if (read.type !== 'read' || sameRun(before, run)) return { run, read };",
+        replace: "if (read.type !== 'read' || sameRun(before, before)) return { run, read };",
+      },
+    ],
+    within: seeds(200),
   },
 ];

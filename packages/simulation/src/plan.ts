@@ -69,6 +69,8 @@ export function planOf(seed: number): Plan {
   const chance = new Chance(seed);
   if (chance.happens('zombie world', 0.08)) return zombieWorld(seed, chance);
   if (chance.happens('quiet world', 0.06)) return quietWorld(seed, chance);
+  if (chance.happens('clock world', 0.05)) return clockWorld(seed, chance);
+  if (chance.happens('guard world', 0.05)) return lateWorld(seed, chance);
   const troubledMs = chance.wait('length', HOUR, 60 * HOUR);
   const chats = ['terminal/main', ...CHATS.filter(() => chance.happens('chats', 0.25))];
   return {
@@ -118,7 +120,70 @@ const SILENCE_MAX_MS = 30 * MINUTE;
 function quietWorld(seed: number, chance: Chance): Plan {
   const chats = ['terminal/main', ...CHATS.filter(() => chance.happens('chats', 0.25))];
   const troubledMs = chance.wait('length', HOUR, 10 * HOUR);
-  return { seed, troubledMs, strict: 'prompt', happenings: conversation(chance, chats, troubledMs) };
+  const happenings = [...conversation(chance, chats, troubledMs), ...interruptions(chance, troubledMs)];
+  return { seed, troubledMs, strict: 'prompt', happenings };
+}
+
+/** Messages that are answered slowly, each with one that comes while it is: a bell that its run may miss. */
+function interruptions(chance: Chance, troubledMs: number): Happening[] {
+  return some(chance, 'interruptions', 40).flatMap((index): Happening[] => {
+    const at = Math.floor(chance.share('interruption') * troubledMs * 0.95);
+    const told = { type: 'say', chat: 'terminal/main' } as const;
+    return [
+      { ...told, at, number: 101 + 2 * index, mood: 'slow' },
+      { ...told, at: at + chance.wait('interrupts', SECOND, MINUTE), number: 102 + 2 * index, mood: 'answer' },
+    ];
+  });
+}
+
+/**
+ * Tasks that repeat, and a clock that is set back over times at which they have run, or forward while a run is at work:
+ * rare by chance alone.
+ */
+function clockWorld(seed: number, chance: Chance): Plan {
+  const said = [1, 2, 3].map(
+    (number): Happening => ({
+      at: number * MINUTE + chance.whole('clock said', 0, 40) * SECOND,
+      type: 'say',
+      number,
+      chat: 'terminal/main',
+      mood: number === 1 ? 'daily' : chance.pick('clock mood', ['daily', 'later', 'script', 'answer']),
+    }),
+  );
+  const back = some(chance, 'back', 4).map(
+    (index): Happening => ({
+      at: (5 + 8 * index) * HOUR + chance.whole('back', 0, 240) * MINUTE,
+      type: 'clock-is-set',
+      byMs: -chance.wait('back by', HOUR, 6 * HOUR),
+    }),
+  );
+  const forward = some(chance, 'forward', 4).flatMap((index): Happening[] => {
+    const at = (3 + 8 * index) * HOUR + chance.whole('forward', 0, 60) * MINUTE;
+    return [
+      { at, type: 'say', number: 11 + index, chat: 'terminal/main', mood: 'slow' },
+      {
+        at: at + chance.wait('forward at', 5 * SECOND, 40 * SECOND),
+        type: 'clock-is-set',
+        byMs: chance.wait('forward by', 2 * MINUTE, 3 * HOUR),
+      },
+    ];
+  });
+  return { seed, troubledMs: 40 * HOUR, happenings: [...said, ...back, ...forward] };
+}
+
+/** Runs that die soon after they have answered, while the host waits for what was read before: rare by chance alone. */
+function lateWorld(seed: number, chance: Chance): Plan {
+  const troubledMs = 2 * HOUR;
+  const late: Happening = { at: 0, type: 'guard-fails', how: 'late', share: 0.7, ms: troubledMs };
+  const answered = Array.from({ length: 24 }).flatMap((_, index): Happening[] => {
+    const at = (1 + 4 * index) * MINUTE;
+    const next: Doom = { touch: 1, where: { share: chance.share('late where') }, with: 'alone' };
+    return [
+      { at, type: 'say', number: 1 + index, chat: 'terminal/main', mood: 'answer' },
+      { at: at + chance.wait('dies after', SECOND, 8 * SECOND), type: 'run-dies', doom: next },
+    ];
+  });
+  return { seed, troubledMs, happenings: [late, ...answered] };
 }
 
 function conversation(chance: Chance, chats: readonly string[], troubledMs: number): Happening[] {

@@ -1,11 +1,18 @@
 import { expect, it } from 'vitest';
+import { MUTATIONS } from '../src/mutations.js';
 import { sim } from './command.js';
 
-// The cheapest three of the list; `npm run sim -- --mutations` plays all.
-it.each(['settle adds instead of sets', 'confirm before begin', 'text times'])(
-  'a deliberate mistake is found: %s',
-  async (name) => {
-    const { code, output } = await sim('--mutation', name, '--seeds', '1-10');
+// The cheapest of the list; `npm run sim -- --mutations` plays all.
+const CHEAP = ['settle adds instead of sets', 'confirm before begin', 'text times'];
+
+it.each(MUTATIONS.filter(({ name }) => CHEAP.includes(name)))(
+  'a deliberate mistake is found within its limit: $name',
+  async ({ name, within }) => {
+    const { code, output } = await sim('--mutation', name, `--${within.type}`, `1-${within.count}`);
     expect([code, /^seed \d+, step \d+: I\d+: /m.test(output)], output).toEqual([1, true]);
   },
 );
+
+it('every mutation has a name of its own', () => {
+  expect(new Set(MUTATIONS.map(({ name }) => name)).size).toBe(MUTATIONS.length);
+});
