@@ -30,4 +30,9 @@ export const PACE: readonly Edit[] = [
     find: 'const PEOPLE_EVERY_MS = 60_000;',
     replace: 'const PEOPLE_EVERY_MS = 600_000;',
   },
+  {
+    file: 'apps/host/src/host.ts',
+    find: 'const ROUTING_EVERY_MS = 10_000;',
+    replace: 'const ROUTING_EVERY_MS = 600_000;',
+  },
 ];
