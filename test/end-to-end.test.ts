@@ -141,6 +141,16 @@ describe('bad input is one clear sentence and a non-zero exit', () => {
     ]);
   });
 
+  it('an agent that ends at once, with its last words and nothing that drives a terminal (failures 49, 54)', async () => {
+    const bun = join(install.data, 'bun');
+    writeFileSync(bun, "#!/bin/sh\nprintf 'Wiped: \\033[2J\\033]0;owned\\007 the end.\\n'\nexit 3\n", { mode: 0o755 });
+    const { exitCode, stderr } = await install.run(['start', '--say', 'hello'], { NANOCLAW_BUN: bun });
+    expect(exitCode).toBe(5);
+    expect(stderr).toMatch(/exit code 3/);
+    expect(stderr).toMatch(/Wiped: .*the end\./);
+    expect(stderr).not.toMatch(/(?!\n)\p{Cc}/u);
+  });
+
   it('an unknown option and an unknown command', async () => {
     const option = await install.run(['start', '--frobnicate']);
     expect(option.exitCode).toBe(2);

@@ -206,11 +206,12 @@ async function doctor(root: string, isJson: boolean): Promise<number> {
 
 function exitCodeOf(error: unknown): number {
   if (error instanceof Problem) {
-    process.stderr.write(`nanoclaw: ${error.message}\n`);
+    // It may quote what an agent or a stranger has written.
+    process.stderr.write(`nanoclaw: ${harmless(error.message)}\n`);
     return error.exitCode;
   }
   process.stderr.write(
-    `nanoclaw: an unexpected error: ${messageOf(error)} Nothing accepted was lost; start it again.\n`,
+    `nanoclaw: an unexpected error: ${harmless(messageOf(error))} Nothing accepted was lost; start it again.\n`,
   );
   if (error instanceof Error && process.env['NANOCLAW_LOG'] === 'debug') process.stderr.write(`${error.stack}\n`);
   return 1;
