@@ -7,7 +7,7 @@ import { HostSession, type SessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AttackedHost, asContainer, type ForgedRow, forge } from './attack-support.js';
-import { until } from './whole-host.js';
+import { until, untilSteady } from './whole-host.js';
 
 let attacked: AttackedHost;
 let folder: SessionFolder;
@@ -47,6 +47,7 @@ describe('a flood of (failures 13, 49, 52)', () => {
       await until(() => takenIn() > 20);
       await attacked.bystander('two');
       await attacked.bystander('three');
+      await untilSteady(takenIn);
       // At most a limit's worth of rows, and what the last read brought: 250 rows or 1 MiB.
       expect(takenIn()).toBeLessThan(2 * 1_300 + 10);
       expect(statSync(folder.inbound.database).size).toBeLessThan(12 * 2 ** 20);

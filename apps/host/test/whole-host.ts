@@ -162,6 +162,16 @@ export async function until(condition: () => boolean, limitMs = 60_000): Promise
   }
 }
 
+/** Looks every 500 ms until `value` has been the same for four looks; rejects after `limitMs`. */
+export async function untilSteady(value: () => number, limitMs = 60_000): Promise<void> {
+  const seen: number[] = [];
+  for (const end = Date.now() + limitMs; new Set(seen.slice(-4)).size !== 1 || seen.length < 4; ) {
+    if (Date.now() > end) throw new Error(`It did not come to rest within ${limitMs / 1_000} s: ${value}`);
+    seen.push(value());
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
 /** Measures how late the event loop is, from now on: in milliseconds, by percentile. */
 export function loopDelay(): (percentile: number) => number {
   const resolution = 1;

@@ -642,3 +642,47 @@ describe('rate limits', () => {
     expect(w.sent.map((sent) => sent.at - START)).toEqual([0, 0, 1_000, 2_000]);
   });
 });
+
+describe('a session of which enough is under way', () => {
+  const later = { deliverAfter: START + 3_600_000 };
+
+  it.each([
+    ['waits to be sent', 'under way', { type: 'offline' as const }],
+    ['was given up', 'given up', failed({ permanent: true })],
+    ['is scheduled', 'scheduled', { type: 'offline' as const }],
+  ])('has no more taken in while as much as may be %s, and all of it in time (failure 49)', async (_, kind, result) => {
+    let isOpen = false;
+    const w = world((m, a) => (isOpen ? sentOk(m, a) : result), {
+      policy: { ...DELIVERY_POLICY, rowsMax: 3 },
+      gate: new Gate(undefined, { sendsMax: 16, troubleBaseMs: 1, troubleMaxMs: 1 }),
+    });
+    const message = kind === 'scheduled' ? later : {};
+    const first = ['a', 'b', 'c'].map((text) => session.say(text, message));
+    expect(await deliverSession(session.port, w)).toMatchObject({ takenIn: first, isHeldBack: false });
+    const rest = ['d', 'e'].map((text) => session.say(text, message));
+    for (let pass = 0; pass < 3; pass += 1) {
+      expect(await deliverSession(session.port, w)).toMatchObject({ takenIn: [], isHeldBack: true });
+    }
+    expect(session.host.cursor().messagesAfter).toBe(first.at(-1));
+
+    isOpen = true;
+    w.clock.now = START + 7_200_000;
+    if (kind === 'given up') for (const seq of first) session.host.deliveries.discard(seq, w.clock.now);
+    await untilQuiet(w);
+    await untilQuiet(w);
+    const sent = kind === 'given up' ? ['d', 'e'] : ['a', 'b', 'c', 'd', 'e'];
+    expect(texts(w.sent.slice(-sent.length))).toEqual(sent);
+    expect(session.host.cursor().messagesAfter).toBe(rest.at(-1));
+  });
+});
+
+it('more acks than a read holds, which are for others to settle, make no further pass', async () => {
+  const row = { kind: 'chat', timestamp: START, trigger: 'wakes', address: MAIN, content: { text: 'hi' } } as const;
+  for (const id of ['a', 'b', 'c']) session.host.enqueue({ id, ...row }, START);
+  const claimed = session.runner.claim(START, { work: 3, control: 0, context: 0 });
+  if (claimed.type !== 'claimed') throw new Error('nothing was claimed');
+  const claims = claimed.claimed.map(({ claim }) => claim);
+  session.runner.finish(claims, { type: 'completed' }, [], START);
+  const reader = inProcessReader(session.folder, openSqlite, { ...OUTBOUND_LIMITS, rowsMax: 2 });
+  expect((await deliverSession({ ...session.port, reader }, world())).look.nextAt).toBeUndefined();
+});
