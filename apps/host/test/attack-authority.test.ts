@@ -28,8 +28,8 @@ describe('an agent that wants its own wish approved (failure 51)', () => {
     ground[Symbol.dispose]();
   });
 
-  function say(platformMessageId: string, text: string) {
-    const where = { address: at('dm-owner'), sender: by('owner'), isDirect: true, timestamp: ground.clock.now };
+  function say(platformMessageId: string, text: string, handle = 'owner') {
+    const where = { address: at('dm-owner'), sender: by(handle), isDirect: true, timestamp: ground.clock.now };
     return ground.platform.say(message({ platformMessageId, text, ...where }));
   }
 
@@ -74,6 +74,22 @@ describe('an agent that wants its own wish approved (failure 51)', () => {
     await wish(1);
     await say('p2', 'Approve');
     expect(await outcomes()).toEqual(['approved']);
+  });
+
+  it('is approved by no word that two of its wishes wait for: nobody knows which one was meant', async () => {
+    await wish(1);
+    await wish(2);
+    await say('p2', 'Approve');
+    expect(await outcomes()).toEqual(['open', 'open']);
+    expect(await world.inboxes()).toContain('memory:dm-owner:p2: Approve');
+  });
+
+  it('is approved by nobody else who writes where the owner was asked, though they might decide', async () => {
+    await world.grant('second', { role: 'owner' });
+    await wish(1);
+    await say('p2', 'Approve', 'second');
+    expect(await outcomes()).toEqual(['open']);
+    expect(await world.inboxes()).toContain('memory:dm-owner:p2: Approve');
   });
 
   it('leaves the others somebody to ask, however much it wishes (failure 52)', async () => {

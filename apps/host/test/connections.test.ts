@@ -8,6 +8,8 @@ class Flaky implements Channel {
   readonly limits = { text: { max: 100, unit: 'utf16-units' as const } };
   readonly shows = new Set<never>();
   starts = 0;
+  /** What a set-up waits for. */
+  setUp: Promise<void> = Promise.resolve();
   failuresLeft: number;
   #health: Health = { state: 'stopped' };
 
@@ -20,6 +22,8 @@ class Flaky implements Channel {
 
   async start(_receive: Receive): Promise<void> {
     this.starts += 1;
+    await this.setUp;
+    if (this.#health.state !== 'stopped') throw new Error('It runs already.');
     if (this.failuresLeft > 0) {
       this.failuresLeft -= 1;
       throw new Error('The platform does not answer.');
@@ -71,13 +75,13 @@ function clockwork() {
   };
 }
 
-function connected(channels: readonly Channel[]) {
+function connected(channels: readonly Channel[], random = 0) {
   const clock = clockwork();
   const troubles: string[] = [];
   const connections = new Connections({
     channels,
     setTimer: clock.setTimer,
-    random: () => 0,
+    random: () => random,
     onTrouble: ({ channel, reason, waitMs }) => troubles.push(`${channel}: ${reason} ${waitMs}`),
   });
   return { clock, troubles, connections, start: () => connections.start(async () => undefined) };
@@ -136,4 +140,38 @@ test('a stop leaves no timer and no channel behind', async () => {
   await connections.stop();
   expect(clock.pending()).toBe(0);
   expect(connections.states().map(({ health }) => health.state)).toEqual(['stopped', 'stopped']);
+});
+
+test('a stop in the middle of a set-up that fails waits for it, and nothing is tried again', async () => {
+  const channel = new Flaky('flaky', 1);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  channel.setUp = promise;
+  const { clock, connections, troubles, start } = connected([channel]);
+  const started = start();
+  const stopped = connections.stop();
+  resolve();
+  await Promise.all([started, stopped]);
+  expect(clock.pending()).toBe(0);
+  expect(troubles).toEqual([]);
+});
+
+test('channels that were cut off together are not set up together: each wait is less by a chance of its own', async () => {
+  const channel = new Flaky('flaky', 3);
+  const { clock, connections, start } = connected([channel], 0.5);
+  await start();
+  for (let i = 0; i < 2; i += 1) await clock.tick();
+  expect(clock.waits).toEqual([875, 1_750, 3_500]);
+  await connections.stop();
+});
+
+test('a channel that cannot be stopped is told as trouble, and the others are stopped', async () => {
+  const stuck = new Flaky('stuck', 0);
+  stuck.stop = () => Promise.reject(new Error('The line hangs.'));
+  const steady = new Flaky('steady', 0);
+  const { clock, connections, troubles, start } = connected([stuck, steady]);
+  await start();
+  await connections.stop();
+  expect(troubles).toEqual(['stuck: The line hangs. 0']);
+  expect(steady.health()).toEqual({ state: 'stopped' });
+  expect(clock.pending()).toBe(0);
 });

@@ -1,6 +1,6 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { addressKey, type InboundEntry, messageFiles, type OutboundMessage } from '@nanoclaw/session-db';
+import { type Address, addressKey, type InboundEntry, messageFiles, type OutboundMessage } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inboundId, platformIdOf } from '../src/received.js';
 import type { SessionHandle } from '../src/sessions.js';
@@ -23,6 +23,25 @@ afterEach(async () => {
 
 function entries(session: SessionHandle | undefined): InboundEntry[] {
   return session?.files.history({ limit: 100 }).entries.filter((entry) => entry.type === 'in') ?? [];
+}
+
+/** The agent has said something in a chat, and its platform calls that so. */
+function answerIn(session: SessionHandle | undefined, address: Address, platformMessageId: string): void {
+  const own: OutboundMessage = {
+    id: 'run/1',
+    seq: 3,
+    runId: 'run',
+    kind: 'chat',
+    timestamp: 0,
+    deliverAfter: null,
+    address: null,
+    inReplyTo: null,
+    content: { text: 'mine' },
+  };
+  session?.files.deliveries.takeIn([{ message: own, lane: addressKey(address) }], 3, 0);
+  const [attempt] = session?.files.deliveries.begin(session.files.deliveries.due(0, 1), 0, RETRY) ?? [];
+  if (attempt === undefined) throw new Error('nothing was due');
+  session?.files.deliveries.record(attempt, { to: 'delivered', platformMessageId }, 0);
 }
 
 async function wiredRoom() {
@@ -82,26 +101,23 @@ describe('a received message', () => {
     await wiredRoom();
     await world.people.receive(message());
     const [session] = await world.handles();
-    const lane = addressKey(at('room'));
-    const own: OutboundMessage = {
-      id: 'run/1',
-      seq: 3,
-      runId: 'run',
-      kind: 'chat',
-      timestamp: 0,
-      deliverAfter: null,
-      address: null,
-      inReplyTo: null,
-      content: { text: 'mine' },
-    };
-    session?.files.deliveries.takeIn([{ message: own, lane }], 3, 0);
-    const [attempt] = session?.files.deliveries.begin(session.files.deliveries.due(0, 1), 0, RETRY) ?? [];
-    if (attempt === undefined) throw new Error('nothing was due');
-    session?.files.deliveries.record(attempt, { to: 'delivered', platformMessageId: 'bot-7' }, 0);
+    answerIn(session, at('room'), 'bot-7');
     await world.people.receive(message({ platformMessageId: 'bot-7', text: 'mine' }));
     await world.people.receive(message({ platformMessageId: 'p2', text: 'mine' }));
     expect(await world.inboxes()).toEqual(['memory:room:p1: hello', 'run/1', 'memory:room:p2: mine']);
     expect(world.dropped).toEqual(['own-message']);
+  });
+
+  it("is read when its own chat calls it as another one calls a message of the agent's (failure 34)", async () => {
+    const agent = await world.agent();
+    for (const name of ['room', 'hall'])
+      await world.wire(await world.chat(name), agent, { sessionMode: 'agent-shared' });
+    await world.people.receive(message());
+    const [session] = await world.handles();
+    answerIn(session, at('room'), '7');
+    await world.people.receive(message({ platformMessageId: '7', text: 'theirs', address: at('hall') }));
+    expect(await world.inboxes()).toContain('memory:hall:7: theirs');
+    expect(world.dropped).toEqual([]);
   });
 
   it('has an id from which the platform finds its own again, and only for its own address', () => {
@@ -299,7 +315,9 @@ describe('commands', () => {
     const clear = message({ text: ' /clear ', sender: by('owner') });
     await world.people.receive(clear);
     await world.people.receive(clear);
-    expect(entries((await world.handles())[0])).toMatchObject([{ kind: 'command', content: { text: '/clear' } }]);
+    const [session] = await world.handles();
+    expect(entries(session)).toMatchObject([{ kind: 'command', content: { text: '/clear' } }]);
+    expect(session?.files.routing().replyTo).toEqual(at('room'));
     expect(await world.registry.audit.list({ limit: 10 })).toMatchObject([
       { actor: 'memory:owner', action: 'command', detail: { command: '/clear' } },
     ]);
@@ -349,6 +367,13 @@ describe('commands', () => {
     expect(await world.inboxes()).toEqual(['memory:room:p1: /stop']);
     expect(world.dropped).toEqual(['stranger', 'stranger']);
     expect(await world.registry.approvals.list({ limit: 10 })).toEqual([]);
+  });
+
+  it('to stop are exact words too: what only begins like one calls nobody (failure 33)', async () => {
+    await world.wire(await world.chat(), await world.agent(), { engage: { mode: 'mention' } });
+    for (const text of ['/stop@bot', '/stopx', '/stop the music']) await world.people.receive(message({ text }));
+    expect(await world.inboxes()).toEqual([]);
+    expect(world.dropped).toEqual(['not-engaged', 'not-engaged', 'not-engaged']);
   });
 
   it('that do not call an agent which listens are nothing to remember', async () => {

@@ -206,6 +206,18 @@ describe('two agents that write to each other for ever', () => {
     expect(mails).toMatchObject([before, before]);
   });
 
+  it('do not begin anew with a mail of which the registry has forgotten the chain', async () => {
+    world.row(anna, { address: to(bert), inReplyTo: asked });
+    await world.deliver(anna);
+    const box = await mailbox(bert);
+    const [mail] = mailIn(box);
+    await world.registry.prune(world.now + 1, 100);
+    world.row(box, { address: to(anna), inReplyTo: mail?.id ?? '' });
+    await world.deliver(box);
+    expect(errors(box)).toEqual([expect.stringContaining('without a person')]);
+    expect(mailIn(await mailbox(anna))).toEqual([]);
+  });
+
   it('are held back when they are too fast, each mail kept', async () => {
     for (let i = 0; i < 40; i += 1) {
       const id = await world.hear(anna, `q${i}`, 'olga');

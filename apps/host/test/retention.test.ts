@@ -65,3 +65,12 @@ test('a log that has grown big is put aside, and goes on in a new file', () => {
   log.rotate();
   expect(readFileSync(file, 'utf8')).toContain('"msg":"after"');
 });
+
+test.skipIf(!existsSync('/dev/full'))('a log on a full disk keeps little of what it cannot write', () => {
+  const log = openLog('info', '/dev/full', false);
+  const before = process.memoryUsage().rss;
+  const words = 'x'.repeat(25_000);
+  for (let line = 0; line < 6_000; line += 1) log.logger.info({ line, words }, 'lost');
+  // All of it is 150 MB.
+  expect(process.memoryUsage().rss - before).toBeLessThan(64 * 2 ** 20);
+});
