@@ -68,6 +68,8 @@ describe('a session whose files are broken', () => {
     await main.hears(/one of many/);
     await until(() => install.count('inbound', "trouble WHERE kind = 'outbound'", broken) === 1);
     expect((await install.nanoclaw('status')).value).toMatchObject({ troubled: 1 });
+    const listed = (await install.nanoclaw('sessions', 'list')).rows().find((row) => row.text('id') === broken);
+    expect(listed?.value).toMatchObject({ state: 'unreadable', why: 'It is not a SQLite database.' });
     const { value } = await install.nanoclaw('sessions', 'get', broken);
     expect(value).toMatchObject({ due: 1, trouble: [{ kind: 'outbound', error: 'It is not a SQLite database.' }] });
     expect(side.messages.map(({ text }) => text).join('\n')).not.toContain('and you?');

@@ -176,6 +176,27 @@ describe('the operator commands', () => {
       expect(page.timeline).toMatchObject([{ text: 'this one is answered' }]);
     });
 
+    it('are listed with what is true of each, and why, a run that is alive or not', async () => {
+      const session = await install.session();
+      const live = { ...install.live, status: () => ({ ...install.live.status(), running: [session.id] }) };
+      const listed = async () => Object(await install.run(['sessions', 'list', '--group', 'main'], live))[0];
+      expect(await listed()).toMatchObject({ state: 'running', why: null });
+      const policy = { backoffBaseMs: 60_000, backoffMaxMs: 60_000, breakAfter: 5, noticeAfter: 3 };
+      {
+        using files = install.files(session);
+        files.trouble.failed('wake', 'run-1', 'no engine', NOW, policy);
+        expect(await listed()).toMatchObject({ state: 'running', why: null });
+        files.trouble.failed('outbound', 'look-1', 'It is not a SQLite database.', NOW, policy);
+        expect(await listed()).toMatchObject({ state: 'unreadable', why: 'It is not a SQLite database.' });
+        files.trouble.over('outbound', NOW);
+        expect(await listed()).toMatchObject({ state: 'running', why: null });
+      }
+      writeFileSync(install.folder(session).inbound.database, 'not a database, but long enough to be looked at');
+      expect(await listed()).toMatchObject({ state: 'unreadable', why: expect.stringContaining('not a database') });
+      await install.registry.setSessionQuarantine(session.id, { reason: 'corrupt', until: NOW + 60_000 });
+      expect(await listed()).toMatchObject({ state: 'quarantined', why: 'corrupt' });
+    });
+
     it('are made for a chat, a thread, or an agent alone', async () => {
       expect(await install.run(['sessions', 'create', 'main'])).toMatchObject({ chat: null, threadId: null });
       const threaded = ['sessions', 'create', 'main', '--chat', 'terminal:other', '--thread', '7'];
@@ -199,7 +220,8 @@ describe('the operator commands', () => {
       expect(await install.run(['sessions', 'get', session.id])).toMatchObject({ state: 'quarantined' });
       await install.run(['sessions', 'retry', session.id], install.live);
       expect(await install.run(['sessions', 'get', session.id])).toMatchObject({
-        state: 'resting',
+        state: 'troubled',
+        why: 'no engine',
         trouble: [{ error: 'no engine', retryAt: NOW }],
       });
       await install.run(['sessions', 'wake', session.id], install.live);

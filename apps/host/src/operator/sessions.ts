@@ -11,7 +11,7 @@ import {
   VersionError,
 } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { Problem, systemCode } from '../problem.js';
+import { messageOf, Problem, systemCode } from '../problem.js';
 import { asks, changes, type OperatorCommand, option, reads } from './command.js';
 import { agentGroupNamed, messagingGroupNamed, notFound, sessionNamed } from './lookup.js';
 import type { Reading, SessionAccess } from './operator.js';
@@ -47,6 +47,7 @@ export const sessionCommands: readonly OperatorCommand[] = [
         column('THREAD', 'threadId'),
         column('SINCE', 'createdAt', 'time'),
         column('STATE', 'state'),
+        column('WHY', 'why'),
       ],
       empty: 'There are no sessions yet. One is made by the first message that an agent engages on.',
     },
@@ -54,7 +55,10 @@ export const sessionCommands: readonly OperatorCommand[] = [
       const { registry } = operator;
       const only = group === undefined ? undefined : (await agentGroupNamed(registry, group)).id;
       const sessions = (await registry.sessions()).filter(({ key }) => only === undefined || key.agentGroupId === only);
-      return Promise.all(sessions.map((session) => summary(operator, session)));
+      const told = [];
+      // One after the other, because each opens a file.
+      for (const session of sessions) told.push(await summary(operator, session));
+      return told;
     },
   }),
   reads({
@@ -176,12 +180,13 @@ export const sessionCommands: readonly OperatorCommand[] = [
   }),
 ];
 
-/** What the registry and the running host know of a session. */
-async function summary({ registry, live, now }: Pick<Reading, 'registry' | 'live' | 'now'>, session: Session) {
-  const { id, key, quarantine, createdAt } = session;
+/** What a session is, how it is just now, and what is wrong with it. */
+async function summary(operator: Pick<Reading, 'registry' | 'sessions' | 'live' | 'now'>, session: Session) {
+  const { registry, live, now } = operator;
+  const { id, key, createdAt } = session;
   const agent = await registry.agentGroup(key.agentGroupId);
   const chat = key.scope === 'agent' ? undefined : await registry.messagingGroup(key.messagingGroupId);
-  const isQuarantined = quarantine !== null && quarantine.until > now();
+  const quarantine = session.quarantine !== null && session.quarantine.until > now() ? session.quarantine : null;
   return {
     id,
     agentGroupId: key.agentGroupId,
@@ -189,9 +194,41 @@ async function summary({ registry, live, now }: Pick<Reading, 'registry' | 'live
     chat: chat === undefined ? null : `${chat.channelType}:${chat.platformId}`,
     threadId: key.scope === 'thread' ? key.threadId : null,
     createdAt,
-    state: isQuarantined ? 'quarantined' : live?.status().running.includes(id) ? 'running' : 'resting',
-    quarantine: isQuarantined ? quarantine : null,
+    ...stateOf(quarantine, await trouble(operator, session), live?.status().running.includes(id) ?? false),
+    quarantine,
   };
+}
+
+/** What is wrong with a session, as its file has it or because that file cannot be used. */
+interface Wrong {
+  readonly state: 'unreadable' | 'troubled';
+  readonly why: string;
+}
+
+/**
+ * How a session is, and why when something is wrong. That a file cannot be read comes before a run that is alive: nothing
+ * of what such a run says arrives. A run that is alive comes before earlier ones that could not be started. Pure.
+ */
+function stateOf(quarantine: Session['quarantine'], wrong: Wrong | undefined, isRunning: boolean) {
+  if (quarantine !== null) return { state: 'quarantined', why: quarantine.reason };
+  if (wrong?.state === 'unreadable') return wrong;
+  if (isRunning) return { state: 'running', why: null };
+  return wrong ?? { state: 'resting', why: null };
+}
+
+async function trouble(operator: Pick<Reading, 'sessions'>, session: Session): Promise<Wrong | undefined> {
+  try {
+    return await withFiles(operator, session, ({ files }) => {
+      const [outbound, wake] = [files.trouble.get('outbound'), files.trouble.get('wake')];
+      // One without failures is over, and only its chat has still to hear so.
+      if (outbound !== undefined && outbound.failures > 0) return { state: 'unreadable', why: outbound.error };
+      if (wake !== undefined && wake.failures > 0) return { state: 'troubled', why: wake.error };
+      return undefined;
+    });
+  } catch (error) {
+    if (!isUnusable(error)) throw error;
+    return { state: 'unreadable', why: messageOf(error) };
+  }
 }
 
 /** What the session's own file says of it. */
