@@ -88,10 +88,13 @@ describe('the operator commands', () => {
         denied: true,
       });
       const made = Object(await install.run(['wirings', 'create', 'main', 'telegram:-100', '--priority', '-5']));
-      expect(made).toMatchObject({ engages: 'mention', agent: 'main', chat: 'telegram:-100', priority: -5 });
+      expect(made).toMatchObject({ engage: { mode: 'mention' }, agent: 'main', chat: 'telegram:-100', priority: -5 });
       await install.run(['wirings', 'update', made.id, '--engage', 'pattern', '--pattern', '^andy']);
       await install.run(['wirings', 'update', made.id, '--pattern', '^bob']);
-      expect(await install.run(['wirings', 'get', made.id])).toMatchObject({ engages: 'pattern ^bob' });
+      const shown = Object(await install.run(['wirings', 'get', made.id]));
+      expect(shown).toMatchObject({ engage: { mode: 'pattern', pattern: '^bob' } });
+      // Once: a person who reads it is not to wonder which of two is in force.
+      expect(Object.keys(shown).filter((field) => field.startsWith('engage'))).toEqual(['engage']);
       expect(await install.run(['wirings', 'list', '--group', 'main'])).toHaveLength(2);
       await install.run(['wirings', 'delete', made.id]);
       await install.run(['messaging-groups', 'delete', 'telegram:-100']);

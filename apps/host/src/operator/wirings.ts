@@ -53,7 +53,8 @@ export const wiringCommands: readonly OperatorCommand[] = [
         column('ID', 'id', 'id'),
         column('AGENT', 'agent'),
         column('CHAT', 'chat'),
-        column('ENGAGES', 'engages'),
+        column('ENGAGES', 'engage.mode'),
+        column('PATTERN', 'engage.pattern'),
         column('SENDERS', 'senderScope'),
         column('SESSIONS', 'sessionMode'),
         column('PRIORITY', 'priority'),
@@ -156,6 +157,5 @@ async function told(registry: RegistryReader, of: Wiring) {
     ...of,
     agent: agent?.folder ?? null,
     chat: chat === undefined ? null : `${chat.channelType}:${chat.platformId}`,
-    engages: of.engage.mode === 'pattern' ? `pattern ${of.engage.pattern}` : of.engage.mode,
   };
 }
