@@ -1,8 +1,9 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { rendered } from '../src/cli/render.js';
 import { parametersOf } from '../src/operator/command.js';
-import { OPERATOR_COMMANDS } from '../src/operator/table.js';
+import { commandOf, OPERATOR_COMMANDS } from '../src/operator/table.js';
 import { readEndpoints } from '../src/operator/webhook-endpoints.js';
 import { Problem } from '../src/problem.js';
 import { NOW, OperatorInstall } from './operator-install.js';
@@ -375,6 +376,15 @@ describe('the operator commands', () => {
         { actor: 'operator', action: 'groups update', target: 'main', outcome: 'done', detail: { name: 'Nano' } },
       ]);
       expect(await install.run(['audit', '--action', 'groups update', '--limit', '5'])).toHaveLength(1);
+    });
+
+    it('says in its table why something was refused', async () => {
+      const reason = 'The agents have written 20 mails because of one message.';
+      const entry = { at: NOW, actor: 'host', action: 'mail', target: 'other', outcome: 'refused' } as const;
+      await install.registry.audit.add({ ...entry, detail: { reason, hop: 20 } });
+      const audit = commandOf(['audit'], OPERATOR_COMMANDS);
+      const shown = audit && rendered(await install.run(['audit']), audit.view, { width: 200, timeZone: 'UTC' });
+      expect(shown).toContain(reason);
     });
   });
 

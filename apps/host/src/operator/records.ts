@@ -94,6 +94,7 @@ export const auditCommands: readonly OperatorCommand[] = [
         column('ACTION', 'action'),
         column('ON', 'target'),
         column('CAME OF IT', 'outcome'),
+        column('WHY', 'detail.reason'),
       ],
       empty: 'Nothing is in the audit log yet.',
     },
