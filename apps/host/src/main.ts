@@ -1,8 +1,7 @@
-#!/usr/bin/env node
 /**
- * The program: what somebody typed, the command that is meant, and how its result and its failure are told. With
- * `daemon.ts` and `this-process.ts` it is the one place that knows the process, its environment, its clock and its
- * terminal. Everything below is handed what it needs.
+ * The program, once `entry.ts` has seen that this Node can run it: what somebody typed, the command that is meant, and how
+ * its result and its failure are told. With `daemon.ts` and `this-process.ts` it is the one place that knows the process,
+ * its environment, its clock and its terminal. Everything below is handed what it needs.
  */
 import { existsSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
@@ -70,6 +69,9 @@ async function main(words: readonly string[]): Promise<number> {
     }
   }
 }
+
+/** What is started to have the whole program: the file that `entry.ts` is built into, beside this one. */
+const PROGRAM = fileURLToPath(new URL('main.js', import.meta.url));
 
 const COMMANDS: readonly (OperatorCommand | LocalCommand)[] = [...LOCAL_COMMANDS, ...OPERATOR_COMMANDS];
 
@@ -176,7 +178,7 @@ async function service(root: string) {
     throw new Problem(`${process.platform} has no supervisor that this program knows; nothing was installed.`, 1);
   }
   const { drainMs, stopGraceMs } = readConfig(root, process.env);
-  const [node, program] = [process.execPath, fileURLToPath(import.meta.url)];
+  const [node, program] = [process.execPath, PROGRAM];
   const stopMaxMs = drainMs + stopGraceMs;
   return installService(
     supervisor,

@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+/**
+ * Where the program begins: looks whether this Node can run it, and only then loads `main.ts`.
+ *
+ * It imports nothing itself, because an import is loaded before the first line runs, and what the program relies on ends
+ * in a stack trace on an older Node.
+ */
+/** As in `engines` of package.json: the first line of releases that are supported with all that is used here. */
+const NEEDED = { major: 22, minor: 18 };
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+if (major > NEEDED.major || (major === NEEDED.major && minor >= NEEDED.minor)) {
+  await import('./main.js');
+} else {
+  process.stderr.write(
+    `nanoclaw: This needs Node ${NEEDED.major}.${NEEDED.minor} or newer, and this is Node ${process.versions.node}; ` +
+      'nothing was done. Run ./nanoclaw in the folder of NanoClaw, which brings a Node of its own, or install a newer one.\n',
+  );
+  process.exitCode = 1;
+}
