@@ -177,6 +177,7 @@ describe('a row of a container', () => {
     const log = await world.registry.audit.list({ limit: 1_000 });
     expect(log).toHaveLength(60);
     expect(Math.max(...log.map(({ detail }) => JSON.stringify(detail).length))).toBeLessThan(2_000);
+    expect(log[0]?.detail['words'], 'an operator sees what it was').toEqual(Array(10).fill('x'.repeat(100)));
     world.now += 10_000;
     await world.deliver(session);
     expect(await world.registry.audit.list({ limit: 1_000 }), 'the rest is held back, not lost').toHaveLength(61);

@@ -68,6 +68,17 @@ describe('a turn', () => {
     ]);
   });
 
+  it('belongs to one thread: what two threads of a chat ask is answered in two turns, each in its own (failure 29)', async () => {
+    const threads = ['t1', 't2'].map((threadId) => ({ ...PLACE, threadId }));
+    const ids = threads.map((address) => world.say(`in ${address.threadId}`, { address }));
+    world.run(echo());
+    await world.until(() => ids.every((id) => world.isEnded(id)));
+    expect((await world.messages()).map(({ address, content }) => [address, content['text']])).toEqual([
+      [threads[0], 'echo in t1'],
+      [threads[1], 'echo in t2'],
+    ]);
+  });
+
   it('whose provider fails ends its messages as failed with the reason, says nothing, and is tried again', async () => {
     const id = world.say('hello');
     let tries = 0;
