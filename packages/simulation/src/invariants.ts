@@ -253,7 +253,9 @@ export class Checker implements Disposable {
     living: ReadonlySet<string>,
   ): void {
     const { id, tries, status } = message;
-    const known = before.messages.get(id);
+    const last = before.messages.get(id);
+    const isAnew = last !== undefined && last.seq !== message.seq && before.mayBeTakenBack(id);
+    const known = isAnew ? undefined : last;
     before.messages.set(id, message);
     const name = `${session}: ${id}`;
     if (known !== undefined) {
@@ -288,12 +290,10 @@ export class Checker implements Disposable {
     const present = new Map(given.map((one) => [one.seq, one.id]));
     for (const [seq, id] of before.numbers) {
       if (present.get(seq) === id) continue;
-      // Nothing is so old in a simulated history that it may be forgotten. What was written ahead of its time, and taken
-      // by nobody, is taken back when the clock is set back.
-      const wasAhead = (before.messages.get(id)?.seriesId ?? null) !== null && !before.claims.has(`${id}#1`);
-      require('I22', wasAhead, () => `${session}: ${id}, number ${seq}, is gone.`);
+      // Nothing is so old in a simulated history that it may be forgotten.
+      require('I22', before.mayBeTakenBack(id), () => `${session}: ${id}, number ${seq}, is gone.`);
       before.numbers.delete(seq);
-      before.messages.delete(id);
+      if (before.messages.get(id)?.seq === seq) before.messages.delete(id);
     }
     for (const { seq, id, parity } of given) {
       const known = before.numbers.get(seq);
@@ -482,6 +482,14 @@ class Remembered {
   taken = 0;
   /** Since when something has been due that nobody has taken. */
   dueSince: number | undefined;
+
+  /**
+   * An occurrence that was written ahead of its time, and that nobody has taken, is taken back when the clock is set back;
+   * its slot may be written again, under another number.
+   */
+  mayBeTakenBack(id: string): boolean {
+    return (this.messages.get(id)?.seriesId ?? null) !== null && !this.claims.has(`${id}#1`);
+  }
 
   /** The same, for a world in which the files are others. */
   copy(): Remembered {

@@ -8,6 +8,10 @@ export const KEPT_SEEDS: readonly { readonly seed: number; readonly was: string 
     seed: 2_124_641_801,
     was: 'a platform that shows late looked only then for a file that had been delivered and removed',
   },
+  {
+    seed: 2_125_226_122,
+    was: 'an occurrence that a clock set back had taken back and written again, between two looks, was held to its number',
+  },
 ];
 
 /** Every history of the enumeration in which a crash point ever failed on the shipping code, with what was wrong. */
