@@ -114,7 +114,7 @@ function machine(root: string, isJson: boolean): Machine {
       return 0;
     },
     completion: async (shell) => {
-      printCompletion(shell);
+      printCompletion(shell, [process.execPath, PROGRAM]);
       return 0;
     },
   };

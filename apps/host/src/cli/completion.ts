@@ -4,9 +4,39 @@ import type { Parsable, Topics } from '../arguments.js';
 import { kebab, parametersOf } from '../operator/command.js';
 import type { Shell } from './local.js';
 
-/** Prints, on standard output, the script for a shell. */
-export function printCompletion(shell: Shell): void {
-  script(shell, 'nanoclaw', 'nanoclaw');
+/**
+ * Prints, on standard output, the script for a shell. `program` is what the script asks, word by word: a checkout has no
+ * `nanoclaw` in the path of a shell.
+ */
+export function printCompletion(shell: Shell, program: readonly string[]): void {
+  const words = program.map(inQuotes).join(' ');
+  if (shell === 'bash') process.stdout.write(bashScript(words));
+  else script(shell, 'nanoclaw', words);
+}
+
+/**
+ * A script of our own for bash: the library's needs functions of the package bash-completion, which many machines have
+ * not, and names constants that cannot be set twice in one shell, as other programs with that library do. The line is cut at
+ * blanks, because bash's own words end at the colon of `terminal:main`.
+ */
+function bashScript(program: string): string {
+  return `# bash completion for nanoclaw
+__nanoclaw_complete() {
+  local line=\${COMP_LINE:0:COMP_POINT} words offer
+  read -ra words <<< "$line"
+  # The last word is the one being typed: an empty one after a blank.
+  [[ $line == *[[:space:]] ]] && words+=('')
+  COMPREPLY=()
+  while IFS=$'\\t' read -r offer _; do
+    [[ $offer != :* && $offer == "\${words[\${#words[@]} - 1]}"* ]] && COMPREPLY+=("$offer")
+  done < <(${program} complete -- "\${words[@]:1}" 2> /dev/null)
+}
+complete -o default -F __nanoclaw_complete nanoclaw
+`;
+}
+
+function inQuotes(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** Prints, on standard output, what may follow the words, as the script wants it. The last word is the one being typed. */
