@@ -42,4 +42,16 @@ describe('where an agent may write to', () => {
       { name: 'memory-room-2', platformId: 'room' },
     ]);
   });
+
+  it('has a name of its own for each of two chats whose places read alike', async () => {
+    using ground = openGround();
+    await using world = await World.open(ground);
+    const agent = await world.agent();
+    const settings = { name: 'Ours', kind: 'group', strangers: 'public', denied: false } as const;
+    for (const [channelType, platformId] of [['memory', 'a-b'] as const, ['memory-a', 'b'] as const]) {
+      await world.wire(await world.registry.createMessagingGroup({ channelType, platformId, ...settings }), agent);
+    }
+    const names = (await destinationsOf(agent.id, world.registry)).map(({ name }) => name);
+    expect(names.toSorted()).toEqual(['memory-a-b', 'memory-a-b-2']);
+  });
 });
