@@ -57,9 +57,18 @@ export function parseCommandLine<Command extends Parsable>(
     if (error.code === 'commander.version') return { type: 'version' };
     if (error.code === 'commander.helpDisplayed') return { type: 'help', text, isAsked: true };
     if (error.code === 'commander.help') return { type: 'help', text, isAsked: false };
-    throw new Problem(sentence(error.message), 2, { cause: error });
+    const see = error.code === 'commander.unknownCommand' ? verbs(program, words) : undefined;
+    throw new Problem(sentence(error.message, see), 2, { cause: error });
   }
   return request ?? { type: 'help', text: program.helpInformation(), isAsked: false };
+}
+
+/** The commands that there are of what the words are about; `undefined` when they are about nothing that is known. */
+function verbs(program: Parser, words: readonly string[]): string | undefined {
+  const [about] = program.parseOptions([...words]).operands;
+  const of = program.commands.find((each) => each.name() === about);
+  const names = of?.commands.map((each) => [each.name(), ...each.aliases()].join(' or ')) ?? [];
+  return names.length === 0 ? undefined : `\`nanoclaw ${about}\` has ${names.join(', ')}.`;
 }
 
 /** `start` in front where no command was named. */
@@ -147,11 +156,11 @@ function globalOptions(program: Parser): GlobalOptions {
 }
 
 /** Commander's `error: …` with its suggestion on a line of its own, as one sentence that says what to do. */
-function sentence(message: string): string {
+function sentence(message: string, see = 'See --help.'): string {
   const [what = '', suggestion] = message.replace(/^error: /, '').split('\n');
   const clause = what.replace(/\.$/, '').replaceAll("'", '"');
   const meant = suggestion === undefined ? '' : ` ${suggestion.replace(/^\(|\)$/g, '')}`;
-  return `${clause.charAt(0).toUpperCase()}${clause.slice(1)}; nothing was done.${meant} See --help.`;
+  return `${clause.charAt(0).toUpperCase()}${clause.slice(1)}; nothing was done.${meant} ${see}`;
 }
 
 function exitCodeHelp(): string {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseCommandLine } from '../src/arguments.js';
 import { LOCAL_COMMANDS } from '../src/cli/local.js';
 import { label, parametersOf } from '../src/operator/command.js';
-import { OPERATOR_COMMANDS, TOPICS } from '../src/operator/table.js';
+import { ABSENT, OPERATOR_COMMANDS, TOPICS } from '../src/operator/table.js';
 import { EXIT_CODES, Problem } from '../src/problem.js';
 
 const COMMANDS = [...LOCAL_COMMANDS, ...OPERATOR_COMMANDS];
@@ -17,7 +17,22 @@ function help(words: readonly string[]): string {
   return request.text;
 }
 
+/** What the registry and the sessions keep (FEATURES.md), and what can be done with each as a rule. */
+const KEPT = [
+  ['groups', 'messaging-groups', 'wirings', 'users', 'roles', 'members', 'destinations'],
+  ['sessions', 'tasks', 'approvals', 'dropped-messages'],
+].flat();
+const VERBS = ['list', 'get', 'create', 'update', 'delete'];
+
 describe('the command line', () => {
+  it.each(KEPT)('has list, get, create, update and delete for %s, or says what to use instead', (noun) => {
+    const there = COMMANDS.filter(({ path }) => path[0] === noun).flatMap(({ path, alias }) => [path[1], alias]);
+    const [, said = ''] = /^There is no (.+?):/.exec(ABSENT[noun] ?? '') ?? [];
+    expect([...said.matchAll(/`(\w+)`/g)].map(([, verb]) => verb)).toEqual(
+      VERBS.filter((verb) => !there.includes(verb)),
+    );
+  });
+
   it.each([
     [[], ['start'], {}],
     [['--say', 'hello'], ['start'], { say: 'hello' }],
@@ -50,7 +65,16 @@ describe('the command line', () => {
     [['--frobnicate'], 'Unknown option "--frobnicate"; nothing was done. See --help.'],
     [['dance'], 'Unknown command "dance"; nothing was done. See --help.'],
     [['statsu'], 'Unknown command "statsu"; nothing was done. Did you mean status? See --help.'],
-    [['groups', 'lst'], 'Unknown command "lst"; nothing was done. Did you mean list? See --help.'],
+    [
+      ['groups', 'lst'],
+      'Unknown command "lst"; nothing was done. Did you mean list? ' +
+        '`nanoclaw groups` has list, get, create, update, delete, rebuild.',
+    ],
+    [
+      ['--json', 'roles', 'bestow', 'terminal:local'],
+      'Unknown command "bestow"; nothing was done. ' +
+        '`nanoclaw roles` has list, get, create or grant, delete or revoke.',
+    ],
     [['status', '--jsn'], 'Unknown option "--jsn"; nothing was done. Did you mean --json? See --help.'],
     [['groups', 'get'], 'Missing required argument "group"; nothing was done. See --help.'],
     [['logs', '--lines'], 'Option "--lines <n>" argument missing; nothing was done. See --help.'],

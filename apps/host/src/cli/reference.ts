@@ -3,13 +3,14 @@ import type { Parsable, Topics } from '../arguments.js';
 import { label, type ParameterDeclared, parametersOf } from '../operator/command.js';
 import { EXIT_CODES } from '../problem.js';
 
-/** The text of `COMMANDS.md`. */
-export function reference(commands: readonly Parsable[], topics: Topics): string {
+/** The text of `COMMANDS.md`. `absent`: by topic, what of it there is no command for. */
+export function reference(commands: readonly Parsable[], topics: Topics, absent: Topics): string {
   const single = commands.filter(({ path }) => path.length === 1);
   const titles = [...new Set(commands.filter(({ path }) => path.length > 1).map(({ path }) => path[0] ?? ''))];
   const parts = titles.map((title) => {
     const own = commands.filter(({ path }) => path.length > 1 && path[0] === title);
-    return `## ${title}: ${topics[title] ?? ''}\n\n${own.map(entry).join('\n\n')}`;
+    const note = absent[title] === undefined ? [] : [absent[title]];
+    return [`## ${title}: ${topics[title] ?? ''}`, ...note, ...own.map(entry)].join('\n\n');
   });
   const codes = Object.entries(EXIT_CODES).map(([code, meaning]) => `| ${code} | ${meaning} |`);
   return `${[INTRODUCTION, single.map(entry).join('\n\n'), ...parts].join('\n\n')}

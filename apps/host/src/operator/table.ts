@@ -50,6 +50,18 @@ export const TOPICS: Readonly<Record<string, string>> = {
   service: 'the host as a service of this machine',
 };
 
+/** Which of the usual commands about a thing there are not, why, and what to use instead. */
+export const ABSENT: Readonly<Record<string, string>> = {
+  roles: 'There is no `update`: take the one role away with `delete` and give the other with `create`.',
+  members: 'There is no `update`: a membership is there or not.',
+  sessions:
+    'There is no `update`: what a session goes by is changed with `groups update`, `wirings update` and `tasks update`.',
+  approvals:
+    'There is no `create`, `update`, `delete`: agents and strangers ask, `approve` and `deny` decide, and some time ' +
+    'after that the host forgets them.',
+  'dropped-messages': 'There is no `create`, `update`: the host counts what it drops.',
+};
+
 /** The command of these words, its alias included; `undefined` when there is none. */
 export function commandOf<Command extends Pick<Declared, 'path' | 'alias'>>(
   words: readonly string[],
