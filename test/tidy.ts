@@ -437,7 +437,14 @@ function isApp(path: string): boolean {
 
 function bind(sources: readonly Source[]): { program: ts.Program; checker: ts.TypeChecker } {
   const texts = new Map(sources.map(({ path, text }) => [path, text]));
-  const options: ts.CompilerOptions = { noLib: true, noResolve: true, types: [], target: ts.ScriptTarget.ESNext };
+  // Without the last, TypeScript looks for a package.json to word an error that nobody reads, and fails at having no folder.
+  const options: ts.CompilerOptions = {
+    noLib: true,
+    noResolve: true,
+    types: [],
+    target: ts.ScriptTarget.ESNext,
+    resolvePackageJsonImports: false,
+  };
   const host: ts.CompilerHost = {
     getSourceFile(path, target) {
       const text = texts.get(path);
