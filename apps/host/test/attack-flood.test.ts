@@ -7,13 +7,13 @@ import { HostSession, type SessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AttackedHost, asContainer, type ForgedRow, forge } from './attack-support.js';
-import { until, untilSteady } from './whole-host.js';
+import { freePort, until, untilSteady } from './whole-host.js';
 
 let attacked: AttackedHost;
 let folder: SessionFolder;
 
 beforeEach(async () => {
-  attacked = new AttackedHost();
+  attacked = new AttackedHost({ env: { NANOCLAW_HEALTH_PORT: String(await freePort()) } });
   folder = await attacked.start();
 });
 afterEach(() => attacked.close());
@@ -51,6 +51,7 @@ describe('a flood of (failures 13, 49, 52)', () => {
       // At most a limit's worth of rows, and what the last read brought: 250 rows or 1 MiB.
       expect(takenIn()).toBeLessThan(2 * 1_300 + 10);
       expect(statSync(folder.inbound.database).size).toBeLessThan(12 * 2 ** 20);
+      if (count > 1_300) expect(await attacked.counted('held_back_total')).toBeGreaterThan(0);
     },
     60_000,
   );
@@ -64,14 +65,22 @@ describe('a flood of (failures 13, 49, 52)', () => {
     const lines = attacked.log.filter((line) => line.includes('passed over'));
     expect(lines.length).toBeGreaterThan(0);
     expect(lines.join('').length).toBeLessThan(20_000);
+    expect(await attacked.counted('rows_refused_total{table="messages_out"}')).toBeGreaterThan(4_000);
   }, 60_000);
 
+  it('commands that are refused: the chat hears a few answers (failure 59)', async () => {
+    const { whole } = attacked;
+    for (let n = 0; n < 40; n += 1) expect(await whole.say(0, `clear-${n}`, '/clear')).toBe('acknowledged');
+    const answers = whole.platform.shown.filter(({ message }) => 'text' in message && /for admins/.test(message.text));
+    expect(answers).toHaveLength(20);
+  });
+
   it.each([
-    ['claims that no honest runner makes', 'x'.repeat(2_000)],
-    ['claims of messages that there are not', 'made-up-'],
+    ['claims that no honest runner makes', 'x'.repeat(2_000), 1_000],
+    ['claims of messages that there are not', 'made-up-', 0],
   ])(
     '%s: its own are heard all the same, once they are read through',
-    async (_, messageId) => {
+    async (_, messageId, refused) => {
       asContainer(folder, (db) => {
         db.exec('BEGIN IMMEDIATE');
         for (let n = 0; n < 1_000; n += 1) {
@@ -89,6 +98,7 @@ describe('a flood of (failures 13, 49, 52)', () => {
         return view.received('memory:chat-0:again')?.status === 'completed';
       }, 20_000);
       await attacked.bystander('one');
+      expect(await attacked.counted('rows_refused_total{table="processing_ack"}')).toBeGreaterThanOrEqual(refused);
     },
     60_000,
   );

@@ -43,6 +43,13 @@ export class AttackedHost {
     return folder;
   }
 
+  /** What a counter of the host stands at, by its name and label; 0 while it was never raised. Needs a port for figures. */
+  async counted(counter: string): Promise<number> {
+    const figures = await fetch(`http://127.0.0.1:${this.whole.healthPort}/metrics`);
+    const lines = (await figures.text()).split('\n');
+    return Number(lines.find((line) => line.startsWith(`nanoclaw_${counter} `))?.split(' ')[1] ?? 0);
+  }
+
   sessions(): SessionFolder[] {
     const root = join(this.whole.data.root, 'sessions');
     return readdirSync(root).flatMap((agent) =>

@@ -109,8 +109,9 @@ describe('a notice that is owed', () => {
   });
 
   it('says once that a trouble is over', async () => {
-    session.files.trouble.failed('wake', 'r1', 'No engine.', world.now, TROUBLE);
+    session.files.trouble.failed('wake', 'r1', 'No\n\u001b[31mengine.', world.now, TROUBLE);
     await say();
+    expect(texts()[0]).toMatch(/^The agent cannot answer just now: No \[31mengine\. Your messages are kept;/);
     session.files.trouble.over('wake', world.now);
     await say();
     await say();

@@ -1,5 +1,7 @@
 /** A whole host in the test's own process, on a data folder of its own, with a platform and runs that live in memory. */
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -27,6 +29,8 @@ export interface WholeHostOptions {
 export class WholeHost {
   readonly root: string;
   readonly data: DataFolder;
+  /** Where its figures are; 0: nowhere. */
+  readonly healthPort: number;
   readonly platform = new MemoryPlatform({ type: 'memory' });
   readonly host: Host;
   readonly #guard: Guard;
@@ -47,10 +51,12 @@ export class WholeHost {
       setTimer,
       onTrouble: () => undefined,
     });
+    const config = readConfig(this.data.root, settings);
+    this.healthPort = config.healthPort;
     this.host = new Host({
       data: this.data,
       installId: installId(this.data, () => `install-${process.pid}-${this.root.slice(-6)}`),
-      config: readConfig(this.data.root, settings),
+      config,
       configValues: configValues(this.data.root, settings),
       version: '0.0.0',
       pid: process.pid,
@@ -151,6 +157,17 @@ async function defaultAgent(registry: Registry): Promise<AgentGroup> {
 export function setTimer(delayMs: number, action: () => void): () => void {
   const timer = setTimeout(action, delayMs);
   return () => clearTimeout(timer);
+}
+
+/** A port of this machine that nothing listens on just now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('A server on TCP has an address with a port.');
+  return address.port;
 }
 
 /** Looks every 10 ms until `condition` holds; rejects after `limitMs`. */
