@@ -87,6 +87,8 @@ export interface SeriesEdit {
   cancel(occurrence: Occurrence, reason: string, now: Millis): void;
   /** Takes back an occurrence whose time has not come, as though it had never been: its slot may be written again. */
   withdraw(occurrence: Occurrence): void;
+  /** Says of an occurrence in a run's hands, which the clock of now has not come to, that its time has come. */
+  begun(occurrence: Occurrence, now: Millis): void;
   /** No new attempt until it is released; one that runs may end. */
   hold(occurrence: Occurrence): void;
   release(occurrence: Occurrence): void;
@@ -225,6 +227,8 @@ function seriesEdit(db: Sqlite, insert: (message: NewInbound, now: Millis, of: O
         now,
       }),
     withdraw: ({ id }) => void db.run(`DELETE FROM messages_in ${open} AND tries = 0`, { id }),
+    begun: ({ id }, now) =>
+      void db.run(`UPDATE messages_in SET process_after = :now ${open} AND tries = 0`, { id, now }),
     hold: ({ id }) =>
       void db.run("UPDATE messages_in SET status = 'paused' WHERE id = :id AND status = 'pending'", { id }),
     release: ({ id }) =>

@@ -17,6 +17,8 @@ export interface Facts {
   readonly claimable: boolean;
   /** The occurrences that a live run is known to work on, by id. */
   readonly claimed: ReadonlySet<string>;
+  /** All that is claimed and has not ended, by whatever run, by id; `undefined` when that is not known. */
+  readonly openClaims: ReadonlySet<string> | undefined;
   /** When an occurrence ended in this very pass; slots up to then came while it was open. */
   readonly endedAt: Millis | undefined;
   readonly missedAfterMs: number;
@@ -26,6 +28,8 @@ export interface Facts {
 export interface SeriesPlan {
   /** Written ahead for a time that is not to come. */
   readonly withdraw: readonly Occurrence[];
+  /** In a run's hands, though by a clock that was set back their time has not come. */
+  readonly begun: readonly Occurrence[];
   readonly cancel: readonly { readonly occurrence: Occurrence; readonly reason: string }[];
   readonly insert: readonly { readonly slot: Millis; readonly processAfter: Millis }[];
   readonly series: SeriesRecord;
@@ -53,13 +57,20 @@ export function plan(
   } catch (error) {
     if (!(error instanceof TimingError)) throw error;
     const paused: SeriesRecord = { ...series, status: 'paused', reason: error.message, updatedAt: now };
-    return { withdraw: [], cancel: [], insert: [], series: paused };
+    return { withdraw: [], begun: [], cancel: [], insert: [], series: paused };
   }
 }
 
 function planned(series: SeriesRecord, open: readonly Occurrence[], facts: Facts, now: Millis): SeriesPlan | undefined {
-  const set = clockWasSetBack(series, now) ? setBack(series, open, now) : { series, withdraw: [] };
-  const standing = without(open, set.withdraw);
+  const isSetBack = clockWasSetBack(series, now);
+  // What a run may be at work on must not be withdrawn under it.
+  if (isSetBack && facts.openClaims === undefined) return undefined;
+  const set = isSetBack
+    ? setBack(series, open, facts.openClaims ?? new Set(), now)
+    : { series, withdraw: [], begun: [] };
+  const standing = without(open, set.withdraw).map((one) =>
+    set.begun.includes(one) ? { ...one, processAfter: now } : one,
+  );
   const decided = decidedSlots(set.series, standing, facts, now);
   const kept = without(
     standing,
@@ -73,12 +84,13 @@ function planned(series: SeriesRecord, open: readonly Occurrence[], facts: Facts
   if (!moved && !over && next === series.nextSlot && owed.length === series.owed.length) return undefined;
   const ended = over ? { status: 'ended' as const, reason: 'Its last occurrence has ended.' } : {};
   const after = { ...series, ...ended, nextSlot: next, owed, updatedAt: now };
-  return { withdraw: set.withdraw, cancel, insert, series: after };
+  return { withdraw: set.withdraw, begun: set.begun, cancel, insert, series: after };
 }
 
 /** Writes a plan down, within a transaction. */
 export function apply(changes: SeriesPlan, edit: SeriesEdit, now: Millis): void {
   for (const occurrence of changes.withdraw) edit.withdraw(occurrence);
+  for (const occurrence of changes.begun) edit.begun(occurrence, now);
   for (const { occurrence, reason } of changes.cancel) edit.cancel(occurrence, reason, now);
   for (const { slot, processAfter } of changes.insert) edit.insert(changes.series, slot, processAfter, now);
   edit.put(changes.series);
@@ -104,9 +116,11 @@ function clockWasSetBack(series: SeriesRecord, now: Millis): boolean {
 function setBack(
   series: SeriesRecord,
   open: readonly Occurrence[],
+  openClaims: ReadonlySet<string>,
   now: Millis,
-): { series: SeriesRecord; withdraw: Occurrence[] } {
+): { series: SeriesRecord; withdraw: Occurrence[]; begun: Occurrence[] } {
   const next = slotAfter(series, Math.max(now, series.startAt - 1));
+  const ahead = open.filter((one) => one.tries === 0 && one.processAfter > now);
   const undecided = series.nextSlot !== null && next !== null && series.nextSlot < next;
   return {
     series: {
@@ -114,7 +128,8 @@ function setBack(
       nextSlot: undecided ? series.nextSlot : next,
       owed: series.owed.filter((slot) => slot <= now),
     },
-    withdraw: open.filter((one) => one.tries === 0 && one.processAfter > now),
+    withdraw: ahead.filter(({ id }) => !openClaims.has(id)),
+    begun: ahead.filter(({ id }) => openClaims.has(id)),
   };
 }
 

@@ -243,7 +243,8 @@ function resume(session: HostSession, edit: SeriesEdit, series: SeriesRecord, no
 function write(session: HostSession, edit: SeriesEdit, series: SeriesRecord, now: Millis): void {
   edit.put(series);
   // Nobody is being looked at here: what is due may be with a run.
-  const facts = { claimable: true, claimed: new Set<string>(), endedAt: undefined, missedAfterMs: 0 };
+  const unknown = { claimable: true, claimed: new Set<string>(), openClaims: undefined };
+  const facts = { ...unknown, endedAt: undefined, missedAfterMs: 0 };
   const planned = plan(series, session.series.open(series.id), facts, now);
   if (planned !== undefined) apply(planned, edit, now);
 }

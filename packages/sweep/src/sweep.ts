@@ -178,6 +178,7 @@ function facts(session: HostSession, read: OutboundRead, run: RunState, policy: 
   return {
     claimable: !(allSeen && run.type === 'none' && session.liveRun() === undefined),
     claimed: new Set(contents?.openClaims.filter((ack) => ack.runId === working).map((ack) => ack.messageId)),
+    openClaims: allSeen ? new Set(contents?.openClaims.map((ack) => ack.messageId)) : undefined,
     endedAt: undefined,
     missedAfterMs: policy.missedAfterMs,
   };

@@ -145,6 +145,48 @@ it('failure 11: slots that were not decided when the clock was set back are stil
   expect(world.session.series.get(id)?.owed.map(iso)).toEqual(['12:30', '12:45']);
 });
 
+describe('failure 11: an occurrence that a run has in hand when the clock is set back', () => {
+  const BACK = NOON - 3 * HOUR;
+  let id: string;
+  let endTurn: (at: number) => void;
+  beforeEach(async () => {
+    id = world.task({ recurrence: QUARTERS }, NOON);
+    const runner = world.start(NOON);
+    await world.sweep(NOON + MINUTE);
+    const taken = runner.claim(NOON + 15 * MINUTE, { work: 10, control: 10, context: 10 });
+    if (taken.type !== 'claimed') throw new Error(`The claim is ${taken.type}.`);
+    const claims = taken.claimed.map((one) => one.claim);
+    expect(claims).toHaveLength(1);
+    endTurn = (at) => void runner.finish(claims, { type: 'completed' }, [], at);
+  });
+
+  it('stays, ends with its run, and the series goes on with the first slot that is to come', async () => {
+    await world.sweep(BACK);
+    expect(world.open(id)).toEqual(['12:15 pending']);
+    endTurn(BACK + MINUTE);
+    await world.sweep(BACK + MINUTE);
+    expect(world.open(id)).toEqual(['12:00 pending']);
+    expect(world.session.series.get(id)).toMatchObject({ fired: 1 });
+  });
+
+  it('stays when its task is given another time meanwhile', async () => {
+    await world.sweep(BACK);
+    world.act({ action: 'update_task', taskId: id, recurrence: '0 * * * *' }, BACK + SECOND);
+    expect(world.open(id)).toContain('12:15 pending');
+  });
+
+  it('stays while what is claimed cannot be seen, and the series is looked at again', async () => {
+    const read = world.unreadable();
+    await world.sweep(BACK);
+    expect(world.open(id)).toEqual(['12:15 pending']);
+    read();
+    await world.sweep(BACK + MINUTE);
+    endTurn(BACK + 2 * MINUTE);
+    await world.sweep(BACK + 2 * MINUTE);
+    expect(world.open(id)).toEqual(['12:00 pending']);
+  });
+});
+
 it('failure 25: a zone that this machine does not know pauses its own series and no other', async () => {
   const bad = world.task({ recurrence: QUARTERS }, NOON);
   const good = world.task({ recurrence: QUARTERS }, NOON);

@@ -128,6 +128,13 @@ export class World implements Disposable {
     return claims.map((claim) => claim.messageId);
   }
 
+  /** Nobody can read what runs write, until the returned is called. */
+  unreadable(): () => void {
+    const lock = openSqlite(this.folder.outbound.database, 'write');
+    lock.exec('BEGIN EXCLUSIVE');
+    return () => lock.close();
+  }
+
   open(seriesId: string): string[] {
     return this.session.series.open(seriesId).map((one) => `${iso(one.slot)} ${one.status}`);
   }
