@@ -1,12 +1,14 @@
 /**
  * A load on a whole host: many sessions with a run each, and a steady flow of messages. Real files, claims, commits and
- * deliveries; the runs live in the host's own process, so its event loop bears them as well.
+ * deliveries. The runs live in a thread of the host's process, so they have an event loop of their own, as agents in
+ * containers do.
  *
  * A small one runs in the tests. The long one, which prints what it measured: `NANOCLAW_LOAD=1000,50,60 vitest run load`
  * (sessions, messages a second, seconds).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { inThread } from './stand-in-driver.js';
 import { loopDelay, until, WholeHost } from './whole-host.js';
 
 const [sessions = 30, perSecond = 20, seconds = 3] = (process.env['NANOCLAW_LOAD'] ?? '')
@@ -16,7 +18,7 @@ const [sessions = 30, perSecond = 20, seconds = 3] = (process.env['NANOCLAW_LOAD
 
 let whole: WholeHost;
 beforeEach(() => {
-  whole = new WholeHost({ env: { NANOCLAW_RUNS_MAX: '1000' } });
+  whole = new WholeHost({ env: { NANOCLAW_RUNS_MAX: '1000' }, agents: inThread() });
 });
 afterEach(() => whole.close(), 120_000);
 

@@ -5,7 +5,7 @@ import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { AttackedHost, forge } from './attack-support.js';
 import { StandInDriver } from './stand-in-driver.js';
-import { setTimer, until } from './whole-host.js';
+import { echoing, until } from './whole-host.js';
 
 const HANGS = 'this one hangs';
 
@@ -19,8 +19,7 @@ afterEach(async () => {
 
 /** A host with two chats in which somebody has been answered. A run for which `onLeave` throws does not leave. */
 async function started(onLeave: () => void = () => undefined): Promise<AttackedHost> {
-  const answer = () => 'hello';
-  const standIn = new StandInDriver({ now: () => Date.now(), setTimer, answer });
+  const standIn = new StandInDriver(echoing('You said'), () => Date.now());
   const driver: Driver = {
     start: (spec) => standIn.start(spec),
     stop: async (id) => {

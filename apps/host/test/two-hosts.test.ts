@@ -1,14 +1,14 @@
 /** Two hosts in one process, each on a data folder of its own: nothing in a module may be shared between them. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { takeLease } from '../src/lease.js';
-import { until, WholeHost } from './whole-host.js';
+import { echoing, until, WholeHost } from './whole-host.js';
 
 let one: WholeHost;
 let other: WholeHost;
 
 beforeEach(async () => {
-  one = new WholeHost({ answer: ({ content }) => `one heard ${content['text']}` });
-  other = new WholeHost({ answer: ({ content }) => `other heard ${content['text']}` });
+  one = new WholeHost({ agents: echoing('one heard') });
+  other = new WholeHost({ agents: echoing('other heard') });
   await Promise.all([one.wire(3), other.wire(3)]);
   await Promise.all([one.host.start(), other.host.start()]);
 });

@@ -1,7 +1,7 @@
 /** Agents that cannot be started, or that end at once, through a whole host: who hears of it, and what is kept. */
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Driver, type Run, type RunSpec, SpawnError } from '@nanoclaw/containers';
+import { type Driver, type Exit, type Run, type RunSpec, SpawnError } from '@nanoclaw/containers';
 import {
   HostSession,
   inboundFolder,
@@ -16,13 +16,15 @@ import { openSqlite } from '@nanoclaw/session-db/node';
 import { pino } from 'pino';
 import { afterEach, expect, test } from 'vitest';
 import { StandInDriver } from './stand-in-driver.js';
-import { setTimer, until, WholeHost } from './whole-host.js';
+import { echoing, setTimer, until, WholeHost } from './whole-host.js';
 
 /** So many times faster than the clock on the wall, so that the waits between two starts pass within the test. */
 const PACE = 20;
 const BEGAN = Date.now();
 const now = () => BEGAN + (Date.now() - BEGAN) * PACE;
 const quickTimer = (delayMs: number, action: () => void) => setTimer(delayMs / PACE, action);
+
+const EXIT: Exit = { type: 'code', code: 3 };
 
 let whole: WholeHost;
 let log: string[];
@@ -33,11 +35,7 @@ afterEach(() => whole.close());
 /** A host with one chat, whose agents are started by `start` until it gives none, and by the stand-in from then on. */
 async function hostWith(start: (spec: RunSpec) => Promise<Run> | undefined): Promise<void> {
   [log, unanswered] = [[], []];
-  const standIn = new StandInDriver({
-    now,
-    setTimer: quickTimer,
-    answer: ({ content }) => `You said ${content['text']}`,
-  });
+  const standIn = new StandInDriver(echoing('You said', { now, setTimer: quickTimer }), now);
   const driver: Driver = {
     start: (spec) => start(spec) ?? standIn.start(spec),
     stop: (id) => standIn.stop(id),
@@ -67,8 +65,7 @@ function ended({ runId: id, sessionId, labels, logFile, mounts }: RunSpec, words
     RunnerSession.open(folders, openSqlite, handshake, now())[Symbol.dispose]();
   }
   writeFileSync(logFile, words);
-  const exited = async () => ({ type: 'code', code: 3 }) as const;
-  return { runId: id, sessionId, startedAt: now(), labels, specHash: 'x', logFile, exited };
+  return { runId: id, sessionId, startedAt: now(), labels, specHash: 'x', logFile, exited: async () => EXIT };
 }
 
 function session(): SessionFolder {

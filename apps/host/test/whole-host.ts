@@ -8,7 +8,6 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { type Channel, MemoryPlatform } from '@nanoclaw/channels';
 import { type AgentGroup, openRegistry, type Registry } from '@nanoclaw/registry';
-import type { InboundMessage } from '@nanoclaw/session-db';
 import { pino } from 'pino';
 import { configValues, readConfig } from '../src/config.js';
 import { type DataFolder, installId, makeDataFolder } from '../src/data-folder.js';
@@ -16,11 +15,12 @@ import { ensureDefaults, MAIN_CHAT } from '../src/defaults.js';
 import { Guard } from '../src/guard/guard.js';
 import { Host } from '../src/host.js';
 import type { HostOptions } from '../src/host-options.js';
-import { StandInDriver } from './stand-in-driver.js';
+import { inLoop, StandInDriver, type StandInHome } from './stand-in-driver.js';
 
 export interface WholeHostOptions {
   readonly env?: Readonly<Record<string, string>>;
-  readonly answer?: (message: InboundMessage) => string;
+  /** Where the agents live: by default on the host's own event loop, where each says what it heard. */
+  readonly agents?: StandInHome;
   readonly options?: Partial<HostOptions>;
   /** Channels besides the platform in memory. */
   readonly channels?: readonly Channel[];
@@ -37,12 +37,7 @@ export class WholeHost {
   readonly #ids = { next: 0 };
   isDrained = false;
 
-  constructor({
-    env = {},
-    answer = ({ content }) => `You said ${content['text']}`,
-    options,
-    channels = [],
-  }: WholeHostOptions = {}) {
+  constructor({ env = {}, agents = echoing('You said'), options, channels = [] }: WholeHostOptions = {}) {
     this.root = mkdtempSync(join(tmpdir(), 'nano-'));
     this.data = makeDataFolder(join(this.root, 'data'));
     const settings = { NANOCLAW_DRIVER: 'process', NANOCLAW_PROVIDER: 'offline', ...env };
@@ -65,7 +60,7 @@ export class WholeHost {
       skillsFolder: join(this.root, 'no-skills'),
       scratch: tmpdir(),
       channels: [this.platform.channel(), ...channels],
-      driver: new StandInDriver({ now: () => Date.now(), setTimer, answer }),
+      driver: new StandInDriver(agents, () => Date.now()),
       isolation: { type: 'none', because: 'this is a test' },
       guard: this.#guard,
       modelEnv: {},
@@ -146,6 +141,11 @@ export class WholeHost {
     this.#guard[Symbol.dispose]();
     rmSync(this.root, { recursive: true, force: true });
   }
+}
+
+/** Agents on the host's own event loop; each says this and what it heard. */
+export function echoing(words: string, clock = { now: () => Date.now(), setTimer }): StandInHome {
+  return inLoop({ ...clock, answer: ({ content }) => `${words} ${content['text']}` });
 }
 
 async function defaultAgent(registry: Registry): Promise<AgentGroup> {
