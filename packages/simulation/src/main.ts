@@ -15,7 +15,7 @@ const HELP = `Simulates host, runners, channels and models under a seed.
 
   --seed N [--steps M]   one history, with its trace; not further than step M
   --seeds A-B            the histories of these seeds; the first that fails is shortened and printed
-  --minutes T            fresh seeds for so many minutes
+  --minutes T            fresh seeds for so many minutes; with --seeds, those, and not for longer
   --crashes N [--at K/M] N crash points, each played to its end; of M shares only the K-th (from 0)
                          --history H: of one history, from 0
   --mutations [NAME]     every deliberate mistake, from NAME on: at which seed it is found
@@ -66,10 +66,11 @@ async function main(): Promise<number> {
   try {
     if (values.crashes !== undefined) return await playCrashes(Number(values.crashes), from, bench);
     if (values.seed !== undefined) return await playOne(Number(values.seed), from, bench);
-    const [first = 1, last = first] = (values.seeds ?? '1-20').split('-').map(Number);
-    if (values.minutes === undefined) return await playSeeds(first, last, Number.POSITIVE_INFINITY, from, bench);
-    const endAt = Date.now() + Number(values.minutes) * 60_000;
-    return await playSeeds(Date.now() % 2 ** 31, Number.POSITIVE_INFINITY, endAt, from, bench);
+    const minutes = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes);
+    const fresh = `${Date.now() % 2 ** 31}-Infinity`;
+    const seeds = values.seeds ?? (values.minutes === undefined ? '1-20' : fresh);
+    const [first = 1, last = first] = seeds.split('-').map(Number);
+    return await playSeeds(first, last, Date.now() + minutes * 60_000, from, bench);
   } finally {
     rmSync(from, { recursive: true, force: true });
   }
