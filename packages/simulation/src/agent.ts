@@ -26,7 +26,8 @@ export const MOODS = [
   'file',
   'script',
 ] as const;
-export type Mood = (typeof MOODS)[number];
+/** `often` is for the worlds that are about it: a slow task every ten minutes. */
+export type Mood = (typeof MOODS)[number] | 'often';
 
 /** The text of message `number`. */
 export function saying(number: number, mood: Mood): string {
@@ -115,7 +116,7 @@ function isWithoutItsFiles({ id, content }: InboundMessage, number: number, file
 function askedIn({ content }: InboundMessage): { number: number; mood: Mood } | undefined {
   const text = content['text'] ?? content['prompt'];
   const [, number, word] = (typeof text === 'string' ? /^\[(\d+)\] ([a-z-]+)$/.exec(text) : null) ?? [];
-  const mood = MOODS.find((known) => known === word);
+  const mood = word === 'often' ? word : MOODS.find((known) => known === word);
   return number === undefined || mood === undefined ? undefined : { number: Number(number), mood };
 }
 
@@ -163,6 +164,9 @@ async function workOn(
       return;
     case 'daily':
       await turn.call('schedule_task', { prompt: saying(numberOf(message), 'answer'), recurrence: '17 */2 * * *' });
+      return;
+    case 'often':
+      await turn.call('schedule_task', { prompt: saying(numberOf(message), 'slow'), recurrence: '*/10 * * * *' });
       return;
     case 'script':
       await turn.call('schedule_task', {

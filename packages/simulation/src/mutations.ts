@@ -464,6 +464,11 @@ export const MUTATIONS: readonly Mutation[] = [
     within: seeds(120),
   },
   {
+    name: 'a clock that is set back takes an occurrence away from its run',
+    edits: [{ file: OCCURRENCES, find: '.filter(({ id }) => !openClaims.has(id))', replace: '' }],
+    within: seeds(600),
+  },
+  {
     name: 'an old claim is settled again',
     edits: [
       {

@@ -71,6 +71,7 @@ export function planOf(seed: number): Plan {
   if (chance.happens('quiet world', 0.06)) return quietWorld(seed, chance);
   if (chance.happens('clock world', 0.05)) return clockWorld(seed, chance);
   if (chance.happens('guard world', 0.05)) return lateWorld(seed, chance);
+  if (chance.happens('busy clock world', 0.03)) return busyClockWorld(seed, chance);
   const troubledMs = chance.wait('length', HOUR, 60 * HOUR);
   const chats = ['terminal/main', ...CHATS.filter(() => chance.happens('chats', 0.25))];
   return {
@@ -169,6 +170,19 @@ function clockWorld(seed: number, chance: Chance): Plan {
     ];
   });
   return { seed, troubledMs: 40 * HOUR, happenings: [...said, ...back, ...forward] };
+}
+
+/** Tasks that are at work when the clock is set back over their own time: rare by chance alone. */
+function busyClockWorld(seed: number, chance: Chance): Plan {
+  const back = some(chance, 'busy back', 12).map(
+    (): Happening => ({
+      at: HOUR + chance.whole('busy back at', 0, 11 * 60) * MINUTE + chance.whole('busy back in', 0, 60) * SECOND,
+      type: 'clock-is-set',
+      byMs: -chance.wait('busy back by', 5 * MINUTE, 4 * HOUR),
+    }),
+  );
+  const often: Happening = { at: MINUTE, type: 'say', number: 1, chat: 'terminal/main', mood: 'often' };
+  return { seed, troubledMs: 12 * HOUR, happenings: [often, ...back] };
 }
 
 /** Runs that die soon after they have answered, while the host waits for what was read before: rare by chance alone. */
