@@ -401,6 +401,9 @@ export class Host {
       for (const id of runs.running()) {
         const session = sessions.known(id);
         if (session !== undefined) await refreshRouting(session, registry, now());
+        // All at once, with many runs, would hold up everything else.
+        await new Promise<void>((resolve) => setTimer(0, resolve));
+        if (this.#running === undefined) return;
       }
     });
     every(RECONCILE_EVERY_MS, 'the runtime cannot be asked what is alive', async () => {

@@ -68,12 +68,13 @@ function agentWith(settings: Partial<AgentGroup>): AgentGroup {
   };
 }
 
-/** A docker that answers, and knows every image but `missing`, each of this version. */
-function docker(missing = 'none'): void {
+/** A docker that answers, and knows every image but `missing`, each with these labels: by default of this version. */
+function docker(
+  missing = 'none',
+  labels: Readonly<Record<string, string>> = { 'io.nanoclaw.protocol': String(PROTOCOL_VERSION) },
+): void {
   const info = JSON.stringify({ ServerVersion: '28.0', NCPU: 2 });
-  const image = JSON.stringify([
-    { Id: 'a'.repeat(64), Config: { Labels: { 'io.nanoclaw.protocol': String(PROTOCOL_VERSION) } } },
-  ]);
+  const image = JSON.stringify([{ Id: 'a'.repeat(64), Config: { Labels: labels } }]);
   const script = [
     '#!/bin/sh',
     `case "$*" in`,
@@ -150,6 +151,17 @@ describe('the doctor', () => {
     expect(about('mounts', await examined({ NANOCLAW_MOUNT_ALLOWLIST: '/nowhere' }, { agents }))[0]).toMatch(
       /^note: Nano: No extra folder is mounted: .*\/nowhere, does not exist/,
     );
+  });
+
+  it('tells of images of another version, and of one that says none, before an agent is to start in them', async () => {
+    docker();
+    expect(about('docker image', await examined({}))).toEqual([expect.stringMatching(/^ok: /), expect.anything()]);
+    docker('none', { 'io.nanoclaw.protocol': '0' });
+    expect(about('docker image', await examined({}))[0]).toMatch(
+      new RegExp(`^trouble: .* speaks version 0, and this host ${PROTOCOL_VERSION}\\. Build it anew: node`),
+    );
+    docker('none', {});
+    expect(about('docker image', await examined({}))[0]).toMatch(/^trouble: .* does not say which version it speaks/);
   });
 
   it('tells of images of agents that are missing, or were never built', async () => {
