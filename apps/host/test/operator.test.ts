@@ -282,7 +282,7 @@ describe('the operator commands', () => {
     });
   });
 
-  async function request(subject: string): Promise<string> {
+  async function request(subject: string, expiresAt = NOW + 60_000): Promise<string> {
     const requested = await install.registry.approvals.request(
       {
         kind: 'action',
@@ -293,7 +293,7 @@ describe('the operator commands', () => {
         requestedBy: 'host',
         summary: 'Install jq for main',
         payload: { action: 'install_packages', apt: ['jq'] },
-        expiresAt: NOW + 60_000,
+        expiresAt,
       },
       { openMax: 10 },
     );
@@ -315,6 +315,13 @@ describe('the operator commands', () => {
       expect(await install.run(['approvals', 'list'])).toEqual([]);
       expect(await install.run(['approvals', 'list', '--all'])).toHaveLength(2);
       expect(await install.registry.approvals.toApply(10)).toHaveLength(2);
+    });
+
+    it('of which the time is over are expired, also before the host has noted it', async () => {
+      const over = await request('jq', NOW);
+      expect(await install.run(['approvals', 'list'])).toEqual([]);
+      expect(await install.run(['approvals', 'list', '--all'])).toMatchObject([{ id: over, state: 'expired' }]);
+      expect(await install.run(['approvals', 'get', over])).toMatchObject({ state: 'expired' });
     });
   });
 

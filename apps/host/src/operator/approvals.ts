@@ -1,7 +1,9 @@
 /** `nanoclaw approvals`: what waits for a person's yes or no. Never for agents: it is they who are asked about. */
 import type { Approval } from '@nanoclaw/registry';
+import type { Millis } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import { Problem } from '../problem.js';
+import { isStillOpen } from '../questions.js';
 import { argument, changes, flag, type OperatorCommand, reads } from './command.js';
 import { oneOf } from './lookup.js';
 import type { Changing, RegistryReader } from './operator.js';
@@ -29,8 +31,10 @@ export const approvalCommands: readonly OperatorCommand[] = [
       ],
       empty: 'Nothing waits for an approval.',
     },
-    run: async ({ registry }, { all, limit: most }) =>
-      (await registry.approvals.list({ ...(all ? {} : { isOpen: true }), limit: most })).map(told),
+    run: async ({ registry, now }, { all, limit: most }) => {
+      const listed = await registry.approvals.list({ ...(all ? {} : { isOpen: true }), limit: most });
+      return listed.map((each) => told(each, now())).filter(({ state }) => all || state === 'open');
+    },
   }),
   reads({
     path: ['approvals', 'get'],
@@ -38,7 +42,7 @@ export const approvalCommands: readonly OperatorCommand[] = [
     parameters: z.object({ approval }),
     agents: 'never',
     view: { type: 'record' },
-    run: async ({ registry }, parameters) => told(await approvalNamed(registry, parameters.approval)),
+    run: async ({ registry, now }, parameters) => told(await approvalNamed(registry, parameters.approval), now()),
   }),
   changes({
     path: ['approvals', 'approve'],
@@ -78,6 +82,7 @@ async function approvalNamed(registry: RegistryReader, text: string): Promise<Ap
   return oneOf(listed, text, 'approval', 'approvals list --all');
 }
 
-function told(of: Approval) {
-  return { ...of, state: of.outcome === null ? 'open' : of.outcome.type };
+function told(of: Approval, now: Millis) {
+  // One whose time is over is noted as expired some time after it.
+  return { ...of, state: isStillOpen(of, now) ? 'open' : (of.outcome?.type ?? 'expired') };
 }
