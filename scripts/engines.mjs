@@ -13,12 +13,14 @@ import { capture, explain, say, step } from './bootstrap.mjs';
  * The engines that can be had.
  *
  * @param {string} folder for what they keep; a short path, for sockets lie in it
- * @param {NodeJS.ProcessEnv} env
+ * @param {NodeJS.ProcessEnv} given
  * @param {{ mayInstall: boolean }} options whether Debian's packages may be installed and a daemon be started
  * @returns {Promise<{ kind: 'docker' | 'podman', env: NodeJS.ProcessEnv, end: () => Promise<void> }[]>} `env` is for its
  *   client; `end` removes all that is ours
  */
-export async function provideEngines(folder, env, { mayInstall }) {
+export async function provideEngines(folder, given, { mayInstall }) {
+  // What an engine calls lies there, and a root that came by `su` may look there in vain.
+  const env = { ...given, PATH: `${given['PATH']}:/usr/sbin:/sbin` };
   const isOurs = mayInstall && existsSync('/usr/bin/apt-get') && process.getuid?.() === 0;
   if (isOurs) await install(env);
   const docker = (await answers('docker', env)) ? usual('docker', env) : isOurs && (await ownDocker(folder, env));
