@@ -1,8 +1,10 @@
 /** The stand-in for a runner: claims what is due in its session and answers it at once. Files, claims and commits are real. */
 import {
+  type Claimed,
   Doorbell,
   type InboundMessage,
   inboundFolder,
+  isBusy,
   outboundFolder,
   RunnerSession,
   runId,
@@ -33,6 +35,8 @@ export class StandInRun {
   readonly #session: RunnerSession;
   readonly #bell: Doorbell;
   readonly #onLeft: () => void;
+  /** Claimed, and not answered yet. */
+  readonly #inHand: Claimed[] = [];
   #isOver = false;
   #cancelBeat: () => void = () => undefined;
   #cancelWork: () => void = () => undefined;
@@ -61,7 +65,7 @@ export class StandInRun {
   }
 
   #beat(): void {
-    this.#session.beat(this.#options.now());
+    whileNobodyReads(() => this.#session.beat(this.#options.now()));
     this.#cancelBeat = this.#options.setTimer(BEAT_EVERY_MS, () => this.#beat());
   }
 
@@ -70,21 +74,45 @@ export class StandInRun {
     if (!this.#isOver) this.#cancelWork = this.#options.setTimer(ms, () => this.#work());
   }
 
+  /** A file that is locked is tried again soon, as a runner does. */
   #work(): void {
+    if (!whileNobodyReads(() => this.#claimAndAnswer())) this.#workSoon(5);
+  }
+
+  #claimAndAnswer(): void {
+    this.#answer();
     const now = this.#options.now();
     const result = this.#session.claim(now, LIMITS);
     if (result.type === 'fenced') return this.leave();
     if (result.type === 'unreadable') return this.#workSoon(5);
-    for (const one of result.claimed) {
-      if (one.type === 'poison') {
-        this.#session.finish([one.claim], { type: 'failed', reason: one.reason }, [], now);
-        continue;
-      }
-      const { id, seq, address } = one.message;
-      const content = { text: this.#options.answer(one.message) };
-      const reply = { id: `${this.#runId}/${seq}`, kind: 'chat', address, inReplyTo: id, content } as const;
-      this.#session.finish([one.claim], { type: 'completed' }, [reply], now);
-    }
+    this.#inHand.push(...result.claimed);
+    this.#answer();
     if (result.nextDueAt !== undefined) this.#workSoon(Math.max(0, result.nextDueAt - now));
+  }
+
+  /** Ends what is in hand, one after the other. */
+  #answer(): void {
+    const now = this.#options.now();
+    for (let one = this.#inHand[0]; one !== undefined; one = this.#inHand[0]) {
+      if (one.type === 'poison') this.#session.finish([one.claim], { type: 'failed', reason: one.reason }, [], now);
+      else {
+        const { id, seq, address } = one.message;
+        const content = { text: this.#options.answer(one.message) };
+        const reply = { id: `${this.#runId}/${seq}`, kind: 'chat', address, inReplyTo: id, content } as const;
+        this.#session.finish([one.claim], { type: 'completed' }, [reply], now);
+      }
+      this.#inHand.shift();
+    }
+  }
+}
+
+/** Whether a write could be done: the host's reader may hold a lock on the file for a moment. */
+function whileNobodyReads(write: () => void): boolean {
+  try {
+    write();
+    return true;
+  } catch (error) {
+    if (isBusy(error)) return false;
+    throw error;
   }
 }
