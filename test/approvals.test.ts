@@ -1,7 +1,7 @@
 /** What an agent wishes and only a person may allow: from the agent's tool to its hearing what came of it. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { freePort, type HostProcess, Install, type Person, until } from './host-process.js';
-import { WebhookProgram } from './webhook-program.js';
+import { freePort, type HostProcess, Install, type Person, until } from './host-process.ts';
+import { WebhookProgram } from './webhook-program.ts';
 
 const ann = { id: 'ann', name: 'Ann' };
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Install, until } from './host-process.js';
+import { Install, until } from './host-process.ts';
 
 const GARBAGE = Buffer.from(Array.from({ length: 20_000 }, (_, n) => (n * 7_919) % 256));
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { freePort, Install, until } from './host-process.js';
-import { WebhookProgram } from './webhook-program.js';
+import { freePort, Install, until } from './host-process.ts';
+import { WebhookProgram } from './webhook-program.ts';
 
 let install: Install;
 

@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectionLost } from '@nanoclaw/channels';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { freePort, type HostProcess, Install, until } from './host-process.js';
-import { type WebhookAnswer, WebhookProgram } from './webhook-program.js';
+import { freePort, type HostProcess, Install, until } from './host-process.ts';
+import { type WebhookAnswer, WebhookProgram } from './webhook-program.ts';
 
 const ROUNDS = Number(process.env['NANOCLAW_DRILL_ROUNDS'] ?? 8);
 const SEED = Number(process.env['NANOCLAW_DRILL_SEED'] ?? 20_261_121);

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Install, startFakeApi, until } from './host-process.js';
+import { Install, startFakeApi, until } from './host-process.ts';
 
 let install: Install;
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { filesBelow, freePort, type HostProcess, Install, until } from './host-process.js';
+import { filesBelow, freePort, type HostProcess, Install, until } from './host-process.ts';
 
 let install: Install;
 let host: HostProcess;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Install, until } from './host-process.js';
+import { Install, until } from './host-process.ts';
 
 let install: Install;
 

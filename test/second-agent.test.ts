@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { filesBelow, freePort, Install, until } from './host-process.js';
-import { CallbackServer, WebhookProgram } from './webhook-program.js';
+import { filesBelow, freePort, Install, until } from './host-process.ts';
+import { CallbackServer, WebhookProgram } from './webhook-program.ts';
 
 let install: Install;
 let port: number;

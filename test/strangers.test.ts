@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { freePort, type HostProcess, Install, until } from './host-process.js';
-import { WebhookProgram } from './webhook-program.js';
+import { freePort, type HostProcess, Install, until } from './host-process.ts';
+import { WebhookProgram } from './webhook-program.ts';
 
 let install: Install;
 let host: HostProcess;

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { described, manifestViolations, type Rule, type Source, violations } from './tidy.js';
+import { described, manifestViolations, type Rule, type Source, violations } from './tidy.ts';
 
 const root = join(import.meta.dirname, '..');
 

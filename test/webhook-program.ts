@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { signWebhook } from '@nanoclaw/channels';
-import { until } from './host-process.js';
+import { until } from './host-process.ts';
 
 /** A message of the bot as the program has got it. */
 export interface WebhookAnswer {

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { until } from '../host-process.js';
-import { ENGINE, EngineInstall } from './engine-install.js';
+import { until } from '../host-process.ts';
+import { ENGINE, EngineInstall } from './engine-install.ts';
 
 describe.skipIf(ENGINE === '')('an engine that is down when the host starts', () => {
   let install: EngineInstall;

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { type HostProcess, Install, until } from '../host-process.js';
+import { type HostProcess, Install, until } from '../host-process.ts';
 
 export const ENGINE = process.env['NANOCLAW_TEST_ENGINE'] ?? '';
 

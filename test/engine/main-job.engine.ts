@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { createConnection, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startFakeApi, until } from '../host-process.js';
-import { ENGINE, EngineInstall, engine, hostEnvironment, inside } from './engine-install.js';
+import { startFakeApi, until } from '../host-process.ts';
+import { ENGINE, EngineInstall, engine, hostEnvironment, inside } from './engine-install.ts';
 
 describe.skipIf(ENGINE === '')('in a container without a network', () => {
   let install: EngineInstall;

@@ -3,8 +3,8 @@
  * the figures; they are printed.
  */
 import { expect, it } from 'vitest';
-import { until } from '../host-process.js';
-import { ENGINE, EngineInstall, engine } from './engine-install.js';
+import { until } from '../host-process.ts';
+import { ENGINE, EngineInstall, engine } from './engine-install.ts';
 
 const ROUNDS = 5;
 const PARTS = ['message to start', 'engine', 'runner to claim', 'claim to answer', 'answer to chat', 'in all'] as const;

@@ -9,11 +9,11 @@ import { type Provider, type RunEnd, Runner } from '@nanoclaw/runner';
 import { inboundFolder, outboundFolder, RunnerSession, runId, SqliteError, VersionError } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/bun';
 import packageJson from '../package.json' with { type: 'json' };
-import { type Config, ConfigError, ProtocolMismatchError, readConfig } from './config.js';
-import { EXIT_CODES } from './exit-codes.js';
-import { offlineProvider } from './providers/offline.js';
-import { findSkills } from './skills.js';
-import { bashScripts, clock, hostBell, sleep } from './surroundings.js';
+import { type Config, ConfigError, ProtocolMismatchError, readConfig } from './config.ts';
+import { EXIT_CODES } from './exit-codes.ts';
+import { offlineProvider } from './providers/offline.ts';
+import { findSkills } from './skills.ts';
+import { bashScripts, clock, hostBell, sleep } from './surroundings.ts';
 
 async function main(): Promise<number> {
   try {
@@ -84,7 +84,7 @@ async function makeProvider(config: Config): Promise<Provider> {
     case 'offline':
       return offlineProvider({ now: () => clock.now(), sleep });
     case 'claude': {
-      const { claudeProvider } = await import('./providers/claude.js');
+      const { claudeProvider } = await import('./providers/claude.ts');
       const { executable } = config.provider;
       return claudeProvider({
         executable,

@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Skill } from '@nanoclaw/runner';
-import { ConfigError } from './config.js';
+import { ConfigError } from './config.ts';
 
 /**
  * The skills in `folder` that are wanted, by name; none without a folder. Throws `ConfigError` when one is not there, or

@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Prompt, Provider, StartOptions, Turn, TurnEvent } from '@nanoclaw/runner';
 import type { InboundMessage } from '@nanoclaw/session-db';
-import { claudeProvider } from '../src/providers/claude.js';
-import { type FakeMessagesApi, type FakeRequest, type FakeRules, startFakeMessagesApi } from './fake-messages-api.js';
+import { claudeProvider } from '../src/providers/claude.ts';
+import { type FakeMessagesApi, type FakeRequest, type FakeRules, startFakeMessagesApi } from './fake-messages-api.ts';
 
 /** What one turn of the program may take on a loaded machine with two cores. */
 export const TURN_MAX_MS = 60_000;

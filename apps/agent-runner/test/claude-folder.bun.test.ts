@@ -4,8 +4,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { archiveTranscript, conversationArchive } from '../src/providers/claude-archive.js';
-import { notesText } from '../src/providers/claude-notes.js';
+import { archiveTranscript, conversationArchive } from '../src/providers/claude-archive.ts';
+import { notesText } from '../src/providers/claude-notes.ts';
 
 let folder: string;
 

@@ -7,7 +7,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { OutboundContents } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/bun';
-import { isAlive, recordingExecutable, startedPids } from './claude-bench.js';
+import { isAlive, recordingExecutable, startedPids } from './claude-bench.ts';
 import {
   type FakeMessagesApi,
   type FakeReply,
@@ -16,8 +16,8 @@ import {
   startFakeMessagesApi,
   textsOf,
   toolNamesOf,
-} from './fake-messages-api.js';
-import { CONFIG, type Program, SessionHost, TEST_MAX_MS, texts } from './session-host.js';
+} from './fake-messages-api.ts';
+import { CONFIG, type Program, SessionHost, TEST_MAX_MS, texts } from './session-host.ts';
 
 let session: SessionHost;
 let api: FakeMessagesApi | undefined;

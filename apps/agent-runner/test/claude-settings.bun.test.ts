@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from
 import { join } from 'node:path';
 import type { McpServer, Skill } from '@nanoclaw/runner';
 import { providerConformance } from '@nanoclaw/runner/testing';
-import { ClaudeBench, command, ends, eventsOf, says, TURN_MAX_MS, tokenOf } from './claude-bench.js';
+import { ClaudeBench, command, ends, eventsOf, says, TURN_MAX_MS, tokenOf } from './claude-bench.ts';
 import {
   type FakeReply,
   type FakeRequest,
@@ -15,7 +15,7 @@ import {
   inOrder,
   textsOf,
   toolNamesOf,
-} from './fake-messages-api.js';
+} from './fake-messages-api.ts';
 
 let bench: ClaudeBench;
 

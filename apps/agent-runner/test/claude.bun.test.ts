@@ -18,7 +18,7 @@ import {
   says,
   TURN_MAX_MS,
   tokenOf,
-} from './claude-bench.js';
+} from './claude-bench.ts';
 import {
   echo,
   type FakeReply,
@@ -27,7 +27,7 @@ import {
   inOrder,
   textsOf,
   toolNamesOf,
-} from './fake-messages-api.js';
+} from './fake-messages-api.ts';
 
 let bench: ClaudeBench;
 

@@ -6,9 +6,9 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runId } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/bun';
-import { EXIT_CODES } from '../src/exit-codes.js';
-import { findSkills } from '../src/skills.js';
-import { CONFIG, outcome, SessionHost, TEST_MAX_MS, texts } from './session-host.js';
+import { EXIT_CODES } from '../src/exit-codes.ts';
+import { findSkills } from '../src/skills.ts';
+import { CONFIG, outcome, SessionHost, TEST_MAX_MS, texts } from './session-host.ts';
 
 let session: SessionHost;
 

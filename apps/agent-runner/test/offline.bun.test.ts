@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { type Prompt, readContent, type StartOptions } from '@nanoclaw/runner';
 import { type ProviderUnderTest, providerConformance } from '@nanoclaw/runner/testing';
 import type { InboundMessage, JsonObject } from '@nanoclaw/session-db';
-import { offlineProvider } from '../src/providers/offline.js';
-import { steps } from '../src/providers/offline-rules.js';
-import { sleep } from '../src/surroundings.js';
+import { offlineProvider } from '../src/providers/offline.ts';
+import { steps } from '../src/providers/offline-rules.ts';
+import { sleep } from '../src/surroundings.ts';
 
 const NOW = Date.UTC(2026, 10, 21, 9, 0, 30);
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { SCRIPT_OUTPUT_BYTES_MAX } from '@nanoclaw/runner';
-import { bashScripts, clock } from '../src/surroundings.js';
+import { bashScripts, clock } from '../src/surroundings.ts';
 
 let cwd: string;
 

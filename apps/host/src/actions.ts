@@ -6,14 +6,14 @@
 import type { Approval } from '@nanoclaw/registry';
 import type { JsonObject, OutboundMessage } from '@nanoclaw/session-db';
 import { isSchedulingAction } from '@nanoclaw/sweep';
-import type { Action, ActionContext, Approved } from './actions/action.js';
-import { addMcpServer, mcpServerApproved } from './actions/add-mcp-server.js';
-import { cliRequest } from './actions/cli-request.js';
-import { agentApproved, createAgent } from './actions/create-agent.js';
-import { installPackages, packagesApproved } from './actions/install-packages.js';
-import { type Asked, type Came, hasResult, writeResult } from './actions/result.js';
-import { schedule } from './actions/schedule.js';
-import type { SessionHandle } from './sessions.js';
+import type { Action, ActionContext, Approved } from './actions/action.ts';
+import { addMcpServer, mcpServerApproved } from './actions/add-mcp-server.ts';
+import { cliRequest } from './actions/cli-request.ts';
+import { agentApproved, createAgent } from './actions/create-agent.ts';
+import { installPackages, packagesApproved } from './actions/install-packages.ts';
+import { type Asked, type Came, hasResult, writeResult } from './actions/result.ts';
+import { schedule } from './actions/schedule.ts';
+import type { SessionHandle } from './sessions.ts';
 
 const ACTIONS = new Map<string, Action>([
   ['create_agent', createAgent],

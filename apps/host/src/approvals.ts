@@ -14,10 +14,10 @@ import {
   type UserId,
 } from '@nanoclaw/registry';
 import { addressKey, type Millis } from '@nanoclaw/session-db';
-import { once } from './once.js';
-import { messageOf } from './problem.js';
-import { isStillOpen } from './questions.js';
-import type { Voice } from './voice.js';
+import { once } from './once.ts';
+import { messageOf } from './problem.ts';
+import { isStillOpen } from './questions.ts';
+import type { Voice } from './voice.ts';
 
 /** What somebody wants decided. */
 export type ApprovalWish = Pick<

@@ -3,9 +3,9 @@
  * the suggestions for what was mistyped are made from the table of commands. Pure.
  */
 import { CommanderError, Option, Command as Parser } from 'commander';
-import { configHelp } from './config.js';
-import { type Declared, kebab, type ParameterDeclared, parametersOf } from './operator/command.js';
-import { EXIT_CODES, Problem } from './problem.js';
+import { configHelp } from './config.ts';
+import { type Declared, kebab, type ParameterDeclared, parametersOf } from './operator/command.ts';
+import { EXIT_CODES, Problem } from './problem.ts';
 
 /** What of a command the parser needs to know. */
 export type Parsable = Pick<Declared, 'path' | 'alias' | 'summary' | 'parameters'>;

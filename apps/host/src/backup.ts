@@ -23,9 +23,9 @@ import { type Millis, restoreSession, SqliteError, sessionFolder, snapshotSessio
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { execa } from 'execa';
 import { z } from 'zod';
-import { type DataFolder, dataFolder } from './data-folder.js';
-import { copyAsOfOneMoment } from './database-copy.js';
-import { messageOf, Problem, systemCode } from './problem.js';
+import { type DataFolder, dataFolder } from './data-folder.ts';
+import { copyAsOfOneMoment } from './database-copy.ts';
+import { messageOf, Problem, systemCode } from './problem.ts';
 
 /** A session to be saved. */
 export interface SavedSession {

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { messageOf, Problem, systemCode } from './problem.js';
+import { messageOf, Problem, systemCode } from './problem.ts';
 
 const milliseconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 

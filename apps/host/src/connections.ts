@@ -4,7 +4,7 @@
  */
 import type { Channel, Health, Receive } from '@nanoclaw/channels';
 import { backoffMs, type RetryPolicy, type SetTimer } from '@nanoclaw/session-db';
-import { messageOf } from './problem.js';
+import { messageOf } from './problem.ts';
 
 /** A channel as its operator sees it. */
 export interface ChannelState {

@@ -10,7 +10,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Json, JsonObject, SetTimer } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { type ExitCode, messageOf, Problem } from './problem.js';
+import { type ExitCode, messageOf, Problem } from './problem.ts';
 
 const Request = z.object({
   command: z.array(z.string().max(64)).min(1).max(4),

@@ -6,7 +6,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { backoffMs, type Millis } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { systemCode } from './problem.js';
+import { systemCode } from './problem.ts';
 
 /** Only crashes of the last hour count: an old one says nothing of this start. */
 const MEMORY_MS = 3_600_000;

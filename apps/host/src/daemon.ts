@@ -6,21 +6,21 @@ import { tmpdir } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { TerminalChannel, terminalSocketPath, WebhookChannel } from '@nanoclaw/channels';
-import { converse, sayOnce } from './cli/chat.js';
-import { type Config, configValues, readConfig } from './config.js';
-import type { Connections } from './connections.js';
-import { noteEnd, noteStart } from './crash-loop.js';
-import { type DataFolder, installId, makeDataFolder } from './data-folder.js';
-import { MAIN_CHAT } from './defaults.js';
-import { chooseIsolation, isolationSentence } from './driver-choice.js';
-import { serveEndpoints } from './endpoints.js';
-import { Guard } from './guard/guard.js';
-import { Host } from './host.js';
-import { takeLease } from './lease.js';
-import { type Log, openLog } from './log.js';
-import type { LoopDelay } from './metrics.js';
-import { readEndpoints, type WebhookEndpoint } from './operator/webhook-endpoints.js';
-import { messageOf, Problem } from './problem.js';
+import { converse, sayOnce } from './cli/chat.ts';
+import { type Config, configValues, readConfig } from './config.ts';
+import type { Connections } from './connections.ts';
+import { noteEnd, noteStart } from './crash-loop.ts';
+import { type DataFolder, installId, makeDataFolder } from './data-folder.ts';
+import { MAIN_CHAT } from './defaults.ts';
+import { chooseIsolation, isolationSentence } from './driver-choice.ts';
+import { serveEndpoints } from './endpoints.ts';
+import { Guard } from './guard/guard.ts';
+import { Host } from './host.ts';
+import { takeLease } from './lease.ts';
+import { type Log, openLog } from './log.ts';
+import type { LoopDelay } from './metrics.ts';
+import { readEndpoints, type WebhookEndpoint } from './operator/webhook-endpoints.ts';
+import { messageOf, Problem } from './problem.ts';
 import {
   conversation,
   driverMaker,
@@ -35,8 +35,8 @@ import {
   sleep,
   stopSignal,
   untilAborted,
-} from './this-process.js';
-import { version } from './version.js';
+} from './this-process.ts';
+import { version } from './version.ts';
 
 /**
  * Runs a host on the data folder `root` until it is told to end; with `say`, until the reply to that message is printed.

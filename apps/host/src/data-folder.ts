@@ -1,7 +1,7 @@
 /** Where everything is in the data folder, and how the folder comes to be. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageOf, Problem, systemCode } from './problem.js';
+import { messageOf, Problem, systemCode } from './problem.ts';
 
 /** The places in a data folder; all paths are absolute. */
 export interface DataFolder {

@@ -1,6 +1,6 @@
 /** A private copy of a database, for whoever wants to read it without leaving a trace where it lies. */
 import { copyFileSync, existsSync, rmSync, statSync } from 'node:fs';
-import { messageOf, Problem, systemCode } from './problem.js';
+import { messageOf, Problem, systemCode } from './problem.ts';
 
 /** How often a file that is being written is copied again. */
 const COPY_TRIES = 20;

@@ -9,8 +9,8 @@ import { type Driver, EngineClient, extraMounts, LABELS, type RunSpec, SpawnErro
 import type { AgentGroup } from '@nanoclaw/registry';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import type { Config } from './config.js';
-import { dataFolder } from './data-folder.js';
+import type { Config } from './config.ts';
+import { dataFolder } from './data-folder.ts';
 import {
   type AbsentEngine,
   type ContainerIsolation,
@@ -22,10 +22,10 @@ import {
   isolationSentence,
   type Machine,
   networkFor,
-} from './driver-choice.js';
-import { messageOf } from './problem.js';
-import { guardedPlaces, providerOf } from './run-spec.js';
-import { skillsIn } from './skills.js';
+} from './driver-choice.ts';
+import { messageOf } from './problem.ts';
+import { guardedPlaces, providerOf } from './run-spec.ts';
+import { skillsIn } from './skills.ts';
 
 /** One thing that was looked at. */
 export interface Check {

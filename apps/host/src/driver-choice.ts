@@ -22,7 +22,7 @@ import {
   SpawnError,
 } from '@nanoclaw/containers';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
-import type { Config } from './config.js';
+import type { Config } from './config.ts';
 
 /** How the runs of this host are closed in. */
 export type Isolation =

@@ -1,7 +1,7 @@
 /** The endpoints of the webhook channel, as they are created and removed while the host runs. */
 import type { WebhookChannel } from '@nanoclaw/channels';
-import type { Connections } from './connections.js';
-import type { WebhookEndpoint } from './operator/webhook-endpoints.js';
+import type { Connections } from './connections.ts';
+import type { WebhookEndpoint } from './operator/webhook-endpoints.ts';
 
 /**
  * Makes the channel serve exactly these endpoints, and connects it with the first one: without any, nothing listens.

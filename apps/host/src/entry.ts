@@ -10,7 +10,7 @@ const NEEDED = { major: 22, minor: 18 };
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major > NEEDED.major || (major === NEEDED.major && minor >= NEEDED.minor)) {
-  await import('./main.js');
+  await import('./main.ts');
 } else {
   process.stderr.write(
     `nanoclaw: This needs Node ${NEEDED.major}.${NEEDED.minor} or newer, and this is Node ${process.versions.node}; ` +

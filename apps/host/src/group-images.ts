@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { buildGroupImage, EngineError, type Image, LABELS, SpawnError } from '@nanoclaw/containers';
 import type { AgentGroup, AgentGroupId, Registry } from '@nanoclaw/registry';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
-import type { Config } from './config.js';
-import type { DataFolder } from './data-folder.js';
-import { type ContainerIsolation, type Isolation, imageFor, imageNames, isolationNow } from './driver-choice.js';
-import { messageOf } from './problem.js';
+import type { Config } from './config.ts';
+import type { DataFolder } from './data-folder.ts';
+import { type ContainerIsolation, type Isolation, imageFor, imageNames, isolationNow } from './driver-choice.ts';
+import { messageOf } from './problem.ts';
 
 export interface GroupImagesOptions {
   readonly registry: Pick<Registry, 'agentGroup' | 'agentGroups' | 'updateAgentGroup'>;

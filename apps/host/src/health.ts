@@ -6,7 +6,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { messageOf, Problem } from './problem.js';
+import { messageOf, Problem } from './problem.ts';
 
 /** Whether the host does its work, and if not, why: one sentence each. */
 export type Readiness =

@@ -2,13 +2,13 @@
 import type { Channel } from '@nanoclaw/channels';
 import type { Driver } from '@nanoclaw/containers';
 import type { Attachment, Millis, OutboundReader, SessionFolder, SetTimer } from '@nanoclaw/session-db';
-import type { Config, ConfigValue } from './config.js';
-import type { Connections } from './connections.js';
-import type { DataFolder } from './data-folder.js';
-import type { Isolation } from './driver-choice.js';
-import type { Log } from './log.js';
-import type { LoopDelay } from './metrics.js';
-import type { WebhookEndpoint } from './operator/webhook-endpoints.js';
+import type { Config, ConfigValue } from './config.ts';
+import type { Connections } from './connections.ts';
+import type { DataFolder } from './data-folder.ts';
+import type { Isolation } from './driver-choice.ts';
+import type { Log } from './log.ts';
+import type { LoopDelay } from './metrics.ts';
+import type { WebhookEndpoint } from './operator/webhook-endpoints.ts';
 
 /** What a host takes; it reads no clock, no chance and no environment of its own. */
 export interface HostOptions {

@@ -18,15 +18,15 @@ import {
   type WiringId,
 } from '@nanoclaw/registry';
 import { addressKey, type Millis, type NewInbound, storeAttachments } from '@nanoclaw/session-db';
-import type { Approvals } from './approvals.js';
-import { gated, isStop } from './commands.js';
-import { destinationsOf } from './destinations.js';
-import { messageOf } from './problem.js';
-import type { Questions } from './questions.js';
-import { inboundCommand, inboundId, inboundMessage } from './received.js';
-import type { SessionHandle, Sessions } from './sessions.js';
-import { askToLetIn, askToOpen } from './strangers.js';
-import type { Voice } from './voice.js';
+import type { Approvals } from './approvals.ts';
+import { gated, isStop } from './commands.ts';
+import { destinationsOf } from './destinations.ts';
+import { messageOf } from './problem.ts';
+import type { Questions } from './questions.ts';
+import { inboundCommand, inboundId, inboundMessage } from './received.ts';
+import type { SessionHandle, Sessions } from './sessions.ts';
+import { askToLetIn, askToOpen } from './strangers.ts';
+import type { Voice } from './voice.ts';
 
 /**
  * Takes in what somebody has done. Resolves when everybody concerned has it on disk. Rejects when one of them could not

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { isBusy } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { z } from 'zod';
-import { messageOf, Problem, systemCode } from './problem.js';
+import { messageOf, Problem, systemCode } from './problem.ts';
 
 const Holder = z.object({ pid: z.number(), since: z.string() });
 

@@ -2,16 +2,16 @@
  * A running host from outside: what operators may ask of it and change in it, and what it tells whoever watches it. It
  * decides nothing; every answer is that of one of its parts.
  */
-import { isolationSentence } from './driver-choice.js';
-import type { Rebuilt } from './group-images.js';
-import type { Readiness } from './health.js';
-import type { HostOptions } from './host-options.js';
-import type { Gauges } from './metrics.js';
-import type { DrainReport, ImageRebuilt, LiveHost, LiveStatus } from './operator/operator.js';
-import type { Operators } from './operator/run.js';
-import { openSessionFiles, SessionViews } from './operator/session-files.js';
-import { timeZoneOf } from './run-spec.js';
-import type { Running } from './running.js';
+import { isolationSentence } from './driver-choice.ts';
+import type { Rebuilt } from './group-images.ts';
+import type { Readiness } from './health.ts';
+import type { HostOptions } from './host-options.ts';
+import type { Gauges } from './metrics.ts';
+import type { DrainReport, ImageRebuilt, LiveHost, LiveStatus } from './operator/operator.ts';
+import type { Operators } from './operator/run.ts';
+import { openSessionFiles, SessionViews } from './operator/session-files.ts';
+import { timeZoneOf } from './run-spec.ts';
+import type { Running } from './running.ts';
 
 /** What operators work with while the host runs. `drain` ends its work, and gives what was unfinished. */
 export function operatorsOf(running: Running, options: HostOptions, drain: () => Promise<DrainReport>): Operators {

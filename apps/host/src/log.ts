@@ -1,7 +1,7 @@
 /** The log: JSON lines in a file of bounded size, and on standard error for a daemon. Never the contents of a message. */
 import { renameSync, statSync } from 'node:fs';
 import { type Logger, multistream, pino } from 'pino';
-import type { Config } from './config.js';
+import type { Config } from './config.ts';
 
 export type { Logger } from 'pino';
 

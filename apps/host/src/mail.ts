@@ -17,11 +17,11 @@ import {
   type SendResult,
   storeAttachments,
 } from '@nanoclaw/session-db';
-import { RESULT, resultId } from './actions/result.js';
-import { answered, isCurrent } from './cause.js';
-import { destinationsOf } from './destinations.js';
-import { asText, fileNames } from './presentation.js';
-import type { SessionHandle, Sessions } from './sessions.js';
+import { RESULT, resultId } from './actions/result.ts';
+import { answered, isCurrent } from './cause.ts';
+import { destinationsOf } from './destinations.ts';
+import { asText, fileNames } from './presentation.ts';
+import type { SessionHandle, Sessions } from './sessions.ts';
 
 /** The channel type of an agent's address; its platform id is the agent group, its thread the session that wrote. */
 export const AGENT = 'agent';

@@ -10,27 +10,27 @@ import { fileURLToPath } from 'node:url';
 import { terminalSocketPath } from '@nanoclaw/channels';
 import { inProcessReader } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { parseCommandLine } from './arguments.js';
-import { backup, restore, restoreSessionFrom, type SavedSession } from './backup.js';
-import { type AnswerOptions, answer } from './cli/answer.js';
-import { converse } from './cli/chat.js';
-import { printCompletion, printContinuations } from './cli/completion.js';
-import { LOCAL_COMMANDS, type LocalCommand, type Machine } from './cli/local.js';
-import { hostLog, runLog, showLog } from './cli/logs.js';
-import { lookingAt } from './cli/offline.js';
-import { harmless, type Page, rendered } from './cli/render.js';
-import { configValues, dataFolderOf, readConfig } from './config.js';
-import { start } from './daemon.js';
-import { type DataFolder, dataFolder } from './data-folder.js';
-import { diagnose, report } from './doctor.js';
-import { takeLease } from './lease.js';
-import type { OperatorCommand } from './operator/command.js';
-import type { Reading } from './operator/operator.js';
-import { withUsableFiles } from './operator/sessions.js';
-import { OPERATOR_COMMANDS, TOPICS } from './operator/table.js';
-import { messageOf, Problem } from './problem.js';
-import { timeZoneOf } from './run-spec.js';
-import { installService, supervisorOf } from './service.js';
+import { parseCommandLine } from './arguments.ts';
+import { backup, restore, restoreSessionFrom, type SavedSession } from './backup.ts';
+import { type AnswerOptions, answer } from './cli/answer.ts';
+import { converse } from './cli/chat.ts';
+import { printCompletion, printContinuations } from './cli/completion.ts';
+import { LOCAL_COMMANDS, type LocalCommand, type Machine } from './cli/local.ts';
+import { hostLog, runLog, showLog } from './cli/logs.ts';
+import { lookingAt } from './cli/offline.ts';
+import { harmless, type Page, rendered } from './cli/render.ts';
+import { configValues, dataFolderOf, readConfig } from './config.ts';
+import { start } from './daemon.ts';
+import { type DataFolder, dataFolder } from './data-folder.ts';
+import { diagnose, report } from './doctor.ts';
+import { takeLease } from './lease.ts';
+import type { OperatorCommand } from './operator/command.ts';
+import type { Reading } from './operator/operator.ts';
+import { withUsableFiles } from './operator/sessions.ts';
+import { OPERATOR_COMMANDS, TOPICS } from './operator/table.ts';
+import { messageOf, Problem } from './problem.ts';
+import { timeZoneOf } from './run-spec.ts';
+import { installService, supervisorOf } from './service.ts';
 import {
   conversation,
   driverMaker,
@@ -43,8 +43,8 @@ import {
   SKILLS_FOLDER,
   sleep,
   stopSignal,
-} from './this-process.js';
-import { version } from './version.js';
+} from './this-process.ts';
+import { version } from './version.ts';
 
 async function main(words: readonly string[]): Promise<number> {
   // What a shell asks while somebody types is no command of theirs.

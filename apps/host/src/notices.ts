@@ -13,11 +13,11 @@ import {
   type OwedNotice,
   type TroubleRecord,
 } from '@nanoclaw/session-db';
-import type { Logger } from './log.js';
-import { AGENT } from './mail.js';
-import { oneLine } from './one-line.js';
-import type { SessionHandle, Sessions } from './sessions.js';
-import type { Said, Voice } from './voice.js';
+import type { Logger } from './log.ts';
+import { AGENT } from './mail.ts';
+import { oneLine } from './one-line.ts';
+import type { SessionHandle, Sessions } from './sessions.ts';
+import type { Said, Voice } from './voice.ts';
 
 /** What notices work with. */
 export interface NoticesContext {

@@ -20,13 +20,13 @@ import {
   type SendResult,
   type Target,
 } from '@nanoclaw/session-db';
-import { writeResult } from './actions/result.js';
-import { answered } from './cause.js';
-import { AGENT, type MailContext, sendMail } from './mail.js';
-import { asText, fileNames, ownKind, questionOf, showing, withRefusals } from './presentation.js';
-import { openUntil } from './questions.js';
-import { platformIdOf } from './received.js';
-import type { SessionHandle } from './sessions.js';
+import { writeResult } from './actions/result.ts';
+import { answered } from './cause.ts';
+import { AGENT, type MailContext, sendMail } from './mail.ts';
+import { asText, fileNames, ownKind, questionOf, showing, withRefusals } from './presentation.ts';
+import { openUntil } from './questions.ts';
+import { platformIdOf } from './received.ts';
+import type { SessionHandle } from './sessions.ts';
 
 /** The channels of a host, by their types. */
 export type Channels = ReadonlyMap<string, Channel>;

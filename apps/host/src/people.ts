@@ -5,14 +5,14 @@
 import type { ReceivedEvent } from '@nanoclaw/channels';
 import type { ApprovalId, Registry } from '@nanoclaw/registry';
 import type { Millis } from '@nanoclaw/session-db';
-import { Approvals, type Deed } from './approvals.js';
-import { type InboundContext, receive, take } from './inbound.js';
-import { once } from './once.js';
-import { Questions } from './questions.js';
-import { inboundId } from './received.js';
-import type { Sessions } from './sessions.js';
-import { type LettingIn, letIn, openChat } from './strangers.js';
-import type { Voice } from './voice.js';
+import { Approvals, type Deed } from './approvals.ts';
+import { type InboundContext, receive, take } from './inbound.ts';
+import { once } from './once.ts';
+import { Questions } from './questions.ts';
+import { inboundId } from './received.ts';
+import type { Sessions } from './sessions.ts';
+import { type LettingIn, letIn, openChat } from './strangers.ts';
+import type { Voice } from './voice.ts';
 
 /** What the parts about people work with. */
 export interface PeopleOptions {

@@ -4,12 +4,11 @@
  */
 export class Problem extends Error {
   override readonly name = 'Problem';
-  constructor(
-    message: string,
-    readonly exitCode: ExitCode,
-    options?: ErrorOptions,
-  ) {
+  readonly exitCode: ExitCode;
+
+  constructor(message: string, exitCode: ExitCode, options?: ErrorOptions) {
     super(message, options);
+    this.exitCode = exitCode;
   }
 }
 

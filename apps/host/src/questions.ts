@@ -17,10 +17,10 @@ import {
   type UserId,
 } from '@nanoclaw/registry';
 import type { Address, Millis, NewInbound, OutboundMessage } from '@nanoclaw/session-db';
-import { answered, personOf } from './cause.js';
-import { questionOf } from './presentation.js';
-import { inboundId } from './received.js';
-import type { SessionHandle, Sessions } from './sessions.js';
+import { answered, personOf } from './cause.ts';
+import { questionOf } from './presentation.ts';
+import { inboundId } from './received.ts';
+import type { SessionHandle, Sessions } from './sessions.ts';
 
 /** What questions work with. */
 export interface QuestionsContext {

@@ -6,7 +6,7 @@ import { readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Registry } from '@nanoclaw/registry';
 import type { HostSession, Millis, SessionFolder } from '@nanoclaw/session-db';
-import { systemCode } from './problem.js';
+import { systemCode } from './problem.ts';
 
 /** How long what has ended is kept. */
 export interface RetentionPolicy {

@@ -20,12 +20,12 @@ import {
 } from '@nanoclaw/containers';
 import type { AgentGroup, AgentGroupId } from '@nanoclaw/registry';
 import { PROTOCOL_VERSION, type RunId, type SessionFolder } from '@nanoclaw/session-db';
-import type { Config } from './config.js';
-import type { DataFolder } from './data-folder.js';
-import { DEFAULT_PROVIDER } from './defaults.js';
-import { type ContainerIsolation, type Isolation, isolationNow, networkFor } from './driver-choice.js';
-import type { GroupImages } from './group-images.js';
-import { generateSkills } from './skills.js';
+import type { Config } from './config.ts';
+import type { DataFolder } from './data-folder.ts';
+import { DEFAULT_PROVIDER } from './defaults.ts';
+import { type ContainerIsolation, type Isolation, isolationNow, networkFor } from './driver-choice.ts';
+import type { GroupImages } from './group-images.ts';
+import { generateSkills } from './skills.ts';
 
 export interface RunContext {
   readonly installId: string;

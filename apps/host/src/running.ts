@@ -3,13 +3,13 @@ import type { DeliveryLoop } from '@nanoclaw/delivery';
 import type { Registry } from '@nanoclaw/registry';
 import type { Millis } from '@nanoclaw/session-db';
 import type { SweepLoop } from '@nanoclaw/sweep';
-import type { Connections } from './connections.js';
-import type { GroupImages } from './group-images.js';
-import type { Metrics } from './metrics.js';
-import type { People } from './people.js';
-import type { Runs } from './runs.js';
-import type { Sessions } from './sessions.js';
-import type { Upkeep } from './upkeep.js';
+import type { Connections } from './connections.ts';
+import type { GroupImages } from './group-images.ts';
+import type { Metrics } from './metrics.ts';
+import type { People } from './people.ts';
+import type { Runs } from './runs.ts';
+import type { Sessions } from './sessions.ts';
+import type { Upkeep } from './upkeep.ts';
 
 /** All of it is made in `Host`, and closed there. */
 export interface Running {

@@ -16,10 +16,10 @@ import {
 import type { Registry } from '@nanoclaw/registry';
 import { lastBeat, type Millis, type RunId, runId, SqliteError } from '@nanoclaw/session-db';
 import type { EndedRun, RunState } from '@nanoclaw/sweep';
-import { oneLine } from './one-line.js';
-import { messageOf, systemCode } from './problem.js';
-import { type RunContext, runSpec } from './run-spec.js';
-import type { SessionHandle, Sessions } from './sessions.js';
+import { oneLine } from './one-line.ts';
+import { messageOf, systemCode } from './problem.ts';
+import { type RunContext, runSpec } from './run-spec.ts';
+import type { SessionHandle, Sessions } from './sessions.ts';
 
 /** What starting and stopping runs needs. */
 export interface RunsOptions {

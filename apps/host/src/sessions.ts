@@ -12,7 +12,7 @@ import {
   type SetTimer,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import type { DataFolder } from './data-folder.js';
+import type { DataFolder } from './data-folder.ts';
 
 /** One session of this host. */
 export class SessionHandle {

@@ -14,9 +14,9 @@ import {
 } from '@nanoclaw/registry';
 import type { JsonObject, Millis } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import type { Approvals, Deed, EndedApproval, Requested } from './approvals.js';
-import { oneLine } from './one-line.js';
-import type { Voice } from './voice.js';
+import type { Approvals, Deed, EndedApproval, Requested } from './approvals.ts';
+import { oneLine } from './one-line.ts';
+import type { Voice } from './voice.ts';
 
 /** What asking about strangers needs. */
 export interface StrangersContext {

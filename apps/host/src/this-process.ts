@@ -3,9 +3,9 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Driver } from '@nanoclaw/containers';
-import type { Config } from './config.js';
-import type { DataFolder } from './data-folder.js';
-import { driverFor, type Isolation } from './driver-choice.js';
+import type { Config } from './config.ts';
+import type { DataFolder } from './data-folder.ts';
+import { driverFor, type Isolation } from './driver-choice.ts';
 
 /** The folder with the bundled agent-runner. */
 export const RUNNER_FOLDER = fileURLToPath(new URL('../../agent-runner/dist', import.meta.url));

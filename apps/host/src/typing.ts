@@ -4,7 +4,7 @@
  */
 import type { Channel } from '@nanoclaw/channels';
 import { type Ack, type Address, addressKey, type Millis } from '@nanoclaw/session-db';
-import type { SessionHandle } from './sessions.js';
+import type { SessionHandle } from './sessions.ts';
 
 /** Platforms show it for five seconds or more. */
 const EVERY_MS = 4_000;

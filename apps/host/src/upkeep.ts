@@ -5,15 +5,15 @@
 import type { RateLimits } from '@nanoclaw/delivery';
 import type { Millis } from '@nanoclaw/session-db';
 import { observe, type SweepPolicy, type SweepReport, sweepSession, type Vitals } from '@nanoclaw/sweep';
-import type { Logger } from './log.js';
-import type { Counting } from './metrics.js';
-import { sayOwed } from './notices.js';
-import { messageOf } from './problem.js';
-import { FORGET_EVERY_MS, forgetInSession, type RetentionPolicy } from './retention.js';
-import type { Runs } from './runs.js';
-import type { SessionHandle, Sessions } from './sessions.js';
-import type { Typing } from './typing.js';
-import type { Voice } from './voice.js';
+import type { Logger } from './log.ts';
+import type { Counting } from './metrics.ts';
+import { sayOwed } from './notices.ts';
+import { messageOf } from './problem.ts';
+import { FORGET_EVERY_MS, forgetInSession, type RetentionPolicy } from './retention.ts';
+import type { Runs } from './runs.ts';
+import type { SessionHandle, Sessions } from './sessions.ts';
+import type { Typing } from './typing.ts';
+import type { Voice } from './voice.ts';
 
 /** What a visit needs. */
 export interface UpkeepOptions {

@@ -5,7 +5,7 @@
 import { type Address, type Channel, type OutgoingMessage, refusal } from '@nanoclaw/channels';
 import type { UserId } from '@nanoclaw/registry';
 import type { SetTimer } from '@nanoclaw/session-db';
-import { messageOf } from './problem.js';
+import { messageOf } from './problem.ts';
 
 /** What became of something said. The reason is one sentence for an operator. */
 export type Said =

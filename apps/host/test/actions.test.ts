@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import type { Approval } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { act, applyAction } from '../src/actions.js';
-import type { SessionHandle } from '../src/sessions.js';
-import { OutboundWorld } from './outbound-world.js';
+import { act, applyAction } from '../src/actions.ts';
+import type { SessionHandle } from '../src/sessions.ts';
+import { OutboundWorld } from './outbound-world.ts';
 
 let world: OutboundWorld;
 let session: SessionHandle;

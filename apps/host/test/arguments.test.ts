@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { parseCommandLine } from '../src/arguments.js';
-import { LOCAL_COMMANDS } from '../src/cli/local.js';
-import { label, parametersOf } from '../src/operator/command.js';
-import { ABSENT, OPERATOR_COMMANDS, TOPICS } from '../src/operator/table.js';
-import { EXIT_CODES, Problem } from '../src/problem.js';
+import { parseCommandLine } from '../src/arguments.ts';
+import { LOCAL_COMMANDS } from '../src/cli/local.ts';
+import { label, parametersOf } from '../src/operator/command.ts';
+import { ABSENT, OPERATOR_COMMANDS, TOPICS } from '../src/operator/table.ts';
+import { EXIT_CODES, Problem } from '../src/problem.ts';
 
 const COMMANDS = [...LOCAL_COMMANDS, ...OPERATOR_COMMANDS];
 

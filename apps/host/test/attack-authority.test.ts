@@ -1,10 +1,10 @@
 /** What a container or a stranger tries in order to get what only a person may allow. */
 import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { oneLine } from '../src/one-line.js';
-import type { SessionHandle } from '../src/sessions.js';
-import { OutboundWorld } from './outbound-world.js';
-import { at, by, type Ground, message, openGround, World } from './people-world.js';
+import { oneLine } from '../src/one-line.ts';
+import type { SessionHandle } from '../src/sessions.ts';
+import { OutboundWorld } from './outbound-world.ts';
+import { at, by, type Ground, message, openGround, World } from './people-world.ts';
 
 describe('an agent that wants its own wish approved (failure 51)', () => {
   let ground: Ground & Disposable;

@@ -7,8 +7,8 @@ import { createSession, HostSession, RunnerSession, runId, sessionFolder } from 
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { backup, restore } from '../src/backup.js';
-import { type DataFolder, makeDataFolder } from '../src/data-folder.js';
+import { backup, restore } from '../src/backup.ts';
+import { type DataFolder, makeDataFolder } from '../src/data-folder.ts';
 
 let place: string;
 let data: DataFolder;

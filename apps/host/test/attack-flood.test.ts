@@ -6,8 +6,8 @@ import { statSync } from 'node:fs';
 import { HostSession, type SessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { AttackedHost, asContainer, type ForgedRow, forge } from './attack-support.js';
-import { freePort, until, untilSteady } from './whole-host.js';
+import { AttackedHost, asContainer, type ForgedRow, forge } from './attack-support.ts';
+import { freePort, until, untilSteady } from './whole-host.ts';
 
 let attacked: AttackedHost;
 let folder: SessionFolder;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type SessionFolder, type Sqlite, sessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { pino } from 'pino';
-import { until, WholeHost, type WholeHostOptions } from './whole-host.js';
+import { until, WholeHost, type WholeHostOptions } from './whole-host.ts';
 
 /** One row as a container may write it. */
 export interface ForgedRow {

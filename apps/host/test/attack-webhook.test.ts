@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ReceivedEvent, signWebhook, WebhookChannel, type WebhookTrouble } from '@nanoclaw/channels';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { setTimer, until } from './whole-host.js';
+import { setTimer, until } from './whole-host.ts';
 
 const SECRETS = { shop: 'the-secret-of-the-shop', bank: 'the-secret-of-the-bank' };
 

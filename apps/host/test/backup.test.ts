@@ -6,9 +6,9 @@ import { createSession, HostSession, sessionFolder } from '@nanoclaw/session-db'
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type BackupOptions, backup, restore, restoreSessionFrom } from '../src/backup.js';
-import { type DataFolder, dataFolder, makeDataFolder } from '../src/data-folder.js';
-import { ensureDefaults, MAIN_CHAT } from '../src/defaults.js';
+import { type BackupOptions, backup, restore, restoreSessionFrom } from '../src/backup.ts';
+import { type DataFolder, dataFolder, makeDataFolder } from '../src/data-folder.ts';
+import { ensureDefaults, MAIN_CHAT } from '../src/defaults.ts';
 
 let place: string;
 let data: DataFolder;

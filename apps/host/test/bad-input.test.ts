@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { Problem } from '../src/problem.js';
-import { OperatorInstall } from './operator-install.js';
+import { Problem } from '../src/problem.ts';
+import { OperatorInstall } from './operator-install.ts';
 
 const NOBODY = 'no-such-thing';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { type ReceivedEvent, TerminalChannel, terminalSocketPath } from '@nanoclaw/channels';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { converse, spoken } from '../src/cli/chat.js';
+import { converse, spoken } from '../src/cli/chat.ts';
 
 const PLACE = { channelType: 'terminal', platformId: 'main', threadId: null };
 

@@ -2,8 +2,8 @@ import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, utimesSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { hostLog, runLog, showLog } from '../src/cli/logs.js';
-import { type DataFolder, dataFolder } from '../src/data-folder.js';
+import { hostLog, runLog, showLog } from '../src/cli/logs.ts';
+import { type DataFolder, dataFolder } from '../src/data-folder.ts';
 
 let data: DataFolder;
 let shown: string;

@@ -4,15 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type AnswerOptions, answer } from '../src/cli/answer.js';
-import { changing, lookingAt } from '../src/cli/offline.js';
-import { ControlServer } from '../src/control.js';
-import { dataFolder } from '../src/data-folder.js';
-import { takeLease } from '../src/lease.js';
-import { dispatch } from '../src/operator/dispatch.js';
-import { prepare, runChanging, runReading } from '../src/operator/run.js';
-import { commandOf, OPERATOR_COMMANDS } from '../src/operator/table.js';
-import { NOW, OperatorInstall } from './operator-install.js';
+import { type AnswerOptions, answer } from '../src/cli/answer.ts';
+import { changing, lookingAt } from '../src/cli/offline.ts';
+import { ControlServer } from '../src/control.ts';
+import { dataFolder } from '../src/data-folder.ts';
+import { takeLease } from '../src/lease.ts';
+import { dispatch } from '../src/operator/dispatch.ts';
+import { prepare, runChanging, runReading } from '../src/operator/run.ts';
+import { commandOf, OPERATOR_COMMANDS } from '../src/operator/table.ts';
+import { NOW, OperatorInstall } from './operator-install.ts';
 
 let install: OperatorInstall;
 

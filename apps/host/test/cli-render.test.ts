@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { harmless, rendered } from '../src/cli/render.js';
-import { column, type View } from '../src/operator/view.js';
+import { harmless, rendered } from '../src/cli/render.ts';
+import { column, type View } from '../src/operator/view.ts';
 
 const PAGE = { width: 80, timeZone: 'UTC' };
 const TABLE: View = {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { gated } from '../src/commands.js';
+import { gated } from '../src/commands.ts';
 
 describe('the command gate (failure 33)', () => {
   it.each([

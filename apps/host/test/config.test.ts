@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readConfig } from '../src/config.js';
-import { Problem } from '../src/problem.js';
+import { readConfig } from '../src/config.ts';
+import { Problem } from '../src/problem.ts';
 
 let folder: string;
 beforeEach(() => {

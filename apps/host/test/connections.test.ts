@@ -1,6 +1,6 @@
 import type { Channel, Health, Receive } from '@nanoclaw/channels';
 import { expect, test } from 'vitest';
-import { Connections } from '../src/connections.js';
+import { Connections } from '../src/connections.ts';
 
 /** A platform whose set-up fails as often as it is told, and that can be cut off. */
 class Flaky implements Channel {
@@ -12,11 +12,10 @@ class Flaky implements Channel {
   setUp: Promise<void> = Promise.resolve();
   failuresLeft: number;
   #health: Health = { state: 'stopped' };
+  readonly type: string;
 
-  constructor(
-    readonly type: string,
-    failures: number,
-  ) {
+  constructor(type: string, failures: number) {
+    this.type = type;
     this.failuresLeft = failures;
   }
 

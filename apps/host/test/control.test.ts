@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { askHost } from '../src/cli/control-client.js';
-import { type ControlRequest, ControlServer, controlSocket } from '../src/control.js';
-import { Problem } from '../src/problem.js';
+import { askHost } from '../src/cli/control-client.ts';
+import { type ControlRequest, ControlServer, controlSocket } from '../src/control.ts';
+import { Problem } from '../src/problem.ts';
 
 let folder: string;
 let control: ControlServer;

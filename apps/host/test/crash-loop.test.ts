@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { crashWaitMs, noteEnd, noteStart } from '../src/crash-loop.js';
+import { crashWaitMs, noteEnd, noteStart } from '../src/crash-loop.ts';
 
 let folder: string;
 let file: string;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { destinationsOf } from '../src/destinations.js';
-import { openGround, World } from './people-world.js';
+import { destinationsOf } from '../src/destinations.ts';
+import { openGround, World } from './people-world.ts';
 
 describe('where an agent may write to', () => {
   it('is the chats it is wired to and what its address book has, under the names of the book', async () => {

@@ -5,9 +5,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type AgentGroup, type AgentGroupId, isId } from '@nanoclaw/registry';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readConfig } from '../src/config.js';
-import { type Check, type DoctorOptions, diagnose, report } from '../src/doctor.js';
-import { driverFor } from '../src/driver-choice.js';
+import { readConfig } from '../src/config.ts';
+import { type Check, type DoctorOptions, diagnose, report } from '../src/doctor.ts';
+import { driverFor } from '../src/driver-choice.ts';
 
 let folder: string;
 let dataFolder: string;

@@ -5,9 +5,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Containers, EngineError, SpawnError } from '@nanoclaw/containers';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readConfig } from '../src/config.js';
-import { chooseIsolation, driverFor } from '../src/driver-choice.js';
-import { ENGINE, EngineBench, until } from './engine-bench.js';
+import { readConfig } from '../src/config.ts';
+import { chooseIsolation, driverFor } from '../src/driver-choice.ts';
+import { ENGINE, EngineBench, until } from './engine-bench.ts';
 
 describe.skipIf(ENGINE === '')('an engine that is down when the host starts', () => {
   let bench: EngineBench;

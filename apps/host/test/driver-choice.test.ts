@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { SpawnError } from '@nanoclaw/containers';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Config, readConfig } from '../src/config.js';
+import { type Config, readConfig } from '../src/config.ts';
 import {
   chooseIsolation,
   driverFor,
@@ -12,7 +12,7 @@ import {
   isolationNow,
   isolationSentence,
   networkFor,
-} from '../src/driver-choice.js';
+} from '../src/driver-choice.ts';
 
 let folder: string;
 beforeEach(() => {

@@ -9,16 +9,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Driver, EngineClient, type Image, LABELS, type RunSpec } from '@nanoclaw/containers';
 import { type AgentGroup, type AgentGroupSettings, openRegistry, type Registry } from '@nanoclaw/registry';
 import { createSession, runId } from '@nanoclaw/session-db';
-import { readConfig } from '../src/config.js';
-import { dataFolder } from '../src/data-folder.js';
+import { readConfig } from '../src/config.ts';
+import { dataFolder } from '../src/data-folder.ts';
 import {
   type ContainerIsolation,
   chooseIsolation,
   clientEnvironment,
   driverFor,
   isolationNow,
-} from '../src/driver-choice.js';
-import { type RunContext, runSpec } from '../src/run-spec.js';
+} from '../src/driver-choice.ts';
+import { type RunContext, runSpec } from '../src/run-spec.ts';
 
 export const ENGINE = process.env['NANOCLAW_TEST_ENGINE'] ?? '';
 

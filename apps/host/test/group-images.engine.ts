@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { Containers, type Ended, EngineClient, type RunSpec, SpawnError, specHash } from '@nanoclaw/containers';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type ContainerIsolation, clientEnvironment } from '../src/driver-choice.js';
-import { GroupImages, type Rebuilt } from '../src/group-images.js';
-import type { RunContext } from '../src/run-spec.js';
-import { ENGINE, EngineBench, until } from './engine-bench.js';
+import { type ContainerIsolation, clientEnvironment } from '../src/driver-choice.ts';
+import { GroupImages, type Rebuilt } from '../src/group-images.ts';
+import type { RunContext } from '../src/run-spec.ts';
+import { ENGINE, EngineBench, until } from './engine-bench.ts';
 
 /** Says what it finds of the package, and stays. */
 const SCRIPT = 'nanoclaw-probe >/workspace/outbound/said 2>&1; touch /workspace/outbound/ready; exec sleep 300';

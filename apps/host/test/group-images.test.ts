@@ -6,10 +6,10 @@ import { DEFAULT_LIMITS, EngineClient, EngineError, SpawnError, type SpawnProble
 import { type AgentGroup, type AgentGroupSettings, openRegistry, type Registry } from '@nanoclaw/registry';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readConfig } from '../src/config.js';
-import { dataFolder } from '../src/data-folder.js';
-import type { ContainerIsolation } from '../src/driver-choice.js';
-import { GroupImages, type GroupImagesOptions, type Rebuilt } from '../src/group-images.js';
+import { readConfig } from '../src/config.ts';
+import { dataFolder } from '../src/data-folder.ts';
+import type { ContainerIsolation } from '../src/driver-choice.ts';
+import { GroupImages, type GroupImagesOptions, type Rebuilt } from '../src/group-images.ts';
 
 /**
  * A stand-in for an engine's client. An image is a file in `images/` by the name of its tag, with id, protocol version and

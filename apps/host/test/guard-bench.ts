@@ -4,7 +4,7 @@
  */
 import { inProcessReader, type OutboundReader, type OutboundRequest } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { ALL, GuardWorld, tampered } from './guard-support.js';
+import { ALL, GuardWorld, tampered } from './guard-support.ts';
 
 const ROUNDS = 7;
 const TIMES = 300;

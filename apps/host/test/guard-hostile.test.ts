@@ -18,8 +18,8 @@ import {
 import { join } from 'node:path';
 import type { OutboundRead, SessionFolder } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Guard } from '../src/guard/guard.js';
-import { ALL, GuardWorld, makeEndless, tampered } from './guard-support.js';
+import type { Guard } from '../src/guard/guard.ts';
+import { ALL, GuardWorld, makeEndless, tampered } from './guard-support.ts';
 
 let world: GuardWorld;
 let guard: Guard;

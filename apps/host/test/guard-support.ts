@@ -13,7 +13,7 @@ import {
   type Sqlite,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { GUARD_POLICY, Guard, type GuardPolicy, type GuardTrouble } from '../src/guard/guard.js';
+import { GUARD_POLICY, Guard, type GuardPolicy, type GuardTrouble } from '../src/guard/guard.ts';
 
 export const PROGRAM = fileURLToPath(new URL('../src/guard/guard-main.ts', import.meta.url));
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { inProcessReader, type SessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ALL, GuardWorld, makeEndless, PROGRAM, tampered } from './guard-support.js';
+import { ALL, GuardWorld, makeEndless, PROGRAM, tampered } from './guard-support.ts';
 
 let world: GuardWorld;
 beforeEach(() => {

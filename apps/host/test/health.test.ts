@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { Health, type Readiness } from '../src/health.js';
-import { type Gauges, Metrics } from '../src/metrics.js';
+import { Health, type Readiness } from '../src/health.ts';
+import { type Gauges, Metrics } from '../src/metrics.ts';
 
 const QUIET: Gauges = { sessions: 0, runs: 0, dueMessages: 0, oldestDueMs: 0, channels: [] };
 const PROMPT = { p50: 0, p99: 0, max: 0 };

@@ -4,7 +4,7 @@
  */
 import type { ReceivedEvent } from '@nanoclaw/channels';
 import { describe, expect, it } from 'vitest';
-import { at, by, choice, file, message, openGround, World, type Wrap } from './people-world.js';
+import { at, by, choice, file, message, openGround, World, type Wrap } from './people-world.ts';
 
 /** A host's life: it ends at a step. */
 class Mortality {

@@ -2,9 +2,9 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Address, addressKey, type InboundEntry, messageFiles, type OutboundMessage } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { inboundId, platformIdOf } from '../src/received.js';
-import type { SessionHandle } from '../src/sessions.js';
-import { at, by, file, type Ground, message, openGround, userOf, World } from './people-world.js';
+import { inboundId, platformIdOf } from '../src/received.ts';
+import type { SessionHandle } from '../src/sessions.ts';
+import { at, by, file, type Ground, message, openGround, userOf, World } from './people-world.ts';
 
 const RETRY = { triesMax: 5, backoffBaseMs: 1, backoffMaxMs: 1 };
 

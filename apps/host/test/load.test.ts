@@ -8,8 +8,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { inThread } from './stand-in-driver.js';
-import { loopDelay, until, WholeHost } from './whole-host.js';
+import { inThread } from './stand-in-driver.ts';
+import { loopDelay, until, WholeHost } from './whole-host.ts';
 
 const [sessions = 30, perSecond = 20, seconds = 3] = (process.env['NANOCLAW_LOAD'] ?? '')
   .split(',')

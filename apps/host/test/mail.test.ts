@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageFiles, type ReceivedRow, removeAttachments } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MAIL_LIMITS } from '../src/mail.js';
-import { send } from '../src/outbound.js';
-import type { SessionHandle } from '../src/sessions.js';
-import { OutboundWorld } from './outbound-world.js';
+import { MAIL_LIMITS } from '../src/mail.ts';
+import { send } from '../src/outbound.ts';
+import type { SessionHandle } from '../src/sessions.ts';
+import { OutboundWorld } from './outbound-world.ts';
 
 let world: OutboundWorld;
 let anna: SessionHandle;

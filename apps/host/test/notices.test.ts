@@ -1,10 +1,10 @@
 import type { Address } from '@nanoclaw/channels';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { limitedVoice, sayOwed } from '../src/notices.js';
-import type { SessionHandle } from '../src/sessions.js';
-import { type Said, type Voice, voiceOf } from '../src/voice.js';
-import { OutboundWorld } from './outbound-world.js';
+import { limitedVoice, sayOwed } from '../src/notices.ts';
+import type { SessionHandle } from '../src/sessions.ts';
+import { type Said, type Voice, voiceOf } from '../src/voice.ts';
+import { OutboundWorld } from './outbound-world.ts';
 
 const POLICY = { triesMax: 1, backoffBaseMs: 1_000, backoffMaxMs: 1_000 };
 const TROUBLE = { breakAfter: 5, noticeAfter: 1, backoffBaseMs: 1_000, backoffMaxMs: 9_000 };

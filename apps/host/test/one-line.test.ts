@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { oneLine } from '../src/one-line.js';
+import { oneLine } from '../src/one-line.ts';
 
 describe('the words of a stranger in what the host says', () => {
   it.each([

@@ -15,14 +15,14 @@ import {
   type SessionFolder,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { parseCommandLine } from '../src/arguments.js';
-import type { OfflineOptions } from '../src/cli/offline.js';
-import { configValues } from '../src/config.js';
-import { type DataFolder, makeDataFolder } from '../src/data-folder.js';
-import type { LiveHost } from '../src/operator/operator.js';
-import { run as done, type Operators, prepare } from '../src/operator/run.js';
-import { OwnSessionFiles, SessionViews } from '../src/operator/session-files.js';
-import { OPERATOR_COMMANDS, TOPICS } from '../src/operator/table.js';
+import { parseCommandLine } from '../src/arguments.ts';
+import type { OfflineOptions } from '../src/cli/offline.ts';
+import { configValues } from '../src/config.ts';
+import { type DataFolder, makeDataFolder } from '../src/data-folder.ts';
+import type { LiveHost } from '../src/operator/operator.ts';
+import { run as done, type Operators, prepare } from '../src/operator/run.ts';
+import { OwnSessionFiles, SessionViews } from '../src/operator/session-files.ts';
+import { OPERATOR_COMMANDS, TOPICS } from '../src/operator/table.ts';
 
 /** The time of the tests. */
 export const NOW = Date.UTC(2026, 10, 21, 12);

@@ -1,9 +1,9 @@
 import type { CommandScope } from '@nanoclaw/registry';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parametersOf } from '../src/operator/command.js';
-import { runOperatorCommand } from '../src/operator/scope.js';
-import { OPERATOR_COMMANDS } from '../src/operator/table.js';
-import { OperatorInstall } from './operator-install.js';
+import { parametersOf } from '../src/operator/command.ts';
+import { runOperatorCommand } from '../src/operator/scope.ts';
+import { OPERATOR_COMMANDS } from '../src/operator/table.ts';
+import { OperatorInstall } from './operator-install.ts';
 
 let install: OperatorInstall;
 let own: string;

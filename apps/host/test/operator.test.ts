@@ -1,12 +1,12 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { rendered } from '../src/cli/render.js';
-import { parametersOf } from '../src/operator/command.js';
-import { commandOf, OPERATOR_COMMANDS } from '../src/operator/table.js';
-import { readEndpoints } from '../src/operator/webhook-endpoints.js';
-import { Problem } from '../src/problem.js';
-import { NOW, OperatorInstall } from './operator-install.js';
+import { rendered } from '../src/cli/render.ts';
+import { parametersOf } from '../src/operator/command.ts';
+import { commandOf, OPERATOR_COMMANDS } from '../src/operator/table.ts';
+import { readEndpoints } from '../src/operator/webhook-endpoints.ts';
+import { Problem } from '../src/problem.ts';
+import { NOW, OperatorInstall } from './operator-install.ts';
 
 describe('the operator commands', () => {
   let install: OperatorInstall;

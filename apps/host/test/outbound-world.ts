@@ -31,15 +31,15 @@ import {
   spoolAttachments,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import type { ActionContext } from '../src/actions/action.js';
-import { act } from '../src/actions.js';
-import { dataFolder, makeDataFolder } from '../src/data-folder.js';
-import { destinationsOf } from '../src/destinations.js';
-import type { ImageRebuilt } from '../src/operator/operator.js';
-import { cleanUp, type OutboundContext, routeOf, send } from '../src/outbound.js';
-import { Questions } from '../src/questions.js';
-import { inboundId } from '../src/received.js';
-import { type SessionHandle, Sessions } from '../src/sessions.js';
+import type { ActionContext } from '../src/actions/action.ts';
+import { act } from '../src/actions.ts';
+import { dataFolder, makeDataFolder } from '../src/data-folder.ts';
+import { destinationsOf } from '../src/destinations.ts';
+import type { ImageRebuilt } from '../src/operator/operator.ts';
+import { cleanUp, type OutboundContext, routeOf, send } from '../src/outbound.ts';
+import { Questions } from '../src/questions.ts';
+import { inboundId } from '../src/received.ts';
+import { type SessionHandle, Sessions } from '../src/sessions.ts';
 
 export const START = 1_700_000_000_000;
 const NEVER = () => () => undefined;
@@ -62,10 +62,10 @@ export class OutboundWorld implements AsyncDisposable {
   readonly #runners = new Map<string, RunnerSession>();
   #rows = 0;
 
-  private constructor(
-    readonly registry: Registry,
-    platform: MemoryPlatformOptions,
-  ) {
+  readonly registry: Registry;
+
+  private constructor(registry: Registry, platform: MemoryPlatformOptions) {
+    this.registry = registry;
     this.platform = new MemoryPlatform(platform);
     this.channel = this.platform.channel();
   }

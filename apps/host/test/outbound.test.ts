@@ -2,8 +2,8 @@ import { existsSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageFiles } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { SessionHandle } from '../src/sessions.js';
-import { OutboundWorld } from './outbound-world.js';
+import type { SessionHandle } from '../src/sessions.ts';
+import { OutboundWorld } from './outbound-world.ts';
 
 let world: OutboundWorld;
 let session: SessionHandle;

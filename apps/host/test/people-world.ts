@@ -22,11 +22,11 @@ import {
 } from '@nanoclaw/registry';
 import { inProcessReader, type TimelineEntry } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import type { Deed, EndedApproval } from '../src/approvals.js';
-import { dataFolder, makeDataFolder } from '../src/data-folder.js';
-import { People } from '../src/people.js';
-import { type SessionHandle, Sessions } from '../src/sessions.js';
-import { voiceOf } from '../src/voice.js';
+import type { Deed, EndedApproval } from '../src/approvals.ts';
+import { dataFolder, makeDataFolder } from '../src/data-folder.ts';
+import { People } from '../src/people.ts';
+import { type SessionHandle, Sessions } from '../src/sessions.ts';
+import { voiceOf } from '../src/voice.ts';
 
 /** What outlives the host: the disk and the platform. */
 export interface Ground {

@@ -1,7 +1,7 @@
 import type { Showable } from '@nanoclaw/channels';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { describe, expect, it } from 'vitest';
-import { asText, questionOf, showing, withRefusals } from '../src/presentation.js';
+import { asText, questionOf, showing, withRefusals } from '../src/presentation.ts';
 
 const ALL: readonly Showable[] = ['files', 'edit', 'reaction', 'question', 'card'];
 const PLACE = { channelType: 'x', platformId: 'y', threadId: null };

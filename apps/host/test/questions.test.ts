@@ -1,9 +1,9 @@
 import type { Question } from '@nanoclaw/registry';
 import type { InboundEntry, OutboundMessage } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { choiceOf } from '../src/questions.js';
-import type { SessionHandle } from '../src/sessions.js';
-import { at, by, choice, type Ground, message, openGround, World } from './people-world.js';
+import { choiceOf } from '../src/questions.ts';
+import type { SessionHandle } from '../src/sessions.ts';
+import { at, by, choice, type Ground, message, openGround, World } from './people-world.ts';
 
 let ground: Ground & Disposable;
 let world: World;

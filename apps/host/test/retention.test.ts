@@ -13,8 +13,8 @@ import { join } from 'node:path';
 import { createSession, HostSession, type SessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { openLog } from '../src/log.js';
-import { forgetInSession } from '../src/retention.js';
+import { openLog } from '../src/log.ts';
+import { forgetInSession } from '../src/retention.ts';
 
 let place: string;
 beforeEach(() => {

@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ENGINE, EngineBench } from './engine-bench.js';
+import { ENGINE, EngineBench } from './engine-bench.ts';
 
 describe.skipIf(ENGINE === '')('from inside a run', () => {
   let bench: EngineBench;

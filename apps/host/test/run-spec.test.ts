@@ -21,10 +21,10 @@ import {
 import { type AgentGroup, openRegistry, type Registry } from '@nanoclaw/registry';
 import { createSession, runId } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readConfig } from '../src/config.js';
-import { dataFolder } from '../src/data-folder.js';
-import type { AbsentEngine, ContainerIsolation } from '../src/driver-choice.js';
-import { guardedPlaces, type RunContext, runSpec } from '../src/run-spec.js';
+import { readConfig } from '../src/config.ts';
+import { dataFolder } from '../src/data-folder.ts';
+import type { AbsentEngine, ContainerIsolation } from '../src/driver-choice.ts';
+import { guardedPlaces, type RunContext, runSpec } from '../src/run-spec.ts';
 
 let folder: string;
 let registry: Registry;

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { installService, type Service, serviceText, supervisorOf } from '../src/service.js';
+import { installService, type Service, serviceText, supervisorOf } from '../src/service.ts';
 
 const SERVICE: Service = {
   node: '/opt/node/bin/node',

@@ -5,8 +5,8 @@
 import { Worker } from 'node:worker_threads';
 import type { Driver, Exit, Listing, Run, RunSpec } from '@nanoclaw/containers';
 import { specHash } from '@nanoclaw/containers';
-import { type StandInOptions, type StandInPlace, StandInRun } from './stand-in-run.js';
-import type { FromThread, ToThread } from './stand-in-thread.js';
+import { type StandInOptions, type StandInPlace, StandInRun } from './stand-in-run.ts';
+import type { FromThread, ToThread } from './stand-in-thread.ts';
 
 /** Where stand-ins live. */
 export interface StandInHome {

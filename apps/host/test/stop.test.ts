@@ -3,9 +3,9 @@ import type { Driver } from '@nanoclaw/containers';
 import { HostSession } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { AttackedHost, forge } from './attack-support.js';
-import { StandInDriver } from './stand-in-driver.js';
-import { echoing, until } from './whole-host.js';
+import { AttackedHost, forge } from './attack-support.ts';
+import { StandInDriver } from './stand-in-driver.ts';
+import { echoing, until } from './whole-host.ts';
 
 const HANGS = 'this one hangs';
 

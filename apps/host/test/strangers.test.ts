@@ -1,7 +1,7 @@
 import type { Approval } from '@nanoclaw/registry';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { kept, restored } from '../src/strangers.js';
-import { at, by, choice, file, type Ground, message, openGround, userOf, World } from './people-world.js';
+import { kept, restored } from '../src/strangers.ts';
+import { at, by, choice, file, type Ground, message, openGround, userOf, World } from './people-world.ts';
 
 let ground: Ground & Disposable;
 let world: World;

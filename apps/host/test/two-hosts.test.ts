@@ -1,7 +1,7 @@
 /** Two hosts in one process, each on a data folder of its own: nothing in a module may be shared between them. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { takeLease } from '../src/lease.js';
-import { echoing, until, WholeHost } from './whole-host.js';
+import { takeLease } from '../src/lease.ts';
+import { echoing, until, WholeHost } from './whole-host.ts';
 
 let one: WholeHost;
 let other: WholeHost;

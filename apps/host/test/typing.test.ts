@@ -1,8 +1,8 @@
 import type { Ack } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { SessionHandle } from '../src/sessions.js';
-import { Typing } from '../src/typing.js';
-import { OutboundWorld } from './outbound-world.js';
+import type { SessionHandle } from '../src/sessions.ts';
+import { Typing } from '../src/typing.ts';
+import { OutboundWorld } from './outbound-world.ts';
 
 let world: OutboundWorld;
 let session: SessionHandle;

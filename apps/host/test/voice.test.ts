@@ -1,7 +1,7 @@
 import { type Channel, MemoryPlatform } from '@nanoclaw/channels';
 import { describe, expect, it } from 'vitest';
-import { voiceOf } from '../src/voice.js';
-import { at, userOf } from './people-world.js';
+import { voiceOf } from '../src/voice.ts';
+import { at, userOf } from './people-world.ts';
 
 const ASK = { questionId: 'q', title: 'Approval', question: 'May Ann?', choices: ['Approve', 'Deny'], expiresAt: 1 };
 

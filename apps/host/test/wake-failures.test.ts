@@ -15,8 +15,8 @@ import {
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { pino } from 'pino';
 import { afterEach, expect, test } from 'vitest';
-import { StandInDriver } from './stand-in-driver.js';
-import { echoing, setTimer, until, WholeHost } from './whole-host.js';
+import { StandInDriver } from './stand-in-driver.ts';
+import { echoing, setTimer, until, WholeHost } from './whole-host.ts';
 
 /** So many times faster than the clock on the wall, so that the waits between two starts pass within the test. */
 const PACE = 20;

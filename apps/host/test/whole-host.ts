@@ -9,13 +9,13 @@ import { fileURLToPath } from 'node:url';
 import { type Channel, MemoryPlatform } from '@nanoclaw/channels';
 import { type AgentGroup, openRegistry, type Registry } from '@nanoclaw/registry';
 import { pino } from 'pino';
-import { configValues, readConfig } from '../src/config.js';
-import { type DataFolder, installId, makeDataFolder } from '../src/data-folder.js';
-import { ensureDefaults, MAIN_CHAT } from '../src/defaults.js';
-import { Guard } from '../src/guard/guard.js';
-import { Host } from '../src/host.js';
-import type { HostOptions } from '../src/host-options.js';
-import { inLoop, StandInDriver, type StandInHome } from './stand-in-driver.js';
+import { configValues, readConfig } from '../src/config.ts';
+import { type DataFolder, installId, makeDataFolder } from '../src/data-folder.ts';
+import { ensureDefaults, MAIN_CHAT } from '../src/defaults.ts';
+import { Guard } from '../src/guard/guard.ts';
+import { Host } from '../src/host.ts';
+import type { HostOptions } from '../src/host-options.ts';
+import { inLoop, StandInDriver, type StandInHome } from './stand-in-driver.ts';
 
 export interface WholeHostOptions {
   readonly env?: Readonly<Record<string, string>>;

@@ -27,18 +27,18 @@ export type {
   TextLimit,
   TextMessage,
   TextUnit,
-} from './channel.js';
-export { textLength } from './channel.js';
-export type { Heard, MemoryPlatformOptions, Shown, ShownFile, Step } from './memory.js';
-export { MemoryPlatform } from './memory.js';
-export type { Refused, Refusing } from './refusal.js';
-export { choicePayload, readChoicePayload, refusal, refused } from './refusal.js';
-export type { TerminalChannelOptions, TerminalTrouble } from './terminal.js';
-export { TerminalChannel, terminalSocketPath } from './terminal.js';
-export type { TerminalClientOptions, TerminalClosed } from './terminal-client.js';
-export { ConnectionLost, MessageRefused, TerminalClient } from './terminal-client.js';
-export { terminalText } from './terminal-text.js';
-export type { TerminalDetail, TerminalFile, TerminalMessage, TerminalPast } from './terminal-wire.js';
-export type { SetTimer, WebhookChannelOptions, WebhookEndpoint, WebhookTrouble } from './webhook.js';
-export { WebhookChannel } from './webhook.js';
-export { signWebhook } from './webhook-signature.js';
+} from './channel.ts';
+export { textLength } from './channel.ts';
+export type { Heard, MemoryPlatformOptions, Shown, ShownFile, Step } from './memory.ts';
+export { MemoryPlatform } from './memory.ts';
+export type { Refused, Refusing } from './refusal.ts';
+export { choicePayload, readChoicePayload, refusal, refused } from './refusal.ts';
+export type { TerminalChannelOptions, TerminalTrouble } from './terminal.ts';
+export { TerminalChannel, terminalSocketPath } from './terminal.ts';
+export type { TerminalClientOptions, TerminalClosed } from './terminal-client.ts';
+export { ConnectionLost, MessageRefused, TerminalClient } from './terminal-client.ts';
+export { terminalText } from './terminal-text.ts';
+export type { TerminalDetail, TerminalFile, TerminalMessage, TerminalPast } from './terminal-wire.ts';
+export type { SetTimer, WebhookChannelOptions, WebhookEndpoint, WebhookTrouble } from './webhook.ts';
+export { WebhookChannel } from './webhook.ts';
+export { signWebhook } from './webhook-signature.ts';

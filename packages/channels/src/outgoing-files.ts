@@ -2,7 +2,7 @@
 // all the same, reading it never hangs and never takes more than the limit.
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import type { OutgoingFile } from './channel.js';
+import type { OutgoingFile } from './channel.ts';
 
 /** An outgoing file that can never be sent as it is. The message is one sentence for an operator. */
 export class UnsendableFile extends Error {

@@ -7,7 +7,7 @@ import {
   type SendResult,
   type TextLimit,
   textLength,
-} from './channel.js';
+} from './channel.ts';
 
 /** A result that says that the same attempt can never succeed. */
 export type Refused = SendResult & { type: 'failed'; permanent: true };

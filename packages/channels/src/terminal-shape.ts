@@ -1,6 +1,6 @@
 // What of a message of the bot a terminal's history keeps. Pure.
-import type { OutgoingMessage } from './channel.js';
-import type { Outgoing, OutgoingDetail } from './terminal-history.js';
+import type { OutgoingMessage } from './channel.ts';
+import type { Outgoing, OutgoingDetail } from './terminal-history.ts';
 
 /** A message as the history has it, but for where and when. */
 export type Shape = Pick<Outgoing, 'text' | 'inReplyTo' | 'detail' | 'folder'>;

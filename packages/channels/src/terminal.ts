@@ -13,11 +13,11 @@ import type {
   Receive,
   SendResult,
   Showable,
-} from './channel.js';
-import { refusal, refused } from './refusal.js';
-import { TerminalFiles } from './terminal-files.js';
-import { History } from './terminal-history.js';
-import { Life, PERSON } from './terminal-life.js';
+} from './channel.ts';
+import { refusal, refused } from './refusal.ts';
+import { TerminalFiles } from './terminal-files.ts';
+import { History } from './terminal-history.ts';
+import { Life, PERSON } from './terminal-life.ts';
 import {
   CHOICE_MAX_BYTES,
   CHOICES_MAX,
@@ -25,7 +25,7 @@ import {
   FILES_MAX,
   isChatName,
   TEXT_MAX_BYTES,
-} from './terminal-wire.js';
+} from './terminal-wire.ts';
 
 /** Where a terminal channel keeps things, and how much of them. */
 export interface TerminalChannelOptions {

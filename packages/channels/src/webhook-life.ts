@@ -7,14 +7,14 @@
 //   marked, not yet answered      the program sends it again and is told at once
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { Attempt, JsonObject, OutgoingMessage, Receive, ReceivedEvent, SendResult } from './channel.js';
-import { messageOf } from './message-of.js';
-import { UnsendableFile } from './outgoing-files.js';
-import { refused } from './refusal.js';
-import { Turns } from './turns.js';
-import type { SetTimer, WebhookEndpoint, WebhookTrouble } from './webhook.js';
-import { postCallback } from './webhook-callback.js';
-import { contentOfMessage, digestOf, digestOfMessage } from './webhook-content.js';
+import type { Attempt, JsonObject, OutgoingMessage, Receive, ReceivedEvent, SendResult } from './channel.ts';
+import { messageOf } from './message-of.ts';
+import { UnsendableFile } from './outgoing-files.ts';
+import { refused } from './refusal.ts';
+import { Turns } from './turns.ts';
+import type { SetTimer, WebhookEndpoint, WebhookTrouble } from './webhook.ts';
+import { postCallback } from './webhook-callback.ts';
+import { contentOfMessage, digestOf, digestOfMessage } from './webhook-content.ts';
 import {
   answer,
   bodyOf,
@@ -24,16 +24,16 @@ import {
   signedBy,
   type Target,
   targetOf,
-} from './webhook-http.js';
+} from './webhook-http.ts';
 import {
   isSigned,
   SIGNATURE_HEADER,
   signWebhook,
   TIMESTAMP_HEADER,
   TIMESTAMP_TOLERANCE_S,
-} from './webhook-signature.js';
-import type { Kept, Pending, StoredOutgoing, WebhookStore } from './webhook-store.js';
-import { parseWebhookMessage, type WebhookMessage } from './webhook-wire.js';
+} from './webhook-signature.ts';
+import type { Kept, Pending, StoredOutgoing, WebhookStore } from './webhook-store.ts';
+import { parseWebhookMessage, type WebhookMessage } from './webhook-wire.ts';
 
 /** What a life needs. It closes the store at its end. */
 export interface WebhookLifeOptions {

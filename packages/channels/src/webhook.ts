@@ -13,11 +13,11 @@ import type {
   Receive,
   SendResult,
   Showable,
-} from './channel.js';
-import { refusal, refused } from './refusal.js';
-import { WebhookLife } from './webhook-life.js';
-import { WebhookStore } from './webhook-store.js';
-import { FILE_MAX_BYTES, FILES_MAX, isEndpointName, TEXT_MAX_BYTES } from './webhook-wire.js';
+} from './channel.ts';
+import { refusal, refused } from './refusal.ts';
+import { WebhookLife } from './webhook-life.ts';
+import { WebhookStore } from './webhook-store.ts';
+import { FILE_MAX_BYTES, FILES_MAX, isEndpointName, TEXT_MAX_BYTES } from './webhook-wire.ts';
 
 /** Where a webhook channel listens and keeps things, and for whom. */
 export interface WebhookChannelOptions {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { textLength } from '../src/channel.js';
-import { refusal } from '../src/refusal.js';
+import { textLength } from '../src/channel.ts';
+import { refusal } from '../src/refusal.ts';
 
 test('a text is as long as the platform counts it', () => {
   const text = 'né漢𝒳';

@@ -1,8 +1,8 @@
 import { describe, test } from 'vitest';
-import { channelContract } from '../src/contract.js';
-import { openMemory } from './memory-platform.js';
-import { openTerminal } from './terminal-platform.js';
-import { openWebhook } from './webhook-platform.js';
+import { channelContract } from '../src/contract.ts';
+import { openMemory } from './memory-platform.ts';
+import { openTerminal } from './terminal-platform.ts';
+import { openWebhook } from './webhook-platform.ts';
 
 describe('the terminal', () => {
   for (const { name, run } of channelContract(openTerminal)) test(name, run);

@@ -13,8 +13,7 @@ export interface HostProcess {
 
 /** Runs a script of this folder from its source. */
 export function spawnHost(script: string, args: readonly string[]): HostProcess {
-  const hooks = join(import.meta.dirname, 'ts-hooks.mjs');
-  const child = spawn(process.execPath, ['--import', hooks, join(import.meta.dirname, script), ...args], {
+  const child = spawn(process.execPath, [join(import.meta.dirname, script), ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = once(child, 'exit');

@@ -2,10 +2,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Address, IncomingFile, ReceivedEvent } from '../src/channel.js';
-import type { Heard, PlatformUnderTest, Said, Seen } from '../src/contract.js';
-import { MemoryPlatform, type MemoryPlatformOptions, type Shown } from '../src/memory.js';
-import { type Change, folded } from './support.js';
+import type { Address, IncomingFile, ReceivedEvent } from '../src/channel.ts';
+import type { Heard, PlatformUnderTest, Said, Seen } from '../src/contract.ts';
+import { MemoryPlatform, type MemoryPlatformOptions, type Shown } from '../src/memory.ts';
+import { type Change, folded } from './support.ts';
 
 export async function openMemory(options: MemoryPlatformOptions): Promise<PlatformUnderTest> {
   const platform = new MemoryPlatform(options);

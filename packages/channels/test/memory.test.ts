@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { Attempt, ReceivedMessage } from '../src/channel.js';
-import { MemoryPlatform } from '../src/memory.js';
+import type { Attempt, ReceivedMessage } from '../src/channel.ts';
+import { MemoryPlatform } from '../src/memory.ts';
 
 const address = { channelType: 'memory', platformId: 'chat', threadId: null };
 const hello = { kind: 'text', text: 'hello' } as const;

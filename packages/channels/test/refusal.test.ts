@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { Channel, OutgoingMessage } from '../src/channel.js';
-import { choicePayload, readChoicePayload, refusal } from '../src/refusal.js';
+import type { Channel, OutgoingMessage } from '../src/channel.ts';
+import { choicePayload, readChoicePayload, refusal } from '../src/refusal.ts';
 
 const channel: Pick<Channel, 'type' | 'limits' | 'shows'> = {
   type: 'chat',

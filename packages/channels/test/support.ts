@@ -4,16 +4,16 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Address, Receive, ReceivedEvent } from '../src/channel.js';
-import type { Seen } from '../src/contract.js';
+import type { Address, Receive, ReceivedEvent } from '../src/channel.ts';
+import type { Seen } from '../src/contract.ts';
 import {
   TerminalChannel,
   type TerminalChannelOptions,
   type TerminalTrouble,
   terminalSocketPath,
-} from '../src/terminal.js';
-import { TerminalClient, type TerminalClientOptions } from '../src/terminal-client.js';
-import type { TerminalFile, TerminalMessage } from '../src/terminal-wire.js';
+} from '../src/terminal.ts';
+import { TerminalClient, type TerminalClientOptions } from '../src/terminal-client.ts';
+import type { TerminalFile, TerminalMessage } from '../src/terminal-wire.ts';
 
 export const MAIN: Address = { channelType: 'terminal', platformId: 'main', threadId: null };
 

@@ -4,9 +4,9 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ConnectionLost } from '../src/terminal-client.js';
-import { type HostProcess, spawnHost } from './host-process.js';
-import { World } from './support.js';
+import { ConnectionLost } from '../src/terminal-client.ts';
+import { type HostProcess, spawnHost } from './host-process.ts';
+import { World } from './support.ts';
 
 let world: World;
 beforeEach(() => {

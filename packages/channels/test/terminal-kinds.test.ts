@@ -3,12 +3,12 @@ import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFil
 import { basename, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { QuestionMessage, ReceivedEvent } from '../src/channel.js';
-import { type Content, contentOf } from '../src/contract-content.js';
-import { ConnectionLost, MessageRefused } from '../src/terminal-client.js';
-import { terminalText } from '../src/terminal-text.js';
-import { FILE_MAX_BYTES, PIECE_MAX_BYTES } from '../src/terminal-wire.js';
-import { heardOut, MAIN, until, World } from './support.js';
+import type { QuestionMessage, ReceivedEvent } from '../src/channel.ts';
+import { type Content, contentOf } from '../src/contract-content.ts';
+import { ConnectionLost, MessageRefused } from '../src/terminal-client.ts';
+import { terminalText } from '../src/terminal-text.ts';
+import { FILE_MAX_BYTES, PIECE_MAX_BYTES } from '../src/terminal-wire.ts';
+import { heardOut, MAIN, until, World } from './support.ts';
 
 let world: World;
 beforeEach(() => {

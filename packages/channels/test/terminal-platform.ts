@@ -1,10 +1,10 @@
 // The terminal as the suite of the contract sees it: a person with clients in front of a real channel.
-import type { Address } from '../src/channel.js';
-import type { PlatformUnderTest, Said, Seen } from '../src/contract.js';
-import { terminalSocketPath } from '../src/terminal.js';
-import { TerminalClient } from '../src/terminal-client.js';
-import type { TerminalMessage } from '../src/terminal-wire.js';
-import { folded, MAIN, readFiles, World } from './support.js';
+import type { Address } from '../src/channel.ts';
+import type { PlatformUnderTest, Said, Seen } from '../src/contract.ts';
+import { terminalSocketPath } from '../src/terminal.ts';
+import { TerminalClient } from '../src/terminal-client.ts';
+import type { TerminalMessage } from '../src/terminal-wire.ts';
+import { folded, MAIN, readFiles, World } from './support.ts';
 
 export async function openTerminal(): Promise<PlatformUnderTest> {
   const world = new World();

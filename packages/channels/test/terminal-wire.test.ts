@@ -12,7 +12,7 @@ import {
   parseServerLine,
   type ServerLine,
   TEXT_MAX_BYTES,
-} from '../src/terminal-wire.js';
+} from '../src/terminal-wire.ts';
 
 async function* streamOf(...chunks: (string | Buffer)[]): AsyncGenerator<Buffer> {
   for (const chunk of chunks) yield Buffer.from(chunk);

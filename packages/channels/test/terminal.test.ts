@@ -4,11 +4,11 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { ReceivedEvent } from '../src/channel.js';
-import { TerminalChannel, terminalSocketPath } from '../src/terminal.js';
-import { ConnectionLost, MessageRefused, TerminalClient } from '../src/terminal-client.js';
-import { LINE_MAX_BYTES, TEXT_MAX_BYTES } from '../src/terminal-wire.js';
-import { heardOut, MAIN, textOf, until, World } from './support.js';
+import type { ReceivedEvent } from '../src/channel.ts';
+import { TerminalChannel, terminalSocketPath } from '../src/terminal.ts';
+import { ConnectionLost, MessageRefused, TerminalClient } from '../src/terminal-client.ts';
+import { LINE_MAX_BYTES, TEXT_MAX_BYTES } from '../src/terminal-wire.ts';
+import { heardOut, MAIN, textOf, until, World } from './support.ts';
 
 let world: World;
 beforeEach(() => {

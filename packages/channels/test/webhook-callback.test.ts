@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { postResult } from '../src/webhook-callback.js';
-import { SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER } from '../src/webhook-signature.js';
-import { until } from './support.js';
-import { HOOK, SECRET, WebhookWorld } from './webhook-world.js';
+import { postResult } from '../src/webhook-callback.ts';
+import { SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER } from '../src/webhook-signature.ts';
+import { until } from './support.ts';
+import { HOOK, SECRET, WebhookWorld } from './webhook-world.ts';
 
 let world: WebhookWorld;
 beforeEach(() => {

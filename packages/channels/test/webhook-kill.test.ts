@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type HostProcess, spawnHost } from './host-process.js';
-import { SECRET, WebhookWorld } from './webhook-world.js';
+import { type HostProcess, spawnHost } from './host-process.ts';
+import { SECRET, WebhookWorld } from './webhook-world.ts';
 
 let world: WebhookWorld;
 beforeEach(() => {

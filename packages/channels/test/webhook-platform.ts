@@ -1,8 +1,8 @@
 // The webhook channel as the suite of the contract sees it: a program that posts, and fetches or has a callback.
-import type { Address } from '../src/channel.js';
-import type { Heard, PlatformUnderTest, Said, Seen } from '../src/contract.js';
-import { type Change, folded } from './support.js';
-import { HOOK, SECRET, WebhookWorld } from './webhook-world.js';
+import type { Address } from '../src/channel.ts';
+import type { Heard, PlatformUnderTest, Said, Seen } from '../src/contract.ts';
+import { type Change, folded } from './support.ts';
+import { HOOK, SECRET, WebhookWorld } from './webhook-world.ts';
 
 export async function openWebhook(mode: 'fetches' | 'has a callback'): Promise<PlatformUnderTest> {
   const world = new WebhookWorld();

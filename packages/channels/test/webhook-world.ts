@@ -6,14 +6,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Address, Receive } from '../src/channel.js';
+import type { Address, Receive } from '../src/channel.ts';
 import {
   WebhookChannel,
   type WebhookChannelOptions,
   type WebhookEndpoint,
   type WebhookTrouble,
-} from '../src/webhook.js';
-import { SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER } from '../src/webhook-signature.js';
+} from '../src/webhook.ts';
+import { SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER } from '../src/webhook-signature.ts';
 
 export const SECRET = 'a secret of the tests';
 export const HOOK: Address = { channelType: 'webhook', platformId: 'hook', threadId: null };

@@ -3,10 +3,10 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { ReceivedEvent } from '../src/channel.js';
-import { contentOf } from '../src/contract-content.js';
-import { heardOut, until } from './support.js';
-import { HOOK, SECRET, signedHeaders, WebhookWorld } from './webhook-world.js';
+import type { ReceivedEvent } from '../src/channel.ts';
+import { contentOf } from '../src/contract-content.ts';
+import { heardOut, until } from './support.ts';
+import { HOOK, SECRET, signedHeaders, WebhookWorld } from './webhook-world.ts';
 
 let world: WebhookWorld;
 beforeEach(() => {

@@ -5,8 +5,8 @@
  * a stop that failed leaves the run live and tracked. A wake while the old run is stopping waits for its exit, so that
  * a dying run never takes the message meant for its successor.
  */
-import { type Driver, type Exit, exitPhrase, type Run, type RunSpec, SpawnError, type SpawnProblem } from './driver.js';
-import { logTail } from './log-file.js';
+import { type Driver, type Exit, exitPhrase, type Run, type RunSpec, SpawnError, type SpawnProblem } from './driver.ts';
+import { logTail } from './log-file.ts';
 
 export interface ContainersOptions {
   readonly driver: Driver;

@@ -2,9 +2,9 @@
  * What the engine is told about a run, as the client's arguments. Pure: read it to know how closed a container is.
  */
 import { createHash } from 'node:crypto';
-import type { Mount, RunSpec, Sandbox, SpawnProblem } from './driver.js';
-import type { EngineKind } from './engine-client.js';
-import { specHash } from './spec.js';
+import type { Mount, RunSpec, Sandbox, SpawnProblem } from './driver.ts';
+import type { EngineKind } from './engine-client.ts';
+import { specHash } from './spec.ts';
 
 /** By these a container or an image says what it is. Only `install` and `imageOf` are ever searched for. */
 export const LABELS = {

@@ -19,8 +19,8 @@ import {
   type Sandbox,
   SpawnError,
   type SpawnProblem,
-} from './driver.js';
-import { containerName, LABELS, mountArgumentProblem, runArguments } from './engine-arguments.js';
+} from './driver.ts';
+import { containerName, LABELS, mountArgumentProblem, runArguments } from './engine-arguments.ts';
 import {
   type Container,
   EngineClient,
@@ -28,10 +28,10 @@ import {
   type EngineOptions,
   isUnknownImage,
   lastLine,
-} from './engine-client.js';
-import { logTail, openLog } from './log-file.js';
-import { errorCode } from './process-table.js';
-import { specHash as hashOf, isSafeId, specProblem } from './spec.js';
+} from './engine-client.ts';
+import { logTail, openLog } from './log-file.ts';
+import { errorCode } from './process-table.ts';
+import { specHash as hashOf, isSafeId, specProblem } from './spec.ts';
 
 export interface EngineDriverOptions extends EngineOptions {
   readonly installId: string;

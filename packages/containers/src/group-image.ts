@@ -4,8 +4,8 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LABELS } from './engine-arguments.js';
-import { type EngineClient, EngineError, type Image } from './engine-client.js';
+import { LABELS } from './engine-arguments.ts';
+import { type EngineClient, EngineError, type Image } from './engine-client.ts';
 
 /** Packages of Debian and of npm; of both, names only, for where a name can stand, an option could. */
 export interface Packages {

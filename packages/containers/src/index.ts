@@ -1,5 +1,5 @@
 /** At most one run per session, on whatever runs programs here. Read `containers.ts` first, then the port, then a driver. */
-export { type Backoff, Containers, type ContainersOptions, type Ended, type Reconciliation } from './containers.js';
+export { type Backoff, Containers, type ContainersOptions, type Ended, type Reconciliation } from './containers.ts';
 export {
   type Clock,
   type Driver,
@@ -14,9 +14,9 @@ export {
   type Sandbox,
   SpawnError,
   type SpawnProblem,
-} from './driver.js';
-export { EngineDriver, type EngineDriverOptions } from './engine.js';
-export { LABELS } from './engine-arguments.js';
+} from './driver.ts';
+export { EngineDriver, type EngineDriverOptions } from './engine.ts';
+export { LABELS } from './engine-arguments.ts';
 export {
   EngineClient,
   EngineError,
@@ -24,15 +24,15 @@ export {
   type EngineOptions,
   type EngineState,
   type Image,
-} from './engine-client.js';
+} from './engine-client.ts';
 export {
   buildGroupImage,
   type GroupImageOptions,
   groupRecipe,
   type Packages,
   packagesProblem,
-} from './group-image.js';
-export { logTail } from './log-file.js';
+} from './group-image.ts';
+export { logTail } from './log-file.ts';
 export {
   type AllowedPlace,
   extraMount,
@@ -41,7 +41,7 @@ export {
   type MountVerdicts,
   type MountWish,
   type RealPlace,
-} from './mounts.js';
-export { ProcessDriver, type ProcessDriverOptions } from './process.js';
-export { type HostProcess, type ProcessTable, processTable, type Sighting } from './process-table.js';
-export { DEFAULT_LIMITS, hostPath, isNetworkName, type SessionPlaces, sessionMounts, specHash } from './spec.js';
+} from './mounts.ts';
+export { ProcessDriver, type ProcessDriverOptions } from './process.ts';
+export { type HostProcess, type ProcessTable, processTable, type Sighting } from './process-table.ts';
+export { DEFAULT_LIMITS, hostPath, isNetworkName, type SessionPlaces, sessionMounts, specHash } from './spec.ts';

@@ -5,7 +5,7 @@
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
-import { errorCode } from './process-table.js';
+import { errorCode } from './process-table.ts';
 
 /**
  * The last part of a run's output, at most `maxBytes` bytes of UTF-8, beginning at the beginning of a line where it is

@@ -6,8 +6,8 @@
  */
 import { lstat, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import type { Mount } from './driver.js';
-import { errorCode } from './process-table.js';
+import type { Mount } from './driver.ts';
+import { errorCode } from './process-table.ts';
 
 /** What a group wishes to see under `/workspace/extra/<name>`. */
 export interface MountWish {

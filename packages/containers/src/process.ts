@@ -20,11 +20,11 @@ import {
   type RunSpec,
   SpawnError,
   type SpawnProblem,
-} from './driver.js';
-import { logTail, openLog, trimLog } from './log-file.js';
-import { errorCode, type ProcessTable } from './process-table.js';
-import { type RunRecord, readRecord, recordedRuns, removeRecord, writeRecord } from './run-records.js';
-import { hostPath, isSafeId, specHash, specProblem } from './spec.js';
+} from './driver.ts';
+import { logTail, openLog, trimLog } from './log-file.ts';
+import { errorCode, type ProcessTable } from './process-table.ts';
+import { type RunRecord, readRecord, recordedRuns, removeRecord, writeRecord } from './run-records.ts';
+import { hostPath, isSafeId, specHash, specProblem } from './spec.ts';
 
 export interface ProcessDriverOptions {
   readonly installId: string;

@@ -6,7 +6,7 @@
  */
 import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode } from './process-table.js';
+import { errorCode } from './process-table.ts';
 
 /** What must be known of a process to adopt it, and to tell it from a later one with the same number. */
 export interface RunRecord {

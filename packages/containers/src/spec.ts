@@ -1,7 +1,7 @@
 /** What can be said of a run's spec without looking at the machine. Pure. */
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
-import type { Limits, Mount, RunSpec, Sandbox, SpawnProblem } from './driver.js';
+import type { Limits, Mount, RunSpec, Sandbox, SpawnProblem } from './driver.ts';
 
 /** Host paths of what the runner of a session sees. */
 export interface SessionPlaces {

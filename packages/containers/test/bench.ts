@@ -1,6 +1,6 @@
 /** What the tests of drivers share: waiting, and real time behind the `Clock` port. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Clock, Exit } from '../src/index.js';
+import type { Clock, Exit } from '../src/index.ts';
 
 export const clock: Clock = {
   now: () => Date.now(),

@@ -1,6 +1,6 @@
 import { describe, vi } from 'vitest';
-import { driverConformance } from './conformance.js';
-import { engine, openEngineBench } from './engine-bench.js';
+import { driverConformance } from './conformance.ts';
+import { engine, openEngineBench } from './engine-bench.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 

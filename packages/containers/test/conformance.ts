@@ -2,8 +2,8 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Driver, type RunSpec, SpawnError, type SpawnProblem, specHash } from '../src/index.js';
-import { aWhile, until, wasKilled } from './bench.js';
+import { type Driver, type RunSpec, SpawnError, type SpawnProblem, specHash } from '../src/index.ts';
+import { aWhile, until, wasKilled } from './bench.ts';
 
 /** A machine with an empty data folder. */
 export interface Bench {

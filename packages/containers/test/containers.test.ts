@@ -9,10 +9,10 @@ import {
   type Run,
   type RunSpec,
   SpawnError,
-} from '../src/index.js';
-import { until } from './bench.js';
-import { FakeDriver } from './fake-driver.js';
-import { openProcessBench, processesIn } from './process-bench.js';
+} from '../src/index.ts';
+import { until } from './bench.ts';
+import { FakeDriver } from './fake-driver.ts';
+import { openProcessBench, processesIn } from './process-bench.ts';
 
 const GONE = { type: 'code', code: 0 } as const;
 

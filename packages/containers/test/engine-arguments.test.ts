@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { containerName, type EngineFacts, mountArgumentProblem, runArguments } from '../src/engine-arguments.js';
-import { DEFAULT_LIMITS, type RunSpec, type Sandbox, specHash } from '../src/index.js';
+import { containerName, type EngineFacts, mountArgumentProblem, runArguments } from '../src/engine-arguments.ts';
+import { DEFAULT_LIMITS, type RunSpec, type Sandbox, specHash } from '../src/index.ts';
 
 const IMAGE = `sha256:${'a'.repeat(64)}`;
 const SANDBOX: Sandbox = {

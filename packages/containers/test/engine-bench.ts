@@ -14,9 +14,9 @@ import {
   LABELS,
   type RunSpec,
   type Sandbox,
-} from '../src/index.js';
-import { clock } from './bench.js';
-import type { Bench } from './conformance.js';
+} from '../src/index.ts';
+import { clock } from './bench.ts';
+import type { Bench } from './conformance.ts';
 
 export const engine = engineOf(process.env['NANOCLAW_TEST_ENGINE']);
 export const image = process.env['NANOCLAW_TEST_IMAGE'] ?? '';

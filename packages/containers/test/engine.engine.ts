@@ -13,9 +13,9 @@ import {
   type Sandbox,
   SpawnError,
   type SpawnProblem,
-} from '../src/index.js';
-import { aWhile, until } from './bench.js';
-import { clientEnv, type EngineBench, engine, image, openEngineBench } from './engine-bench.js';
+} from '../src/index.ts';
+import { aWhile, until } from './bench.ts';
+import { clientEnv, type EngineBench, engine, image, openEngineBench } from './engine-bench.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 

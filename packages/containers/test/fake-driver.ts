@@ -1,5 +1,5 @@
 /** A scripted driver: runs live until the test ends them. */
-import type { Driver, Exit, Listing, Run, RunSpec } from '../src/index.js';
+import type { Driver, Exit, Listing, Run, RunSpec } from '../src/index.ts';
 
 export class FakeDriver implements Driver {
   /** Every start that was asked for, in order. */

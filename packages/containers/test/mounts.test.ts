@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, w
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { extraMount, extraMounts, isSensitive, type MountWish, sessionMounts } from '../src/index.js';
+import { extraMount, extraMounts, isSensitive, type MountWish, sessionMounts } from '../src/index.ts';
 
 describe('what a session sees', () => {
   it('is this, line by line', () => {

@@ -2,10 +2,10 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { RunSpec } from '../src/driver.js';
-import { ProcessDriver, type ProcessDriverOptions, processTable } from '../src/index.js';
-import { clock, until } from './bench.js';
-import type { Bench } from './conformance.js';
+import type { RunSpec } from '../src/driver.ts';
+import { ProcessDriver, type ProcessDriverOptions, processTable } from '../src/index.ts';
+import { clock, until } from './bench.ts';
+import type { Bench } from './conformance.ts';
 
 export interface ProcessBench extends Bench {
   readonly folder: string;

@@ -14,10 +14,10 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { processTable, type RunSpec } from '../src/index.js';
-import { aWhile, until } from './bench.js';
-import { driverConformance } from './conformance.js';
-import { commandLine, openProcessBench, type ProcessBench, processesIn } from './process-bench.js';
+import { processTable, type RunSpec } from '../src/index.ts';
+import { aWhile, until } from './bench.ts';
+import { driverConformance } from './conformance.ts';
+import { commandLine, openProcessBench, type ProcessBench, processesIn } from './process-bench.ts';
 
 // Real processes on a busy machine: generous, for nothing here is about how long it takes.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
@@ -50,11 +50,10 @@ const testFile = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
 /** A host in a process of its own. */
 function startStarter(runId: string, script: string, end: 'die' | 'leave' | 'stay'): ChildProcess {
-  const starter = spawn(
-    process.execPath,
-    ['--import', testFile('resolve-ts.mjs'), testFile('starter.ts'), bench.folder, HOME, runId, script, end],
-    { stdio: ['ignore', 'pipe', 'inherit'], detached: true },
-  );
+  const starter = spawn(process.execPath, [testFile('starter.ts'), bench.folder, HOME, runId, script, end], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  });
   starters.push(starter);
   return starter;
 }

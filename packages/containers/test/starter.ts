@@ -3,9 +3,9 @@
  * `die` if it is to kill itself with SIGKILL between the spawn and the record.
  */
 import { join } from 'node:path';
-import { ProcessDriver, processTable } from '../src/index.js';
-import { clock } from './bench.js';
-import { specOf } from './process-bench.js';
+import { ProcessDriver, processTable } from '../src/index.ts';
+import { clock } from './bench.ts';
+import { specOf } from './process-bench.ts';
 
 const [folder = '', install = '', runId = '', script = '', die = ''] = process.argv.slice(2);
 const real = processTable(process);

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { createSession, HostSession, inProcessReader, RunnerSession, runId } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { DELIVERY_POLICY, deliverSession, Gate, type Look, type World } from '../dist/index.js';
+import { DELIVERY_POLICY, deliverSession, Gate, type Look, type World } from '../src/index.ts';
 
 const HISTORIES = [0, 10_000, 1_000_000];
 const ROUNDS = 7;

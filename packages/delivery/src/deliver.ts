@@ -30,9 +30,9 @@ import {
   type Target,
   withoutAttempt,
 } from '@nanoclaw/session-db';
-import type { Gate } from './gate.js';
-import { agentNotice, type Notice, operatorNotices } from './notice.js';
-import { type Route, type Send, type UncertainPolicy, whenUncertain } from './send.js';
+import type { Gate } from './gate.ts';
+import { agentNotice, type Notice, operatorNotices } from './notice.ts';
+import { type Route, type Send, type UncertainPolicy, whenUncertain } from './send.ts';
 
 /** A session as delivery needs it. */
 export interface SessionPort {

@@ -6,7 +6,7 @@
  * In memory, apart from the rates: whatever it forgets in a crash it learns again from the next attempt.
  */
 import type { Millis, SendOutcome } from '@nanoclaw/session-db';
-import { type Rate, RateLimits } from './rates.js';
+import { type Rate, RateLimits } from './rates.ts';
 
 export interface GateLimits {
   /** How many sends one account may have in flight. */

@@ -13,11 +13,11 @@ export {
   type PassOptions,
   type SessionPort,
   type World,
-} from './deliver.js';
-export { GATE_LIMITS, Gate, type GateLimits } from './gate.js';
-export { DeliveryLoop, type LoopOptions, type Trouble } from './loop.js';
-export { agentNotice, type Notice } from './notice.js';
-export { SqliteRateStore } from './rate-store.js';
-export { type Rate, RateLimits, type RateStore, waitMs } from './rates.js';
-export * from './send.js';
-export * from './split.js';
+} from './deliver.ts';
+export { GATE_LIMITS, Gate, type GateLimits } from './gate.ts';
+export { DeliveryLoop, type LoopOptions, type Trouble } from './loop.ts';
+export { agentNotice, type Notice } from './notice.ts';
+export { SqliteRateStore } from './rate-store.ts';
+export { type Rate, RateLimits, type RateStore, waitMs } from './rates.ts';
+export * from './send.ts';
+export * from './split.ts';

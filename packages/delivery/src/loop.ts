@@ -4,7 +4,7 @@
  * with much to do goes to the end of the queue after each pass, and one in trouble waits on its own.
  */
 import { backoffMs, changeToken, type Millis, type RetryPolicy } from '@nanoclaw/session-db';
-import { type DeliveryReport, deliverSession, isQuiet, type Look, type SessionPort, type World } from './deliver.js';
+import { type DeliveryReport, deliverSession, isQuiet, type Look, type SessionPort, type World } from './deliver.ts';
 
 export interface LoopOptions {
   /** How many passes may run at once. */

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { DeadLetter, JsonObject, Millis, NewInbound } from '@nanoclaw/session-db';
-import type { Rate } from './rates.js';
+import type { Rate } from './rates.ts';
 
 /** Messages of one session given up for one reason. */
 export interface Notice {

@@ -4,7 +4,7 @@
  * sound: a host that could not open it would not start.
  */
 import type { Millis, OpenSqlite, Sqlite } from '@nanoclaw/session-db';
-import type { RateStore } from './rates.js';
+import type { RateStore } from './rates.ts';
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS rates (

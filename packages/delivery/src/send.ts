@@ -3,7 +3,7 @@
  * the host's. A row that a container wrote is only a request, so nothing here reads an address or a content.
  */
 import type { JsonObject, OutboundMessage, SendResult, Target, WhenUncertain } from '@nanoclaw/session-db';
-import type { Rate } from './rates.js';
+import type { Rate } from './rates.ts';
 
 /**
  * Makes one attempt to hand one part of a message to the world. The attempt is on disk before it is made.

@@ -9,9 +9,9 @@ import { fileURLToPath } from 'node:url';
 import { HostSession, sessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Duplicates } from '../src/index.js';
-import { deliverAll, EXPECTED, ledger, prepare } from './crash/scenario.js';
-import { temporaryFolder } from './support.js';
+import type { Duplicates } from '../src/index.ts';
+import { deliverAll, EXPECTED, ledger, prepare } from './crash/scenario.ts';
+import { temporaryFolder } from './support.ts';
 
 const CRASHES = Number(process.env['NANOCLAW_CRASHES'] ?? 0);
 const STEPS_SHORT = 24;
@@ -75,7 +75,7 @@ async function crash(duplicates: Duplicates, death: Death): Promise<'killed' | '
 
 function deliverUntilDeath(root: string, duplicates: Duplicates, death: Death): Promise<'killed' | 'survived'> {
   const order = JSON.stringify({ root, duplicates, diesAt: 'diesAt' in death ? death.diesAt : null });
-  const child = spawn(process.execPath, ['--import', file('ts-hooks.mjs'), file('child.ts'), order], {
+  const child = spawn(process.execPath, [file('child.ts'), order], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let errors = '';

@@ -1,8 +1,8 @@
 import { addressKey, inProcessReader, OUTBOUND_LIMITS, type SendResult } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DELIVERY_POLICY, deliverSession, Gate, type Look, RateLimits, splitText, type World } from '../src/index.js';
-import { MAIN, OTHER, START, sentOk, settled, TestSession, temporaryFolder, texts, world } from './support.js';
+import { DELIVERY_POLICY, deliverSession, Gate, type Look, RateLimits, splitText, type World } from '../src/index.ts';
+import { MAIN, OTHER, START, sentOk, settled, TestSession, temporaryFolder, texts, world } from './support.ts';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let session: TestSession;

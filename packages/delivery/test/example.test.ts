@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { TestSession, temporaryFolder } from './support.js';
+import { TestSession, temporaryFolder } from './support.ts';
 
 const EXAMPLE = fileURLToPath(new URL('../../../examples/deliver-folder.ts', import.meta.url));
 

@@ -1,6 +1,6 @@
 import { addressKey, type SendResult, SqliteError } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DELIVERY_POLICY, DeliveryLoop, type DeliveryReport, type World } from '../src/index.js';
+import { DELIVERY_POLICY, DeliveryLoop, type DeliveryReport, type World } from '../src/index.ts';
 import {
   Clock,
   MAIN,
@@ -13,7 +13,7 @@ import {
   temporaryFolder,
   texts,
   world as worldOn,
-} from './support.js';
+} from './support.ts';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let sessions: TestSession[];

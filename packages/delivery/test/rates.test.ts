@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { describe, expect, it } from 'vitest';
-import { Gate, RateLimits, SqliteRateStore } from '../src/index.js';
-import { START, temporaryFolder } from './support.js';
+import { Gate, RateLimits, SqliteRateStore } from '../src/index.ts';
+import { START, temporaryFolder } from './support.ts';
 
 const CHAT = { key: 'chat', burst: 2, everyMs: 1_000 };
 const ACCOUNT = { key: 'account', burst: 3, everyMs: 100 };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { splitMessage, splitText, type TextUnit, textLength } from '../src/index.js';
+import { splitMessage, splitText, type TextUnit, textLength } from '../src/index.ts';
 
 const limit = (max: number, unit: TextUnit = 'code-points') => ({ max, unit });
 

@@ -18,7 +18,7 @@ import {
   type SessionFolder,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { type Attempt, DELIVERY_POLICY, Gate, type Notice, type SessionPort, type World } from '../src/index.js';
+import { type Attempt, DELIVERY_POLICY, Gate, type Notice, type SessionPort, type World } from '../src/index.ts';
 
 export const START = 1_000_000_000_000;
 
@@ -75,11 +75,12 @@ export class TestSession implements Disposable {
   readonly port: SessionPort;
   #sent = 0;
 
-  constructor(
-    readonly root: string,
-    readonly key = 'session-1',
-    open: OpenSqlite = openSqlite,
-  ) {
+  readonly root: string;
+  readonly key: string;
+
+  constructor(root: string, key = 'session-1', open: OpenSqlite = openSqlite) {
+    this.root = root;
+    this.key = key;
     this.folder = createSession(join(root, key));
     this.host = HostSession.open(this.folder, open);
     const run = runId('run-1');

@@ -3,8 +3,8 @@
  *
  * Order of standing: owner, global admin, scoped admin, member, stranger. Owner and admins count as members.
  */
-import type { Approval } from './approvals.js';
-import type { AgentGroupId, StrangerPolicy, UserId, WiringSettings } from './entities.js';
+import type { Approval } from './approvals.ts';
+import type { AgentGroupId, StrangerPolicy, UserId, WiringSettings } from './entities.ts';
 
 /** What is on record about a person. Somebody nobody has heard of has no roles and no memberships. */
 export interface Person {

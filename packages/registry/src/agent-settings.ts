@@ -3,9 +3,9 @@
  * they are left out, and the way in and out of the row.
  */
 import { z } from 'zod';
-import type { AgentGroupSettings } from './entities.js';
-import { RegistryError } from './errors.js';
-import type { AgentGroupRow } from './schema.js';
+import type { AgentGroupSettings } from './entities.ts';
+import { RegistryError } from './errors.ts';
+import type { AgentGroupRow } from './schema.ts';
 
 /** What may be left out when an agent group is created. */
 export type OptionalSettings = Pick<

@@ -18,10 +18,10 @@ import type {
   Place,
   SessionId,
   UserId,
-} from './entities.js';
-import { refusals } from './refusals.js';
-import type { ApprovalRow } from './schema.js';
-import type { Store } from './store.js';
+} from './entities.ts';
+import { refusals } from './refusals.ts';
+import type { ApprovalRow } from './schema.ts';
+import type { Store } from './store.ts';
 
 /** Something that waits, or waited, for a decision. */
 export interface Approval {

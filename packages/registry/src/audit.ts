@@ -3,10 +3,10 @@
  * the table refuses to change them.
  */
 import type { Selectable } from 'kysely';
-import type { Actor, JsonObject, Millis } from './entities.js';
-import { refusals } from './refusals.js';
-import type { AuditRow } from './schema.js';
-import type { Store } from './store.js';
+import type { Actor, JsonObject, Millis } from './entities.ts';
+import { refusals } from './refusals.ts';
+import type { AuditRow } from './schema.ts';
+import type { Store } from './store.ts';
 
 /** One line of the audit log. */
 export interface AuditEntry {

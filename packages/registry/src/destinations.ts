@@ -3,10 +3,10 @@
  * no destination cannot be written to, except as a reply.
  */
 import type { Selectable } from 'kysely';
-import type { AgentGroupId, DestinationId, MessagingGroupId, Millis } from './entities.js';
-import { refusals } from './refusals.js';
-import type { DestinationRow } from './schema.js';
-import type { Store } from './store.js';
+import type { AgentGroupId, DestinationId, MessagingGroupId, Millis } from './entities.ts';
+import { refusals } from './refusals.ts';
+import type { DestinationRow } from './schema.ts';
+import type { Store } from './store.ts';
 
 /** One entry of an agent's address book. Names, and targets, are unique within it. */
 export interface Destination {

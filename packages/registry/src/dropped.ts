@@ -2,10 +2,10 @@
  * What was not passed on to any agent, counted for each chat and reason, so that an operator sees who is not heard.
  * Strangers make these rows; the most recent 1,000 are kept.
  */
-import type { Millis } from './entities.js';
-import { refusals } from './refusals.js';
-import type { DroppedMessagesRow } from './schema.js';
-import type { Store } from './store.js';
+import type { Millis } from './entities.ts';
+import { refusals } from './refusals.ts';
+import type { DroppedMessagesRow } from './schema.ts';
+import type { Store } from './store.ts';
 
 /** How often messages of a chat were dropped for one reason, and when. */
 export interface DroppedMessages {

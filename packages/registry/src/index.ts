@@ -12,8 +12,8 @@ export {
   type Role,
   type Standing,
   standing,
-} from './access.js';
-export type { OptionalSettings } from './agent-settings.js';
+} from './access.ts';
+export type { OptionalSettings } from './agent-settings.ts';
 export type {
   Approval,
   ApprovalKind,
@@ -22,11 +22,11 @@ export type {
   Asked,
   DecisionResult,
   NewApproval,
-} from './approvals.js';
-export type { Audit, AuditEntry } from './audit.js';
-export type { Destination, Destinations, DestinationTarget } from './destinations.js';
-export type { Engine } from './dialect.js';
-export type { Dropped, DroppedMessages } from './dropped.js';
+} from './approvals.ts';
+export type { Audit, AuditEntry } from './audit.ts';
+export type { Destination, Destinations, DestinationTarget } from './destinations.ts';
+export type { Engine } from './dialect.ts';
+export type { Dropped, DroppedMessages } from './dropped.ts';
 export {
   type Actor,
   type AgentGroup,
@@ -64,12 +64,12 @@ export {
   type Wiring,
   type WiringId,
   type WiringSettings,
-} from './entities.js';
-export { RegistryError, type RegistryErrorCode } from './errors.js';
-export type { Mail, Mails } from './mail.js';
-export { patternComplaint, patternMatches } from './pattern.js';
-export type { Membership, People, RoleGrant, User } from './people.js';
-export type { AnswerResult, NewQuestion, Question, QuestionOutcome, Questions } from './questions.js';
-export { openRegistry, Registry, type RegistryOptions } from './registry.js';
-export { type DropReason, type MessageFacts, type RouteDecision, route } from './route.js';
-export { migrate, type Tables } from './schema.js';
+} from './entities.ts';
+export { RegistryError, type RegistryErrorCode } from './errors.ts';
+export type { Mail, Mails } from './mail.ts';
+export { patternComplaint, patternMatches } from './pattern.ts';
+export type { Membership, People, RoleGrant, User } from './people.ts';
+export type { AnswerResult, NewQuestion, Question, QuestionOutcome, Questions } from './questions.ts';
+export { openRegistry, Registry, type RegistryOptions } from './registry.ts';
+export { type DropReason, type MessageFacts, type RouteDecision, route } from './route.ts';
+export { migrate, type Tables } from './schema.ts';

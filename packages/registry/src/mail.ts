@@ -2,10 +2,10 @@
  * What agents have written to each other: the way back to the very session that asked, and the chain of cause by which
  * a conversation between agents is bounded.
  */
-import type { Millis, SessionId } from './entities.js';
-import { refusals } from './refusals.js';
-import type { MailRow } from './schema.js';
-import type { Store } from './store.js';
+import type { Millis, SessionId } from './entities.ts';
+import { refusals } from './refusals.ts';
+import type { MailRow } from './schema.ts';
+import type { Store } from './store.ts';
 
 /** One message from a session to another. */
 export interface Mail {

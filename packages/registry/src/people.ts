@@ -5,11 +5,11 @@
  * when there are too many of them.
  */
 import type { Selectable } from 'kysely';
-import type { Person, Role } from './access.js';
-import type { Actor, AgentGroupId, Millis, UserId } from './entities.js';
-import { refusals } from './refusals.js';
-import type { MembershipRow, RoleRow, UserRow } from './schema.js';
-import type { Store } from './store.js';
+import type { Person, Role } from './access.ts';
+import type { Actor, AgentGroupId, Millis, UserId } from './entities.ts';
+import { refusals } from './refusals.ts';
+import type { MembershipRow, RoleRow, UserRow } from './schema.ts';
+import type { Store } from './store.ts';
 
 /** A person as one platform knows them. */
 export interface User {

@@ -7,11 +7,11 @@
  * An outcome is set once, by one statement that looks for the state it leaves.
  */
 import type { Selectable } from 'kysely';
-import type { Millis, Place, QuestionId, SessionId, UserId } from './entities.js';
-import { RegistryError } from './errors.js';
-import { refusals } from './refusals.js';
-import type { QuestionRow } from './schema.js';
-import type { Store } from './store.js';
+import type { Millis, Place, QuestionId, SessionId, UserId } from './entities.ts';
+import { RegistryError } from './errors.ts';
+import { refusals } from './refusals.ts';
+import type { QuestionRow } from './schema.ts';
+import type { Store } from './store.ts';
 
 /** A question with choices, asked by a session. */
 export interface Question {

@@ -1,6 +1,6 @@
 /** What a broken constraint says to a person, in SQLite and in PostgreSQL. */
-import { RegistryError, type RegistryErrorCode } from './errors.js';
-import { RULES } from './rules.js';
+import { RegistryError, type RegistryErrorCode } from './errors.ts';
+import { RULES } from './rules.ts';
 
 /** Runs a statement; a broken constraint becomes a {@link RegistryError} that says which rule, and all else passes. */
 export async function refusals<Result>(

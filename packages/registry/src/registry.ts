@@ -12,11 +12,11 @@ import {
   listColumns,
   listSettings,
   type OptionalSettings,
-} from './agent-settings.js';
-import { Approvals } from './approvals.js';
-import { Audit } from './audit.js';
-import { Destinations } from './destinations.js';
-import { Dropped } from './dropped.js';
+} from './agent-settings.ts';
+import { Approvals } from './approvals.ts';
+import { Audit } from './audit.ts';
+import { Destinations } from './destinations.ts';
+import { Dropped } from './dropped.ts';
 import {
   type AgentGroup,
   type AgentGroupId,
@@ -37,16 +37,16 @@ import {
   type Wiring,
   type WiringId,
   type WiringSettings,
-} from './entities.js';
-import { RegistryError } from './errors.js';
-import { Mails } from './mail.js';
-import { patternComplaint } from './pattern.js';
-import { People } from './people.js';
-import { Questions } from './questions.js';
-import { refusals } from './refusals.js';
-import type { AgentGroupRow, MessagingGroupRow, SessionRow, Tables, WiringRow } from './schema.js';
-import { openSqliteRegistry } from './sqlite.js';
-import type { Store } from './store.js';
+} from './entities.ts';
+import { RegistryError } from './errors.ts';
+import { Mails } from './mail.ts';
+import { patternComplaint } from './pattern.ts';
+import { People } from './people.ts';
+import { Questions } from './questions.ts';
+import { refusals } from './refusals.ts';
+import type { AgentGroupRow, MessagingGroupRow, SessionRow, Tables, WiringRow } from './schema.ts';
+import { openSqliteRegistry } from './sqlite.ts';
+import type { Store } from './store.ts';
 
 /** What a registry needs from its app. */
 export interface RegistryOptions {

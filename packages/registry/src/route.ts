@@ -4,9 +4,9 @@
  * Each wiring of the chat is decided on its own: one that does not engage, or whose pattern is broken, does not change
  * what becomes of the others.
  */
-import { admission, type Person, standing } from './access.js';
-import type { MessagingGroup, SessionKey, WiredAgent, WiredChat, Wiring, WiringId } from './entities.js';
-import { patternMatches } from './pattern.js';
+import { admission, type Person, standing } from './access.ts';
+import type { MessagingGroup, SessionKey, WiredAgent, WiredChat, Wiring, WiringId } from './entities.ts';
+import { patternMatches } from './pattern.ts';
 
 /** What routing needs to know of a received message. */
 export interface MessageFacts {

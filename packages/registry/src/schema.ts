@@ -8,9 +8,9 @@
  */
 import type { Generated, Kysely } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
-import type { Role } from './access.js';
-import type { ApprovalKind, ApprovalOutcome } from './approvals.js';
-import type { Engine } from './dialect.js';
+import type { Role } from './access.ts';
+import type { ApprovalKind, ApprovalOutcome } from './approvals.ts';
+import type { Engine } from './dialect.ts';
 import type {
   Actor,
   AgentGroupId,
@@ -28,11 +28,11 @@ import type {
   UserId,
   WiringId,
   WiringSettings,
-} from './entities.js';
-import { RegistryError } from './errors.js';
-import { agentsChatsWiringsSessions } from './migrations/0001-agents-chats-wirings-sessions.js';
-import { peopleAndWhatWaitsForThem } from './migrations/0002-people-and-what-waits-for-them.js';
-import type { QuestionOutcome } from './questions.js';
+} from './entities.ts';
+import { RegistryError } from './errors.ts';
+import { agentsChatsWiringsSessions } from './migrations/0001-agents-chats-wirings-sessions.ts';
+import { peopleAndWhatWaitsForThem } from './migrations/0002-people-and-what-waits-for-them.ts';
+import type { QuestionOutcome } from './questions.ts';
 
 /** The tables as Kysely sees them. */
 export interface Tables {

@@ -6,8 +6,8 @@
  */
 import Database from 'better-sqlite3';
 import { Kysely, SqliteDialect } from 'kysely';
-import { RegistryError } from './errors.js';
-import { migrate, type Tables } from './schema.js';
+import { RegistryError } from './errors.ts';
+import { migrate, type Tables } from './schema.ts';
 
 /**
  * The registry in a file, brought to this program's schema. The file is created; its folder must exist.

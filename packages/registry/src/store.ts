@@ -1,7 +1,7 @@
 /** What every part of the registry works with. Not part of the package's interface. */
 import type { Kysely } from 'kysely';
-import type { EntityId, Millis } from './entities.js';
-import type { Tables } from './schema.js';
+import type { EntityId, Millis } from './entities.ts';
+import type { Tables } from './schema.ts';
 
 /** The open database, and what its app lends it. */
 export interface Store {

@@ -12,8 +12,8 @@ import {
   type StrangerPolicy,
   standing,
   type UserId,
-} from '../src/index.js';
-import { user } from './folder.js';
+} from '../src/index.ts';
+import { user } from './folder.ts';
 
 const here = agent('here');
 const there = agent('there');

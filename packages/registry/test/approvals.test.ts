@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Approval, ApprovalId, NewApproval, Registry } from '../src/index.js';
-import { agentWithSession, ENGINES, registryOn, user } from './folder.js';
+import type { Approval, ApprovalId, NewApproval, Registry } from '../src/index.ts';
+import { agentWithSession, ENGINES, registryOn, user } from './folder.ts';
 
 const alice = user('alice');
 const many = { openMax: 10 };

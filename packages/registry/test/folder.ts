@@ -13,8 +13,8 @@ import type {
   Tables,
   UserId,
   Wiring,
-} from '../src/index.js';
-import { migrate, openRegistry, Registry, userId } from '../src/index.js';
+} from '../src/index.ts';
+import { migrate, openRegistry, Registry, userId } from '../src/index.ts';
 
 const cleanups: (() => Promise<void> | void)[] = [];
 

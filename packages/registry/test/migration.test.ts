@@ -3,9 +3,9 @@ import Database from 'better-sqlite3';
 import { Kysely, SqliteDialect } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { describe, expect, it } from 'vitest';
-import { type Engine, migrate, openRegistry, Registry, type Tables } from '../src/index.js';
-import { agentsChatsWiringsSessions } from '../src/migrations/0001-agents-chats-wirings-sessions.js';
-import { ENGINES, emptyPostgres, plainSettings, temporaryFolder, user } from './folder.js';
+import { type Engine, migrate, openRegistry, Registry, type Tables } from '../src/index.ts';
+import { agentsChatsWiringsSessions } from '../src/migrations/0001-agents-chats-wirings-sessions.ts';
+import { ENGINES, emptyPostgres, plainSettings, temporaryFolder, user } from './folder.ts';
 
 const options = { now: () => 9, newId: () => 'new' };
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { patternComplaint, patternMatches } from '../src/index.js';
+import { patternComplaint, patternMatches } from '../src/index.ts';
 
 describe('patternMatches', () => {
   it.each([

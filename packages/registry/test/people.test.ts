@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
-import { isActor, isUserId, userId } from '../src/index.js';
-import { agentWithSession, anAgent, ENGINES, emptyPostgres, registryOn, user } from './folder.js';
+import { isActor, isUserId, userId } from '../src/index.ts';
+import { agentWithSession, anAgent, ENGINES, emptyPostgres, registryOn, user } from './folder.ts';
 
 const alice = user('alice');
 const bob = user('bob');

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { isId, type NewQuestion, type QuestionId, type Registry, type SessionId } from '../src/index.js';
-import { agentWithSession, ENGINES, registryOn, user } from './folder.js';
+import { isId, type NewQuestion, type QuestionId, type Registry, type SessionId } from '../src/index.ts';
+import { agentWithSession, ENGINES, registryOn, user } from './folder.ts';
 
 const alice = user('alice');
 const place = { channelType: 'telegram', platformId: '-1', threadId: '7' } as const;

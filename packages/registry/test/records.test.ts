@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
-import type { Mail } from '../src/index.js';
-import { aChat, agentWithSession, anAgent, ENGINES, emptyPostgres, registryOn, user } from './folder.js';
+import type { Mail } from '../src/index.ts';
+import { aChat, agentWithSession, anAgent, ENGINES, emptyPostgres, registryOn, user } from './folder.ts';
 
 describe.each(ENGINES)('on %s', (engine) => {
   it('A destination is a chat or another agent, by a name and a target that are unique', async () => {

@@ -8,7 +8,7 @@ import {
   type SessionId,
   type SessionKey,
   type WiringId,
-} from '../src/index.js';
+} from '../src/index.ts';
 import {
   aChat,
   anAgent,
@@ -19,7 +19,7 @@ import {
   temporaryFolder,
   temporaryRegistry,
   wiredPair,
-} from './folder.js';
+} from './folder.ts';
 
 describe.each(ENGINES)('on %s', (engine) => {
   describe('wiringsFor', () => {

@@ -13,8 +13,8 @@ import {
   type WiredAgent,
   type Wiring,
   type WiringId,
-} from '../src/index.js';
-import { aChat, anAgent, aWiring, plainSettings } from './folder.js';
+} from '../src/index.ts';
+import { aChat, anAgent, aWiring, plainSettings } from './folder.ts';
 
 const andy = agent('andy');
 const bea = agent('bea');

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { type CompiledQuery, Kysely, SqliteDialect } from 'kysely';
 import { describe, expect, it } from 'vitest';
-import { openRegistry, Registry, type Tables } from '../src/index.js';
-import { RULES } from '../src/rules.js';
-import { temporaryFolder, temporaryRegistry, user, wiredPair } from './folder.js';
+import { openRegistry, Registry, type Tables } from '../src/index.ts';
+import { RULES } from '../src/rules.ts';
+import { temporaryFolder, temporaryRegistry, user, wiredPair } from './folder.ts';
 
 const options = { now: () => 0, newId: () => 'id' };
 

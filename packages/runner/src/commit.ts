@@ -3,7 +3,7 @@
  * longer one would hold the whole event loop; so a commit that finds the file locked is tried again after a nap.
  */
 import { isBusy, type Millis } from '@nanoclaw/session-db';
-import type { Clock } from './runner.js';
+import type { Clock } from './runner.ts';
 
 /** Runs a synchronous transaction, again and again while a file is locked: the own, or the host's for a read of it. */
 export type Commit = <T>(transaction: () => T) => Promise<T>;

@@ -4,7 +4,7 @@
  */
 import { copyFile, mkdir, open, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
-import { ToolInputError } from './tools/tool.js';
+import { ToolInputError } from './tools/tool.ts';
 
 /** A file to send with a message: where it is, and under which name people get it. */
 export interface OutgoingFile {

@@ -2,10 +2,10 @@
  * The agent's side of a session: claim, turn, tools, acks. The public surface, in reading order.
  */
 
-export * from './content.js';
-export { type Item, instructionsText, type PromptSetting, promptText } from './prompt.js';
-export * from './provider.js';
-export { NOTHING_SAID, type Reply, type ReplySetting, replies } from './reply.js';
+export * from './content.ts';
+export { type Item, instructionsText, type PromptSetting, promptText } from './prompt.ts';
+export * from './provider.ts';
+export { NOTHING_SAID, type Reply, type ReplySetting, replies } from './reply.ts';
 export {
   type Bell,
   type Clock,
@@ -14,6 +14,6 @@ export {
   Runner,
   type RunnerOptions,
   type RunnerPolicy,
-} from './runner.js';
-export * from './task-script.js';
-export { momentOf, zonedText } from './time.js';
+} from './runner.ts';
+export * from './task-script.ts';
+export { momentOf, zonedText } from './time.ts';

@@ -4,7 +4,7 @@
  * A turn belongs to one place: so its answer has one origin, and no thread of one chat is used in another.
  */
 import { type Address, addressKey, type Claim, type Claimed, type InboundMessage } from '@nanoclaw/session-db';
-import { type Content, readContent } from './content.js';
+import { type Content, readContent } from './content.ts';
 
 /** A claimed message whose content is known to be sound. */
 export interface ClaimedItem {

@@ -5,8 +5,8 @@
  */
 import { join } from 'node:path';
 import { type Address, addressKey, type Destination, type InboundMessage, type Millis } from '@nanoclaw/session-db';
-import type { Content } from './content.js';
-import { zonedText } from './time.js';
+import type { Content } from './content.ts';
+import { zonedText } from './time.ts';
 
 /** A message and what it says. */
 export interface Item {

@@ -5,7 +5,7 @@
  * person who asked and would see nothing gets one notice.
  */
 import { type Address, addressKey, type Destination } from '@nanoclaw/session-db';
-import { destinationAddress, placeName } from './prompt.js';
+import { destinationAddress, placeName } from './prompt.ts';
 
 /** A text for a place; `null` asks for the session's default reply address. */
 export interface Reply {

@@ -25,8 +25,8 @@ import {
   type Retention,
   type RunnerSession,
 } from '@nanoclaw/session-db';
-import { type Commit, committer } from './commit.js';
-import type { Content } from './content.js';
+import { type Commit, committer } from './commit.ts';
+import type { Content } from './content.ts';
 import {
   addressPlace,
   type Batch,
@@ -36,12 +36,12 @@ import {
   sortIntake,
   withoutEarlier,
   withWork,
-} from './intake.js';
-import { Progress } from './progress.js';
-import { instructionsText } from './prompt.js';
-import type { Effort, McpServer, Provider, Skill, Usage } from './provider.js';
-import { type RunScript, SCRIPT_TIMEOUT_MS, scriptVerdict } from './task-script.js';
-import { type Ending, RunningTurn } from './turn.js';
+} from './intake.ts';
+import { Progress } from './progress.ts';
+import { instructionsText } from './prompt.ts';
+import type { Effort, McpServer, Provider, Skill, Usage } from './provider.ts';
+import { type RunScript, SCRIPT_TIMEOUT_MS, scriptVerdict } from './task-script.ts';
+import { type Ending, RunningTurn } from './turn.ts';
 
 /** Time, as the runner's surroundings give it. */
 export interface Clock {

@@ -12,17 +12,17 @@ import {
   type RunnerSession,
   SqliteError,
 } from '@nanoclaw/session-db';
-import type { Commit } from './commit.js';
-import { readContent } from './content.js';
-import { copyOut } from './files.js';
-import type { Batch, ClaimedItem } from './intake.js';
-import type { Progress } from './progress.js';
-import { promptText } from './prompt.js';
-import type { Provider, StartOptions, Turn, TurnEvent, Usage } from './provider.js';
-import { placeKey, type Reply, replies } from './reply.js';
-import type { AgentSettings, Clock } from './runner.js';
-import { agentTools } from './tools/index.js';
-import type { RequestResult, ToolScope } from './tools/scope.js';
+import type { Commit } from './commit.ts';
+import { readContent } from './content.ts';
+import { copyOut } from './files.ts';
+import type { Batch, ClaimedItem } from './intake.ts';
+import type { Progress } from './progress.ts';
+import { promptText } from './prompt.ts';
+import type { Provider, StartOptions, Turn, TurnEvent, Usage } from './provider.ts';
+import { placeKey, type Reply, replies } from './reply.ts';
+import type { AgentSettings, Clock } from './runner.ts';
+import { agentTools } from './tools/index.ts';
+import type { RequestResult, ToolScope } from './tools/scope.ts';
 
 /** What a turn works with. */
 export interface TurnPorts {

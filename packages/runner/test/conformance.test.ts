@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InboundMessage } from '@nanoclaw/session-db';
 import { describe, it } from 'vitest';
-import type { Prompt } from '../src/index.js';
+import type { Prompt } from '../src/index.ts';
 import {
   type ProviderUnderTest,
   providerConformance,
   type ScriptedTurn,
   scriptedProvider,
-} from '../src/testing/index.js';
+} from '../src/testing/index.ts';
 
 function prompt(text: string): Prompt {
   const messages: InboundMessage[] = [];

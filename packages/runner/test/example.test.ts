@@ -23,7 +23,7 @@ it('the example answers with its ten-line provider, without a host of ours, and 
     ['What is this?', 'WHAT IS THIS?\n'],
     ['and again', 'AND AGAIN\n'],
   ] as const) {
-    const { stdout } = await promisify(execFile)('node', [EXAMPLE, folder, question]);
+    const { stdout } = await promisify(execFile)('node', ['--conditions=source', EXAMPLE, folder, question]);
     expect(stdout).toBe(answer);
   }
 }, 30_000);

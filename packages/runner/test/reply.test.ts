@@ -1,8 +1,8 @@
 import { type Destination } from '@nanoclaw/session-db';
 import { describe, expect, it } from 'vitest';
-import { NOTHING_SAID, type ReplySetting, replies } from '../src/index.js';
-import { placeKey } from '../src/reply.js';
-import { OTHER_PLACE, PLACE } from './support.js';
+import { NOTHING_SAID, type ReplySetting, replies } from '../src/index.ts';
+import { placeKey } from '../src/reply.ts';
+import { OTHER_PLACE, PLACE } from './support.ts';
 
 const DESTINATIONS: readonly Destination[] = [
   { name: 'team', displayName: 'Team', type: 'channel', channelType: 'terminal', platformId: 'team' },

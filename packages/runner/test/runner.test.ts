@@ -1,8 +1,8 @@
 import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { NOTHING_SAID, type Provider } from '../src/index.js';
-import { LostContinuation, type ScriptedTurn, scriptedProvider } from '../src/testing/index.js';
-import { OTHER_PLACE, PLACE, World } from './support.js';
+import { NOTHING_SAID, type Provider } from '../src/index.ts';
+import { LostContinuation, type ScriptedTurn, scriptedProvider } from '../src/testing/index.ts';
+import { OTHER_PLACE, PLACE, World } from './support.ts';
 
 let world: World;
 

@@ -25,7 +25,7 @@ import {
   type Sqlite,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '#driver';
-import { type Clock, type Provider, type RunEnd, Runner, type RunnerPolicy, type RunScript } from '../src/index.js';
+import { type Clock, type Provider, type RunEnd, Runner, type RunnerPolicy, type RunScript } from '../src/index.ts';
 
 export const PLACE: Address = { channelType: 'terminal', platformId: 'main', threadId: null };
 export const OTHER_PLACE: Address = { channelType: 'terminal', platformId: 'other', threadId: 't9' };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { momentOf, zonedText } from '../src/index.js';
+import { momentOf, zonedText } from '../src/index.ts';
 
 const utc = (...parts: [number, number, number, number, number]): number => {
   const [year, month, day, hour, minute] = parts;

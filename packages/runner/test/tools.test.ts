@@ -2,8 +2,8 @@ import { fstatSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'nod
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { scriptedProvider } from '../src/testing/index.js';
-import { PLACE, World } from './support.js';
+import { scriptedProvider } from '../src/testing/index.ts';
+import { PLACE, World } from './support.ts';
 
 const LONG = 'x'.repeat(100_001);
 

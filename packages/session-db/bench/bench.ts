@@ -17,9 +17,9 @@ import {
   readOutbound,
   runId,
   type SessionFolder,
-} from '../src/index.js';
-import { openOwnFile } from '../src/open.js';
-import { fillHistory } from '../test/fill-history.js';
+} from '../src/index.ts';
+import { openOwnFile } from '../src/open.ts';
+import { fillHistory } from '../test/fill-history.ts';
 
 const HISTORY = 1_000_000;
 const ROUNDS = 5;

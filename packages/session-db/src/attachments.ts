@@ -9,9 +9,9 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Directory } from './beneath.js';
-import type { SessionFolder } from './folder.js';
-import { copyFile, syncDirectory, writeAll } from './plain-file.js';
+import { Directory } from './beneath.ts';
+import type { SessionFolder } from './folder.ts';
+import { copyFile, syncDirectory, writeAll } from './plain-file.ts';
 
 /** How many files one message may bring, and how big. */
 export interface AttachmentLimits {

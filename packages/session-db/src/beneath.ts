@@ -19,7 +19,7 @@ import {
   unlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { errorCode, type FileProblem, type OpenedFile, openPlainFile } from './plain-file.js';
+import { errorCode, type FileProblem, type OpenedFile, openPlainFile } from './plain-file.ts';
 
 /** What lies under a name beneath a directory. */
 export type EntryKind = 'absent' | 'file' | 'directory' | 'other';

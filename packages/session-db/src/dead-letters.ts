@@ -4,8 +4,8 @@
  *
  * They stay until an operator decides or retention forgets them.
  */
-import type { Address, InboundKind, JsonObject, Millis } from './messages.js';
-import type { Sqlite } from './sqlite/index.js';
+import type { Address, InboundKind, JsonObject, Millis } from './messages.ts';
+import type { Sqlite } from './sqlite/index.ts';
 
 /** A message for the agent that was given up after its last attempt. */
 export interface InboundDeadLetter {

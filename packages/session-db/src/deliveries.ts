@@ -12,10 +12,10 @@ import {
   type DeliverySettlement,
   type DeliveryStatus,
   type RetryPolicy,
-} from './lifecycle.js';
-import type { Address, JsonObject, Millis, OutboundMessage } from './messages.js';
-import { inTransaction } from './open.js';
-import type { Sqlite } from './sqlite/index.js';
+} from './lifecycle.ts';
+import type { Address, JsonObject, Millis, OutboundMessage } from './messages.ts';
+import { inTransaction } from './open.ts';
+import type { Sqlite } from './sqlite/index.ts';
 
 /** An outbound message as the host has decided on it. */
 export type TakenIn = { readonly message: OutboundMessage } & (

@@ -6,7 +6,7 @@
  * A bell may be missed; what is lost is then one poll of the change token, never a message.
  */
 import { closeSync, type FSWatcher, lstatSync, openSync, utimesSync, watch } from 'node:fs';
-import type { Millis } from './messages.js';
+import type { Millis } from './messages.ts';
 
 /**
  * Rings the bell in one's own folder, after the commit it announces. Each ring leaves a time of its own, `now` or the

@@ -4,7 +4,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { syncDirectory } from './plain-file.js';
+import { syncDirectory } from './plain-file.ts';
 
 /** What the host owns and the runner may only read. */
 export interface InboundFolder {

@@ -3,8 +3,8 @@
  * model makes progress, and what it says is a stranger's word.
  */
 import { lstatSync } from 'node:fs';
-import { touch } from './doorbell.js';
-import type { Millis } from './messages.js';
+import { touch } from './doorbell.ts';
+import type { Millis } from './messages.ts';
 
 /** Says "alive at `now`". Throws the file system's error when the folder cannot be written. */
 export function beat(path: string, now: Millis): void {

@@ -5,23 +5,23 @@
  * Every method is one synchronous block with at most one commit. Ring-after-commit is built in.
  */
 import { dirname } from 'node:path';
-import { InboundDeadLetters } from './dead-letters.js';
-import { Deliveries } from './deliveries.js';
-import { ring } from './doorbell.js';
-import type { SessionFolder } from './folder.js';
-import { type Attemptable, type InboundStatus, type RetryPolicy, type Settlement, settlement } from './lifecycle.js';
-import { type Ack, type Millis, type NewInbound, type RunId, runId } from './messages.js';
-import { OwedNotices } from './notices.js';
-import { inTransaction, isAtLeast, openOwnFile, openPeerFile, SQLITE_VERSION_MIN, sqliteVersion } from './open.js';
-import { type ReceivedRow, readInHand, readReceived } from './received.js';
-import { pruneInbound, type Retention } from './retention.js';
-import { type Routing, readRouting, sameRouting, writeRouting } from './routing.js';
-import { INBOUND_MIGRATIONS, migrate, PROTOCOL_VERSION, userVersion, VersionError } from './schema.js';
-import { type OccurrenceOf, Series, type SeriesEdit } from './series.js';
-import type { OpenSqlite, Sqlite } from './sqlite/index.js';
-import { type History, type HistoryPage, readHistory } from './timeline.js';
-import { Trouble } from './trouble.js';
-import type { OutboundCursor } from './untrusted.js';
+import { InboundDeadLetters } from './dead-letters.ts';
+import { Deliveries } from './deliveries.ts';
+import { ring } from './doorbell.ts';
+import type { SessionFolder } from './folder.ts';
+import { type Attemptable, type InboundStatus, type RetryPolicy, type Settlement, settlement } from './lifecycle.ts';
+import { type Ack, type Millis, type NewInbound, type RunId, runId } from './messages.ts';
+import { OwedNotices } from './notices.ts';
+import { inTransaction, isAtLeast, openOwnFile, openPeerFile, SQLITE_VERSION_MIN, sqliteVersion } from './open.ts';
+import { type ReceivedRow, readInHand, readReceived } from './received.ts';
+import { pruneInbound, type Retention } from './retention.ts';
+import { type Routing, readRouting, sameRouting, writeRouting } from './routing.ts';
+import { INBOUND_MIGRATIONS, migrate, PROTOCOL_VERSION, userVersion, VersionError } from './schema.ts';
+import { type OccurrenceOf, Series, type SeriesEdit } from './series.ts';
+import type { OpenSqlite, Sqlite } from './sqlite/index.ts';
+import { type History, type HistoryPage, readHistory } from './timeline.ts';
+import { Trouble } from './trouble.ts';
+import type { OutboundCursor } from './untrusted.ts';
 
 /** The same id was written before with another kind, place or content. Nothing was changed. */
 export class MessageConflictError extends Error {

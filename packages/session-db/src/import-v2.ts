@@ -9,17 +9,17 @@
  */
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { ATTACHMENT_LIMITS, isFileName, messageFiles } from './attachments.js';
-import { Directory } from './beneath.js';
-import { createSession, type SessionFolder, sessionFolder } from './folder.js';
-import { HostSession } from './host-session.js';
-import { type Address, addressKey, type Millis, type OutboundMessage } from './messages.js';
-import { inTransaction, openOwnFile, openPeerFile } from './open.js';
-import { copyFile, openPlainFile, readBytes, syncDirectory, writeAll } from './plain-file.js';
-import { recoveredCopy } from './recovery.js';
-import { migrate, OUTBOUND_MIGRATIONS } from './schema.js';
-import type { OpenSqlite, Sqlite } from './sqlite/index.js';
-import { OUTBOUND_LIMITS, type OutboundFinding, readUntrusted } from './untrusted.js';
+import { ATTACHMENT_LIMITS, isFileName, messageFiles } from './attachments.ts';
+import { Directory } from './beneath.ts';
+import { createSession, type SessionFolder, sessionFolder } from './folder.ts';
+import { HostSession } from './host-session.ts';
+import { type Address, addressKey, type Millis, type OutboundMessage } from './messages.ts';
+import { inTransaction, openOwnFile, openPeerFile } from './open.ts';
+import { copyFile, openPlainFile, readBytes, syncDirectory, writeAll } from './plain-file.ts';
+import { recoveredCopy } from './recovery.ts';
+import { migrate, OUTBOUND_MIGRATIONS } from './schema.ts';
+import type { OpenSqlite, Sqlite } from './sqlite/index.ts';
+import { OUTBOUND_LIMITS, type OutboundFinding, readUntrusted } from './untrusted.ts';
 import {
   type ImportOptions,
   type InboundPlan,
@@ -29,7 +29,7 @@ import {
   type Row,
   shown,
   type V2Rows,
-} from './v2-plan.js';
+} from './v2-plan.ts';
 
 /** What became of a v2 session. It is kept as `host/import-v2.json`. */
 export interface ImportReport {

@@ -16,12 +16,12 @@ export {
   safeFileName,
   spoolAttachments,
   storeAttachments,
-} from './attachments.js';
-export { type InboundDeadLetter, InboundDeadLetters } from './dead-letters.js';
-export * from './deliveries.js';
-export { changeToken, Doorbell, type DoorbellOptions, ring, type SetTimer } from './doorbell.js';
-export * from './folder.js';
-export { beat, lastBeat } from './heartbeat.js';
+} from './attachments.ts';
+export { type InboundDeadLetter, InboundDeadLetters } from './dead-letters.ts';
+export * from './deliveries.ts';
+export { changeToken, Doorbell, type DoorbellOptions, ring, type SetTimer } from './doorbell.ts';
+export * from './folder.ts';
+export { beat, lastBeat } from './heartbeat.ts';
 export {
   type Continuation,
   HostSession,
@@ -29,16 +29,16 @@ export {
   type OpenMessage,
   type SessionView,
   type Settled,
-} from './host-session.js';
-export { type ImportReport, type ImportResult, importV2Session } from './import-v2.js';
-export * from './lifecycle.js';
-export * from './messages.js';
-export { type OwedNotice, OwedNotices } from './notices.js';
-export { isAtLeast, SQLITE_VERSION_MIN, sqliteVersion } from './open.js';
-export { askProbe, echoProbe, type ProbeEcho, type ProbeVerdict, probeVerdict } from './probe.js';
-export type { ReceivedRow } from './received.js';
-export type { Retention } from './retention.js';
-export type { Routing } from './routing.js';
+} from './host-session.ts';
+export { type ImportReport, type ImportResult, importV2Session } from './import-v2.ts';
+export * from './lifecycle.ts';
+export * from './messages.ts';
+export { type OwedNotice, OwedNotices } from './notices.ts';
+export { isAtLeast, SQLITE_VERSION_MIN, sqliteVersion } from './open.ts';
+export { askProbe, echoProbe, type ProbeEcho, type ProbeVerdict, probeVerdict } from './probe.ts';
+export type { ReceivedRow } from './received.ts';
+export type { Retention } from './retention.ts';
+export type { Routing } from './routing.ts';
 export {
   type Claimed,
   type ClaimLimits,
@@ -48,14 +48,14 @@ export {
   type MessageRef,
   type OpenTask,
   RunnerSession,
-} from './runner-session.js';
+} from './runner-session.ts';
 export {
   INBOUND_SCHEMA,
   OUTBOUND_SCHEMA,
   PROTOCOL_VERSION,
   READER_VERSION_MIN,
   VersionError,
-} from './schema.js';
+} from './schema.ts';
 export {
   type CatchUp,
   liveSeries,
@@ -68,7 +68,7 @@ export {
   type SeriesEdit,
   type SeriesRecord,
   type SeriesStatus,
-} from './series.js';
+} from './series.ts';
 export {
   type Manifest,
   type ManifestFile,
@@ -76,7 +76,7 @@ export {
   restoreSession,
   type SnapshotResult,
   snapshotSession,
-} from './snapshot.js';
+} from './snapshot.ts';
 export {
   isBusy,
   type OpenMode,
@@ -85,7 +85,7 @@ export {
   type Sqlite,
   SqliteError,
   type SqliteValue,
-} from './sqlite/index.js';
+} from './sqlite/index.ts';
 export {
   type History,
   type HistoryPage,
@@ -94,8 +94,8 @@ export {
   type Timeline,
   type TimelineEntry,
   timeline,
-} from './timeline.js';
-export { Trouble, type TroubleKind, type TroublePolicy, type TroubleRecord, troubleWaitMs } from './trouble.js';
+} from './timeline.ts';
+export { Trouble, type TroubleKind, type TroublePolicy, type TroubleRecord, troubleWaitMs } from './trouble.ts';
 export {
   inProcessReader,
   OUTBOUND_LIMITS,
@@ -109,5 +109,5 @@ export {
   outboundReading,
   type RefusedRow,
   readOutbound,
-} from './untrusted.js';
-export type { ImportOptions } from './v2-plan.js';
+} from './untrusted.ts';
+export type { ImportOptions } from './v2-plan.ts';

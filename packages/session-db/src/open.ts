@@ -2,7 +2,7 @@
  * How each side opens each file: the pragmas, and why each. Everything is set here and read back, so that a driver
  * or a build of SQLite that ignores one is found at start and not in a lost message.
  */
-import { type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.js';
+import { type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.ts';
 
 /**
  * The oldest SQLite the host trusts a container's file to: 3.53.4, which has the fixes for malformed schemas and

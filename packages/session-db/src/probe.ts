@@ -7,12 +7,12 @@
  */
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
-import type { InboundFolder, OutboundFolder, SessionFolder } from './folder.js';
-import { inTransaction, openOwnFile } from './open.js';
-import { errorCode } from './plain-file.js';
-import { schemaText } from './schema.js';
-import { type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.js';
-import { type OutboundFinding, readUntrusted } from './untrusted.js';
+import type { InboundFolder, OutboundFolder, SessionFolder } from './folder.ts';
+import { inTransaction, openOwnFile } from './open.ts';
+import { errorCode } from './plain-file.ts';
+import { schemaText } from './schema.ts';
+import { type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.ts';
+import { type OutboundFinding, readUntrusted } from './untrusted.ts';
 
 /** The host's half: writes `n`, a whole number above all it has written before. Throws `SqliteError` when it cannot. */
 export function askProbe(folder: SessionFolder, openSqlite: OpenSqlite, n: number): void {

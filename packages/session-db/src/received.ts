@@ -2,9 +2,9 @@
  * What the host itself has written of messages for the agent: whom an agent's request can be traced back to. Reached
  * through `HostSession.received` and `HostSession.inHand`.
  */
-import type { InboundStatus } from './lifecycle.js';
-import type { Address, InboundKind, JsonObject, Millis, Trigger } from './messages.js';
-import type { Sqlite } from './sqlite/index.js';
+import type { InboundStatus } from './lifecycle.ts';
+import type { Address, InboundKind, JsonObject, Millis, Trigger } from './messages.ts';
+import type { Sqlite } from './sqlite/index.ts';
 
 /** A message for the agent as the host has it. */
 export interface ReceivedRow {

@@ -7,9 +7,9 @@
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { openOwnFile } from './open.js';
-import { copyFile, type FileProblem, openPlainFile, readBytes } from './plain-file.js';
-import type { OpenSqlite } from './sqlite/index.js';
+import { openOwnFile } from './open.ts';
+import { copyFile, type FileProblem, openPlainFile, readBytes } from './plain-file.ts';
+import type { OpenSqlite } from './sqlite/index.ts';
 
 /** Why there is no recovered copy: the same kinds as the findings of a read. */
 export type CopyProblem = FileProblem | { readonly type: 'corrupt'; readonly detail: string };

@@ -2,12 +2,12 @@
  * Forgetting, on both sides, in bounded batches. Each side forgets only what the other has acknowledged, and keeps its
  * highest row, so that a number is never given twice.
  */
-import { removeStoredAttachments } from './attachments.js';
-import type { Deliveries } from './deliveries.js';
-import type { SessionFolder } from './folder.js';
-import type { Millis } from './messages.js';
-import { inTransaction } from './open.js';
-import type { Sqlite } from './sqlite/index.js';
+import { removeStoredAttachments } from './attachments.ts';
+import type { Deliveries } from './deliveries.ts';
+import type { SessionFolder } from './folder.ts';
+import type { Millis } from './messages.ts';
+import { inTransaction } from './open.ts';
+import type { Sqlite } from './sqlite/index.ts';
 
 export interface Retention {
   /** What ended longer ago than this is forgotten, in milliseconds. */

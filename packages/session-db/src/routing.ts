@@ -2,8 +2,8 @@
  * Where an agent may write to and where its answers go: the tables `destinations` and `session_routing` of `inbound.db`.
  * The host writes them as a whole; the runner reads them as its address book, the host as the agent's permission.
  */
-import type { Address, Destination } from './messages.js';
-import type { Sqlite } from './sqlite/index.js';
+import type { Address, Destination } from './messages.ts';
+import type { Sqlite } from './sqlite/index.ts';
 
 export interface Routing {
   readonly destinations: readonly Destination[];

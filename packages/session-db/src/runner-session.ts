@@ -6,9 +6,9 @@
  * host and runner must do things.
  */
 import { mkdirSync } from 'node:fs';
-import { ring } from './doorbell.js';
-import type { InboundFolder, OutboundFolder } from './folder.js';
-import { beat } from './heartbeat.js';
+import { ring } from './doorbell.ts';
+import type { InboundFolder, OutboundFolder } from './folder.ts';
+import { beat } from './heartbeat.ts';
 import {
   type Address,
   type Claim,
@@ -23,10 +23,10 @@ import {
   type RunId,
   type ToolInFlight,
   type TurnRecord,
-} from './messages.js';
-import { inTransaction, openOwnFile, openPeerFile } from './open.js';
-import { hostProgress, pruneOutbound, type Retention } from './retention.js';
-import { type Routing, readRouting } from './routing.js';
+} from './messages.ts';
+import { inTransaction, openOwnFile, openPeerFile } from './open.ts';
+import { hostProgress, pruneOutbound, type Retention } from './retention.ts';
+import { type Routing, readRouting } from './routing.ts';
 import {
   migrate,
   OUTBOUND_MIGRATIONS,
@@ -34,8 +34,8 @@ import {
   READER_VERSION_MIN,
   userVersion,
   VersionError,
-} from './schema.js';
-import { isBusy, type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.js';
+} from './schema.ts';
+import { isBusy, type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.ts';
 
 /** What a run says of itself at its start. */
 export interface Handshake {

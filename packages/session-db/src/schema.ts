@@ -5,8 +5,8 @@
  * The owner of a file creates and migrates it; the other side only checks. What must hold is a CHECK or UNIQUE here,
  * whatever the code does. `test/schema.test.ts` holds the CHECKs against the unions of the code.
  */
-import { inTransaction } from './open.js';
-import type { Sqlite } from './sqlite/index.js';
+import { inTransaction } from './open.ts';
+import type { Sqlite } from './sqlite/index.ts';
 
 /** The version of both schemas, in each file's `user_version`. */
 export const PROTOCOL_VERSION = 1;

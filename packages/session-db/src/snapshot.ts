@@ -9,11 +9,11 @@
 import { createHash } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { ATTACHMENT_LIMITS, isFileName } from './attachments.js';
-import { Directory } from './beneath.js';
-import { createSession, type SessionFolder, sessionFolder } from './folder.js';
-import type { Json, Millis } from './messages.js';
-import { openOwnFile, openPeerFile } from './open.js';
+import { ATTACHMENT_LIMITS, isFileName } from './attachments.ts';
+import { Directory } from './beneath.ts';
+import { createSession, type SessionFolder, sessionFolder } from './folder.ts';
+import type { Json, Millis } from './messages.ts';
+import { openOwnFile, openPeerFile } from './open.ts';
 import {
   copyFile,
   type FileProblem,
@@ -22,11 +22,11 @@ import {
   readBytes,
   syncDirectory,
   writeAll,
-} from './plain-file.js';
-import { recoveredCopy } from './recovery.js';
-import { INBOUND_MIGRATIONS, migrate, PROTOCOL_VERSION, userVersion } from './schema.js';
-import { isBusy, type OpenSqlite, type Sqlite } from './sqlite/index.js';
-import { OUTBOUND_LIMITS, type OutboundFinding, outboundSchema, readUntrusted } from './untrusted.js';
+} from './plain-file.ts';
+import { recoveredCopy } from './recovery.ts';
+import { INBOUND_MIGRATIONS, migrate, PROTOCOL_VERSION, userVersion } from './schema.ts';
+import { isBusy, type OpenSqlite, type Sqlite } from './sqlite/index.ts';
+import { OUTBOUND_LIMITS, type OutboundFinding, outboundSchema, readUntrusted } from './untrusted.ts';
 
 /** What a snapshot holds. */
 export interface Manifest {

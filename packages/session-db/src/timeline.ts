@@ -2,12 +2,12 @@
  * A session as a person reads it: the messages of both files in the order of their numbers, each with what became of it.
  * The numbers are one order, because each side counts on from the highest that it sees of the other.
  */
-import type { DeliveredPart, Deliveries } from './deliveries.js';
-import type { HostSession } from './host-session.js';
-import type { InboundStatus } from './lifecycle.js';
-import type { Ack, Address, InboundKind, JsonObject, Millis, OutboundMessage, Trigger } from './messages.js';
-import type { Sqlite } from './sqlite/index.js';
-import type { OutboundFinding, OutboundReader } from './untrusted.js';
+import type { DeliveredPart, Deliveries } from './deliveries.ts';
+import type { HostSession } from './host-session.ts';
+import type { InboundStatus } from './lifecycle.ts';
+import type { Ack, Address, InboundKind, JsonObject, Millis, OutboundMessage, Trigger } from './messages.ts';
+import type { Sqlite } from './sqlite/index.ts';
+import type { OutboundFinding, OutboundReader } from './untrusted.ts';
 
 /** Which part of a history: the newest `limit` messages, or those before the number `before`. */
 export interface HistoryPage {

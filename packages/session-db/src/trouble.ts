@@ -5,9 +5,9 @@
  * A failure is counted under a name (the run that failed), so looking at it again counts nothing. What the chat is to
  * be told stays owed until it has been said.
  */
-import { backoffMs, type RetryPolicy } from './lifecycle.js';
-import type { Millis } from './messages.js';
-import type { Sqlite } from './sqlite/index.js';
+import { backoffMs, type RetryPolicy } from './lifecycle.ts';
+import type { Millis } from './messages.ts';
+import type { Sqlite } from './sqlite/index.ts';
 
 /** `wake`: no run can be started. `outbound`: what the container wrote cannot be read. */
 export type TroubleKind = 'wake' | 'outbound';

@@ -6,7 +6,7 @@
  */
 import { fstatSync, lstatSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { SessionFolder } from './folder.js';
+import type { SessionFolder } from './folder.ts';
 import {
   ACK_STATUSES,
   type Ack,
@@ -18,12 +18,12 @@ import {
   OUTBOUND_KINDS,
   type OutboundMessage,
   type ToolInFlight,
-} from './messages.js';
-import { openPeerFile } from './open.js';
-import { isOpenElsewhere, type OpenedFile, openPlainFile, readBytes } from './plain-file.js';
-import { recoveredCopy } from './recovery.js';
-import { OUTBOUND_MIGRATIONS, PROTOCOL_VERSION, schemaText, userVersion } from './schema.js';
-import { isBusy, type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.js';
+} from './messages.ts';
+import { openPeerFile } from './open.ts';
+import { isOpenElsewhere, type OpenedFile, openPlainFile, readBytes } from './plain-file.ts';
+import { recoveredCopy } from './recovery.ts';
+import { OUTBOUND_MIGRATIONS, PROTOCOL_VERSION, schemaText, userVersion } from './schema.ts';
+import { isBusy, type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.ts';
 
 /** From where a read goes on: numbers up to which everything has been taken over. */
 export interface OutboundCursor {

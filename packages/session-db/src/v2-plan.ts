@@ -12,9 +12,9 @@ import {
   OUTBOUND_KINDS,
   type OutboundKind,
   type OutboundMessage,
-} from './messages.js';
-import type { SeriesRecord } from './series.js';
-import { jsonObject } from './untrusted.js';
+} from './messages.ts';
+import type { SeriesRecord } from './series.ts';
+import { jsonObject } from './untrusted.ts';
 
 export interface ImportOptions {
   readonly now: Millis;

@@ -23,8 +23,8 @@ import {
   safeFileName,
   spoolAttachments,
   storeAttachments,
-} from '../src/index.js';
-import { TestSession } from './support.js';
+} from '../src/index.ts';
+import { TestSession } from './support.ts';
 
 let session: TestSession;
 let folder: SessionFolder;

@@ -2,8 +2,8 @@
 
 import { writeSync } from 'node:fs';
 import { openSqlite } from '#driver';
-import { isBusy, RunnerSession, sessionFolder } from '../src/index.js';
-import { handshake, RUN, reply } from './support.js';
+import { isBusy, RunnerSession, sessionFolder } from '../src/index.ts';
+import { handshake, RUN, reply } from './support.ts';
 
 using runner = RunnerSession.open(sessionFolder(process.argv[2] ?? ''), openSqlite, handshake(RUN), 1_000);
 for (let i = 0; ; i++) {

@@ -18,10 +18,10 @@ import {
   readOutbound,
   runId,
   type SessionFolder,
-} from '../src/index.js';
-import { openSqlite } from '../src/sqlite/node.js';
-import { Child, type Runtime } from './processes.js';
-import { chat, handshake, LIMITS, reply, temporaryFolder } from './support.js';
+} from '../src/index.ts';
+import { openSqlite } from '../src/sqlite/node.ts';
+import { Child, type Runtime } from './processes.ts';
+import { chat, handshake, LIMITS, reply, temporaryFolder } from './support.ts';
 
 const ROUNDS = Number(process.env['CRASH_ROUNDS'] ?? 25);
 const PATIENCE = { timeout: 20_000 + ROUNDS * 2_000 };

@@ -14,8 +14,8 @@ import {
   type SeriesRecord,
   type SqliteError,
   VersionError,
-} from '../src/index.js';
-import { ADDRESS, chat, claim, idsOf, TestSession } from './support.js';
+} from '../src/index.ts';
+import { ADDRESS, chat, claim, idsOf, TestSession } from './support.ts';
 
 const ONE_TRY: RetryPolicy = { triesMax: 1, backoffBaseMs: 1_000, backoffMaxMs: 60_000 };
 const TWO_TRIES: RetryPolicy = { ...ONE_TRY, triesMax: 2 };

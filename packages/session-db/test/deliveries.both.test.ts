@@ -11,8 +11,8 @@ import {
   type RetryPolicy,
   runId,
   withoutAttempt,
-} from '../src/index.js';
-import { ADDRESS, chat, TestSession } from './support.js';
+} from '../src/index.ts';
+import { ADDRESS, chat, TestSession } from './support.ts';
 
 const POLICY: RetryPolicy = { triesMax: 3, backoffBaseMs: 1_000, backoffMaxMs: 60_000, jitter: 0.5 };
 const NOW = 10_000;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { temporaryFolder } from './support.js';
+import { temporaryFolder } from './support.ts';
 
 const EXAMPLE = fileURLToPath(new URL('../../../examples/one-session.ts', import.meta.url));
 const run = promisify(execFile);

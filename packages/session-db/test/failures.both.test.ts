@@ -13,9 +13,9 @@ import {
   readOutbound,
   runId,
   SqliteError,
-} from '../src/index.js';
-import { openOwnFile, openPeerFile } from '../src/open.js';
-import { chat, claim, handshake, idsOf, LIMITS, RUN, reply, TestSession } from './support.js';
+} from '../src/index.ts';
+import { openOwnFile, openPeerFile } from '../src/open.ts';
+import { chat, claim, handshake, idsOf, LIMITS, RUN, reply, TestSession } from './support.ts';
 
 let session: TestSession;
 beforeEach(() => {

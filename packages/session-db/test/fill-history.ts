@@ -1,5 +1,5 @@
 /** A long past for a session: messages that were enqueued, answered, settled and delivered, written in one go. */
-import { type OpenSqlite, type SessionFolder, type Sqlite, sessionFolder } from '../src/index.js';
+import { type OpenSqlite, type SessionFolder, type Sqlite, sessionFolder } from '../src/index.ts';
 
 /** Gives a session, whose files exist and are empty, `finished` messages that have gone all the way. */
 export function fillHistory(folder: SessionFolder, openSqlite: OpenSqlite, finished: number): void {

@@ -6,9 +6,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
-import { DELIVERY_RETRY, HostSession, INBOUND_RETRY, RunnerSession, runId } from '../src/index.js';
-import { fillHistory } from './fill-history.js';
-import { chat, claim, handshake, LIMITS, reply, TestSession } from './support.js';
+import { DELIVERY_RETRY, HostSession, INBOUND_RETRY, RunnerSession, runId } from '../src/index.ts';
+import { fillHistory } from './fill-history.ts';
+import { chat, claim, handshake, LIMITS, reply, TestSession } from './support.ts';
 
 const COUNTER = '/proc/thread-self/io';
 const PAGE = 4_096;

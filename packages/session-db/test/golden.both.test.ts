@@ -14,9 +14,9 @@ import {
   RunnerSession,
   readOutbound,
   runId,
-} from '../src/index.js';
-import { INBOUND_MIGRATIONS, migrate, OUTBOUND_MIGRATIONS, schemaText } from '../src/schema.js';
-import { claim, handshake, idsOf, temporaryFolder } from './support.js';
+} from '../src/index.ts';
+import { INBOUND_MIGRATIONS, migrate, OUTBOUND_MIGRATIONS, schemaText } from '../src/schema.ts';
+import { claim, handshake, idsOf, temporaryFolder } from './support.ts';
 
 const GOLDEN = fileURLToPath(new URL('./golden/', import.meta.url));
 const versions = readdirSync(GOLDEN).filter((name) => /^v\d+$/.test(name));

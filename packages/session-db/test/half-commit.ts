@@ -5,8 +5,8 @@
 
 import { writeSync } from 'node:fs';
 import { openSqlite } from '#driver';
-import { RunnerSession, sessionFolder } from '../src/index.js';
-import { handshake, LIMITS, RUN, reply } from './support.js';
+import { RunnerSession, sessionFolder } from '../src/index.ts';
+import { handshake, LIMITS, RUN, reply } from './support.ts';
 
 const folder = sessionFolder(process.argv[2] ?? '');
 {

@@ -16,8 +16,8 @@ import {
   type RunnerSession,
   runId,
   type Settlement,
-} from '../src/index.js';
-import { chat, LIMITS, reply, TestSession } from './support.js';
+} from '../src/index.ts';
+import { chat, LIMITS, reply, TestSession } from './support.ts';
 
 const POLICY: RetryPolicy = { triesMax: 3, backoffBaseMs: 1_000, backoffMaxMs: 3_000 };
 

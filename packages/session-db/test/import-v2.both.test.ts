@@ -15,9 +15,9 @@ import {
   runId,
   type SessionFolder,
   type Sqlite,
-} from '../src/index.js';
-import { v2Time } from '../src/v2-plan.js';
-import { claim, handshake, idsOf, LIMITS, temporaryFolder } from './support.js';
+} from '../src/index.ts';
+import { v2Time } from '../src/v2-plan.ts';
+import { claim, handshake, idsOf, LIMITS, temporaryFolder } from './support.ts';
 
 const NOW = Date.UTC(2026, 10, 21, 12);
 const OPTIONS: ImportOptions = {

@@ -18,9 +18,9 @@ import {
   RUN_DIED,
   runId,
   settlement,
-} from '../src/index.js';
-import { History, operations } from './history.js';
-import { chat, claim, idsOf, LIMITS, RUN, reply, TestSession } from './support.js';
+} from '../src/index.ts';
+import { History, operations } from './history.ts';
+import { chat, claim, idsOf, LIMITS, RUN, reply, TestSession } from './support.ts';
 
 const POLICY: RetryPolicy = { triesMax: 3, backoffBaseMs: 1_000, backoffMaxMs: 3_000 };
 

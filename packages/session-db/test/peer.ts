@@ -19,8 +19,8 @@ import {
   type SetTimer,
   SqliteError,
   sessionFolder,
-} from '../src/index.js';
-import { chat, handshake, LIMITS, reply } from './support.js';
+} from '../src/index.ts';
+import { chat, handshake, LIMITS, reply } from './support.ts';
 
 const [role = '', root = '', ...rest] = process.argv.slice(2);
 const folder = sessionFolder(root);

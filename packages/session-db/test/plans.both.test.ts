@@ -13,9 +13,9 @@ import {
   RunnerSession,
   runId,
   type SeriesRecord,
-} from '../src/index.js';
-import { INBOUND_MIGRATIONS, migrate, OUTBOUND_MIGRATIONS } from '../src/schema.js';
-import { ADDRESS, chat, claim, handshake, LIMITS, reply, TestSession } from './support.js';
+} from '../src/index.ts';
+import { INBOUND_MIGRATIONS, migrate, OUTBOUND_MIGRATIONS } from '../src/schema.ts';
+import { ADDRESS, chat, claim, handshake, LIMITS, reply, TestSession } from './support.ts';
 
 /** The texts of all statements that were run on each file. */
 const statements = { inbound: new Set<string>(), outbound: new Set<string>() };

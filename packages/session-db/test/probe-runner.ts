@@ -3,7 +3,7 @@
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { openSqlite } from '#driver';
-import { echoProbe, sessionFolder } from '../src/index.js';
+import { echoProbe, sessionFolder } from '../src/index.ts';
 
 const folder = sessionFolder(process.argv[2] ?? '');
 for await (const _ of createInterface(process.stdin)) {

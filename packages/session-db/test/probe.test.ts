@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { askProbe, echoProbe, outboundFolder, probeVerdict, type SessionFolder } from '../src/index.js';
-import { openSqlite } from '../src/sqlite/node.js';
-import { Child, RUNTIMES } from './processes.js';
-import { TestSession } from './support.js';
+import { askProbe, echoProbe, outboundFolder, probeVerdict, type SessionFolder } from '../src/index.ts';
+import { openSqlite } from '../src/sqlite/node.ts';
+import { Child, RUNTIMES } from './processes.ts';
+import { TestSession } from './support.ts';
 
 let session: TestSession;
 let folder: SessionFolder;

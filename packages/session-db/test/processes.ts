@@ -22,10 +22,8 @@ export class Child implements AsyncDisposable {
 
   /** Starts `script` of this folder. */
   constructor(runtime: Runtime, script: string, args: readonly string[]) {
-    // Node reads our sources as they are, as Bun does; the hook finds './x.ts' where the import says './x.js'.
-    const options = ['--experimental-transform-types', '--disable-warning=ExperimentalWarning', '--import'];
-    const [command, before] = runtime === 'bun' ? ['bun', []] : [process.execPath, [...options, `${HERE}source.mjs`]];
-    this.#process = spawn(command, [...before, HERE + script, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+    const command = runtime === 'bun' ? 'bun' : process.execPath;
+    this.#process = spawn(command, [HERE + script, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.#process.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#errors += text;
     });

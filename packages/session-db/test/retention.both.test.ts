@@ -1,8 +1,8 @@
 import { existsSync, rmSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
-import { addressKey, deliverySettlement, INBOUND_RETRY, messageFiles, runId, storeAttachments } from '../src/index.js';
-import { ADDRESS, chat, claim, RUN, reply, TestSession } from './support.js';
+import { addressKey, deliverySettlement, INBOUND_RETRY, messageFiles, runId, storeAttachments } from '../src/index.ts';
+import { ADDRESS, chat, claim, RUN, reply, TestSession } from './support.ts';
 
 let session: TestSession;
 beforeEach(() => {

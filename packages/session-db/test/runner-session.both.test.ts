@@ -1,8 +1,8 @@
 import { rmSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
-import { INBOUND_RETRY, RunnerSession, type SeriesRecord } from '../src/index.js';
-import { ADDRESS, chat, handshake, LIMITS, RUN, reply, TestSession } from './support.js';
+import { INBOUND_RETRY, RunnerSession, type SeriesRecord } from '../src/index.ts';
+import { ADDRESS, chat, handshake, LIMITS, RUN, reply, TestSession } from './support.ts';
 
 let session: TestSession;
 let runner: RunnerSession;

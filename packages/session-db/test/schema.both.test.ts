@@ -21,9 +21,9 @@ import {
   type TroubleKind,
   type TroubleRecord,
   VersionError,
-} from '../src/index.js';
-import { INBOUND_MIGRATIONS, migrate, OUTBOUND_MIGRATIONS, schemaText, userVersion } from '../src/schema.js';
-import { chat, handshake, LIMITS, RUN, TestSession, temporaryFolder } from './support.js';
+} from '../src/index.ts';
+import { INBOUND_MIGRATIONS, migrate, OUTBOUND_MIGRATIONS, schemaText, userVersion } from '../src/schema.ts';
+import { chat, handshake, LIMITS, RUN, TestSession, temporaryFolder } from './support.ts';
 
 let stack: DisposableStack;
 beforeEach(() => {

@@ -14,7 +14,7 @@ import {
   type SeriesRecord,
   type SessionFolder,
   type TroublePolicy,
-} from '../src/index.js';
+} from '../src/index.ts';
 
 const RUN = runId('run-1');
 const SERIES: SeriesRecord = {

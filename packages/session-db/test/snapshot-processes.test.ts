@@ -1,10 +1,10 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { restoreSession, type SnapshotResult, snapshotSession } from '../src/index.js';
-import { openSqlite } from '../src/sqlite/node.js';
-import { Child, RUNTIMES } from './processes.js';
-import { chat, RUN, TestSession } from './support.js';
+import { restoreSession, type SnapshotResult, snapshotSession } from '../src/index.ts';
+import { openSqlite } from '../src/sqlite/node.ts';
+import { Child, RUNTIMES } from './processes.ts';
+import { chat, RUN, TestSession } from './support.ts';
 
 let session: TestSession;
 let into: string;

@@ -28,8 +28,8 @@ import {
   snapshotSession,
   spoolAttachments,
   storeAttachments,
-} from '../src/index.js';
-import { ADDRESS, chat, claim, handshake, idsOf, LIMITS, reply, TestSession } from './support.js';
+} from '../src/index.ts';
+import { ADDRESS, chat, claim, handshake, idsOf, LIMITS, reply, TestSession } from './support.ts';
 
 let session: TestSession;
 let into: string;

@@ -4,8 +4,8 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
-import { isBusy, type Sqlite, SqliteError } from '../src/index.js';
-import { temporaryFolder } from './support.js';
+import { isBusy, type Sqlite, SqliteError } from '../src/index.ts';
+import { temporaryFolder } from './support.ts';
 
 let stack: DisposableStack;
 let root: string;

@@ -16,7 +16,7 @@ import {
   readOutbound,
   runId,
   type SessionFolder,
-} from '../src/index.js';
+} from '../src/index.ts';
 
 export const ADDRESS = { channelType: 'terminal', platformId: 'main', threadId: null };
 export const LIMITS = { work: 10, control: 10, context: 10 };

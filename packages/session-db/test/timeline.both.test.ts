@@ -10,8 +10,8 @@ import {
   type Timeline,
   type TimelineEntry,
   timeline,
-} from '../src/index.js';
-import { chat, claim, reply, TestSession } from './support.js';
+} from '../src/index.ts';
+import { chat, claim, reply, TestSession } from './support.ts';
 
 let session: TestSession;
 let reader: OutboundReader;

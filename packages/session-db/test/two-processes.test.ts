@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HostSession, sessionFolder } from '../src/index.js';
-import { openSqlite } from '../src/sqlite/node.js';
-import { Child, RUNTIMES } from './processes.js';
-import { temporaryFolder } from './support.js';
+import { HostSession, sessionFolder } from '../src/index.ts';
+import { openSqlite } from '../src/sqlite/node.ts';
+import { Child, RUNTIMES } from './processes.ts';
+import { temporaryFolder } from './support.ts';
 
 let stack: AsyncDisposableStack;
 beforeEach(() => {

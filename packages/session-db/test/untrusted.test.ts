@@ -25,10 +25,10 @@ import {
   outboundReading,
   readOutbound,
   type Sqlite,
-} from '../src/index.js';
-import { openSqlite } from '../src/sqlite/node.js';
-import { Child } from './processes.js';
-import { chat, claim, RUN, reply, TestSession } from './support.js';
+} from '../src/index.ts';
+import { openSqlite } from '../src/sqlite/node.ts';
+import { Child } from './processes.ts';
+import { chat, claim, RUN, reply, TestSession } from './support.ts';
 
 let session: TestSession;
 beforeEach(() => {

@@ -15,7 +15,7 @@ import {
   RunnerSession,
   runId,
   type SessionFolder,
-} from '../src/index.js';
+} from '../src/index.ts';
 
 const ADDRESS = { channelType: 'terminal', platformId: 'main', threadId: null };
 const LIMITS = { work: 10, control: 10, context: 10 };

@@ -9,7 +9,7 @@ import type { IncomingFile } from '@nanoclaw/channels';
 import type { Provider, ScriptEnd } from '@nanoclaw/runner';
 import { type ScriptedTurn, scriptedProvider } from '@nanoclaw/runner/testing';
 import { type InboundMessage, messageFiles } from '@nanoclaw/session-db';
-import type { Actor, World } from './world.js';
+import type { Actor, World } from './world.ts';
 
 /** How a message is to be worked on. In its text, after its number. */
 export const MOODS = [

@@ -4,11 +4,11 @@
  * that live on: for every touch that it makes, and every state in which that touch can be left, the history is played
  * with this death in it. All are played to their end.
  */
-import type { Mood } from './agent.js';
-import type { Happening, Plan } from './plan.js';
-import { type Death, recording } from './recording.js';
-import { type Bench, type Outcome, resumed, simulate } from './simulate.js';
-import type { Doom } from './world.js';
+import type { Mood } from './agent.ts';
+import type { Happening, Plan } from './plan.ts';
+import { type Death, recording } from './recording.ts';
+import { type Bench, type Outcome, resumed, simulate } from './simulate.ts';
+import type { Doom } from './world.ts';
 
 /** Which deaths. */
 export type CrashKind = Death | 'one process';

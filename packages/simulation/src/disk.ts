@@ -4,7 +4,7 @@
  */
 import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { type Committed, cutOff, type Image, type Synchronous, tornBetween } from './sqlite/commits.js';
+import { type Committed, cutOff, type Image, type Synchronous, tornBetween } from './sqlite/commits.ts';
 
 /** What a machine finds when it starts again. */
 export interface DiskImage {

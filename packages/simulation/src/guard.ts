@@ -11,7 +11,7 @@ import {
   spoolAttachments,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import type { World } from './world.js';
+import type { World } from './world.ts';
 
 /** What goes wrong with one answer of the guard. */
 export type GuardFault = 'killed-before' | 'killed-after' | 'late' | 'not-to-be-had';

@@ -3,10 +3,10 @@
  * in it, and whoever starts it again when it is gone (a service manager, a person).
  */
 import { join } from 'node:path';
-import { SimulatedGuard } from './guard.js';
-import { RuntimeDriver } from './runtime.js';
-import { dataFolder, Host, openLog, readConfig } from './shipping-host.js';
-import { Actor, CrashSignal, type Doom, type Surroundings } from './world.js';
+import { SimulatedGuard } from './guard.ts';
+import { RuntimeDriver } from './runtime.ts';
+import { dataFolder, Host, openLog, readConfig } from './shipping-host.ts';
+import { Actor, CrashSignal, type Doom, type Surroundings } from './world.ts';
 
 /** What a checker hears of the host. */
 export interface HostEvents {

@@ -5,10 +5,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageFiles, sessionFolder } from '@nanoclaw/session-db';
-import { answers, BY_TOOL, captions, LOST_FILE, sentFor } from './agent.js';
-import { type AckRow, type MessageRow, Onlooker, type OutRow, type Seen, sessionsIn } from './observed-history.js';
-import { PLATFORMS } from './platform.js';
-import type { Surroundings } from './world.js';
+import { answers, BY_TOOL, captions, LOST_FILE, sentFor } from './agent.ts';
+import { type AckRow, type MessageRow, Onlooker, type OutRow, type Seen, sessionsIn } from './observed-history.ts';
+import { PLATFORMS } from './platform.ts';
+import type { Surroundings } from './world.ts';
 
 /** An invariant that did not hold. */
 export class Broken extends Error {

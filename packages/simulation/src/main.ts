@@ -61,7 +61,7 @@ async function main(): Promise<number> {
     turned,
     uncaught: () => uncaught.splice(0),
   };
-  const { template } = await import('./simulate.js');
+  const { template } = await import('./simulate.ts');
   const from = await template(bench);
   try {
     if (values.crashes !== undefined) return await playCrashes(Number(values.crashes), from, bench);
@@ -76,11 +76,11 @@ async function main(): Promise<number> {
   }
 }
 
-type Bench = import('./simulate.js').Bench;
+type Bench = import('./simulate.ts').Bench;
 
 async function playOne(seed: number, from: string, bench: Bench): Promise<number> {
-  const { simulate } = await import('./simulate.js');
-  const { planOf } = await import('./plan.js');
+  const { simulate } = await import('./simulate.ts');
+  const { planOf } = await import('./plan.ts');
   const outcome = await simulate(
     planOf(seed),
     from,
@@ -95,9 +95,9 @@ async function playOne(seed: number, from: string, bench: Bench): Promise<number
 }
 
 async function playSeeds(first: number, last: number, endAt: number, from: string, bench: Bench): Promise<number> {
-  const { simulate } = await import('./simulate.js');
-  const { planOf } = await import('./plan.js');
-  const { shrunk } = await import('./shrink.js');
+  const { simulate } = await import('./simulate.ts');
+  const { planOf } = await import('./plan.ts');
+  const { shrunk } = await import('./shrink.ts');
   const books = { seeds: 0, ms: 0, touches: 0 };
   for (let seed = first; seed <= last && Date.now() < endAt; seed++) {
     const plan = planOf(seed);
@@ -109,7 +109,7 @@ async function playSeeds(first: number, last: number, endAt: number, from: strin
     if (failure === undefined) continue;
     say(`seed ${seed}, step ${failure.step}: ${failure.message}`);
     if (mutationIsPlayed()) return 1;
-    const isSame = async (shorter: import('./plan.js').Plan): Promise<boolean> =>
+    const isSame = async (shorter: import('./plan.ts').Plan): Promise<boolean> =>
       (await simulate(shorter, from, bench)).failure?.invariant === failure.invariant;
     const short = await shrunk(plan, isSame, 150);
     say(`The shortest history found in which ${failure.invariant} breaks:\n${JSON.stringify(short, null, 1)}`);
@@ -127,7 +127,7 @@ async function playSeeds(first: number, last: number, endAt: number, from: strin
 }
 
 async function playCrashes(most: number, from: string, bench: Bench): Promise<number> {
-  const { crashPoints } = await import('./crashes.js');
+  const { crashPoints } = await import('./crashes.ts');
   const [at = 0, of = 1] = (values.at ?? '0/1').split('/').map(Number);
   const only = values.history === undefined ? undefined : Number(values.history);
   const counts = new Map<string, number>();

@@ -2,12 +2,12 @@
  * What a seed means: who says what when, and what goes wrong. A plain list, so that a history that fails can be made
  * shorter by taking things out of it.
  */
-import { MOODS, type Mood } from './agent.js';
-import { Chance } from './chance.js';
-import type { GuardFault } from './guard.js';
-import type { SendFault } from './platform.js';
-import type { RunFault } from './runtime.js';
-import type { Doom } from './world.js';
+import { MOODS, type Mood } from './agent.ts';
+import { Chance } from './chance.ts';
+import type { GuardFault } from './guard.ts';
+import type { SendFault } from './platform.ts';
+import type { RunFault } from './runtime.ts';
+import type { Doom } from './world.ts';
 
 /** Something that happens, `at` milliseconds after the beginning. */
 export type Happening = { readonly at: number } & (

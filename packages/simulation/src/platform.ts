@@ -15,7 +15,7 @@ import type {
   ReceivedMessage,
   SendResult,
 } from '@nanoclaw/channels';
-import { type Actor, acting, type World } from './world.js';
+import { type Actor, acting, type World } from './world.ts';
 
 /** What becomes of one send. */
 export type SendFault =

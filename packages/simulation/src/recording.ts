@@ -2,12 +2,12 @@
  * One history, written down touch by touch: every first part of what its processes did to the disk is a crash image,
  * from which both sides must go on. Also what a power cut makes of it, which takes back what nobody has synced.
  */
-import { Chance } from './chance.js';
-import { Disk, type DiskImage } from './disk.js';
-import type { Plan } from './plan.js';
-import { type Bench, type Crash, type Outcome, recordedHistory } from './simulate.js';
-import type { Committed } from './sqlite/commits.js';
-import type { Actor, Recorder, Touch } from './world.js';
+import { Chance } from './chance.ts';
+import { Disk, type DiskImage } from './disk.ts';
+import type { Plan } from './plan.ts';
+import { type Bench, type Crash, type Outcome, recordedHistory } from './simulate.ts';
+import type { Committed } from './sqlite/commits.ts';
+import type { Actor, Recorder, Touch } from './world.ts';
 
 /** How everybody died. */
 export type Death = 'kill' | 'power cut';

@@ -15,8 +15,8 @@ import {
 import { Runner } from '@nanoclaw/runner';
 import { Doorbell, inboundFolder, outboundFolder, RunnerSession, runId } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { agent, runScript } from './agent.js';
-import { Actor, CrashSignal, type Doom, type Surroundings, type World } from './world.js';
+import { agent, runScript } from './agent.ts';
+import { Actor, CrashSignal, type Doom, type Surroundings, type World } from './world.ts';
 
 /** What goes wrong with one run, by the number of its start. */
 export type RunFault =

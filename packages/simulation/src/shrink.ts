@@ -1,5 +1,5 @@
 /** Makes a failing history shorter: takes happenings out as long as the same invariant still breaks. */
-import type { Plan } from './plan.js';
+import type { Plan } from './plan.ts';
 
 /**
  * A part of `plan` that still fails, by `fails`, and of which no single happening can be taken out. Tries halves first,

@@ -9,15 +9,15 @@ import { openRegistry } from '@nanoclaw/registry';
 import { SqliteError } from '@nanoclaw/session-db';
 import { SWEEP_LOOP } from '@nanoclaw/sweep';
 import Database from 'better-sqlite3';
-import { broughtFile, saying } from './agent.js';
-import type { DiskImage } from './disk.js';
-import { HostProcess } from './host-process.js';
-import { Broken, Checker, type CheckerMemory } from './invariants.js';
-import { CHATS, type Happening, type Plan } from './plan.js';
-import { Platform, type PlatformMemory } from './platform.js';
-import { Runtime, type RuntimeMemory } from './runtime.js';
-import { ensureDefaults } from './shipping-host.js';
-import { CrashSignal, type Recorder, type Surroundings, World } from './world.js';
+import { broughtFile, saying } from './agent.ts';
+import type { DiskImage } from './disk.ts';
+import { HostProcess } from './host-process.ts';
+import { Broken, Checker, type CheckerMemory } from './invariants.ts';
+import { CHATS, type Happening, type Plan } from './plan.ts';
+import { Platform, type PlatformMemory } from './platform.ts';
+import { Runtime, type RuntimeMemory } from './runtime.ts';
+import { ensureDefaults } from './shipping-host.ts';
+import { CrashSignal, type Recorder, type Surroundings, World } from './world.ts';
 
 /** What a simulation needs of the process that it runs in. */
 export interface Bench {

@@ -6,12 +6,12 @@
  * Which process is at work is known from where its code was called (`acting`), across its promises too.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { Chance } from './chance.js';
-import type { GuardFault } from './guard.js';
-import type { Platform } from './platform.js';
-import type { Runtime } from './runtime.js';
-import type { Committed, Image, Synchronous } from './sqlite/commits.js';
-import type { Connection } from './sqlite/connection.js';
+import { Chance } from './chance.ts';
+import type { GuardFault } from './guard.ts';
+import type { Platform } from './platform.ts';
+import type { Runtime } from './runtime.ts';
+import type { Committed, Image, Synchronous } from './sqlite/commits.ts';
+import type { Connection } from './sqlite/connection.ts';
 
 /** The process whose code runs just now; none when the world itself looks. */
 // tidy: allow state — it has no value of its own: what it gives is of whoever's code is running

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { CHECKED_BY } from '../src/checked-by.js';
+import { CHECKED_BY } from '../src/checked-by.ts';
 
 const root = join(import.meta.dirname, '../../..');
 

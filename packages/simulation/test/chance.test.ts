@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { Chance } from '../src/chance.js';
-import { shrunk } from '../src/shrink.js';
+import { Chance } from '../src/chance.ts';
+import { shrunk } from '../src/shrink.ts';
 
 it('a draw depends on the seed, its name and its turn, and on no draw under another name', () => {
   const [alone, among] = [new Chance(1), new Chance(1)];

@@ -10,7 +10,7 @@ export interface Said {
 export function sim(...args: readonly string[]): Promise<Said> {
   const main = join(import.meta.dirname, '../src/main.ts');
   return new Promise((done, fail) => {
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
+    const child = spawn(process.execPath, ['--conditions=source', main, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';

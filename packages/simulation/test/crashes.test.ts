@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { sim } from './command.js';
-import { KEPT_CRASHES } from './kept-seeds.js';
+import { sim } from './command.ts';
+import { KEPT_CRASHES } from './kept-seeds.ts';
 
 it('nothing is lost and nothing comes twice at the first crash points of the enumeration', async () => {
   expect(await sim('--crashes', '300')).toEqual({ code: 0, output: expect.stringContaining('300 crash points') });

@@ -2,7 +2,7 @@ import { closeSync, fsyncSync, mkdirSync, mkdtempSync, openSync, renameSync, rmS
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { Disk, type DiskImage } from '../src/disk.js';
+import { Disk, type DiskImage } from '../src/disk.ts';
 
 let root = '';
 beforeEach(() => {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { MUTATIONS } from '../src/mutations.js';
-import { sim } from './command.js';
+import { MUTATIONS } from '../src/mutations.ts';
+import { sim } from './command.ts';
 
 // The cheapest of the list; `npm run sim -- --mutations` plays all.
 const CHEAP = ['settle adds instead of sets', 'confirm before begin', 'text times'];

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { sim } from './command.js';
-import { KEPT_SEEDS } from './kept-seeds.js';
+import { sim } from './command.ts';
+import { KEPT_SEEDS } from './kept-seeds.ts';
 
 it('every invariant holds in the histories of the fixed seeds', async () => {
   expect(await sim('--seeds', '200-212')).toEqual({ code: 0, output: expect.stringContaining('13 seeds held') });

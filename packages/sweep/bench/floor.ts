@@ -18,7 +18,7 @@ import {
   sessionFolder,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { SWEEP_LOOP, SweepLoop, sweepSession } from '../dist/index.js';
+import { SWEEP_LOOP, SweepLoop, sweepSession } from '../src/index.ts';
 
 const SESSIONS = 10_000;
 const FOLDERS = 500;

@@ -3,16 +3,16 @@
  * in reading order. A bot calls `sweepSession` when it likes, or leaves the when to `SweepLoop`.
  */
 
-export { type ClockFigures, type ClockReading, type ClockState, clockLook } from './clock.js';
+export { type ClockFigures, type ClockReading, type ClockState, clockLook } from './clock.ts';
 export {
   SWEEP_LOOP,
   SweepLoop,
   type SweepLoopFigures,
   type SweepLoopPorts,
   type VisitTrouble,
-} from './loop.js';
-export { afterEnd, type Facts, jitterOf, OPEN_MAX, plan, type SeriesPlan } from './occurrences.js';
-export { checkedPolicy, type LivenessPolicy, SWEEP_POLICY, type SweepPolicy } from './policy.js';
+} from './loop.ts';
+export { afterEnd, type Facts, jitterOf, OPEN_MAX, plan, type SeriesPlan } from './occurrences.ts';
+export { checkedPolicy, type LivenessPolicy, SWEEP_POLICY, type SweepPolicy } from './policy.ts';
 export {
   checkTiming,
   instantOf,
@@ -22,7 +22,7 @@ export {
   type TimingCheck,
   type TimingLimits,
   zoneProblem,
-} from './recurrence.js';
+} from './recurrence.ts';
 export {
   applyScheduling,
   isSchedulingAction,
@@ -33,8 +33,8 @@ export {
   type SchedulingLimits,
   type SchedulingRefusal,
   type SchedulingResult,
-} from './scheduling.js';
-export { type Observation, observe, type SweepReport, sweepSession } from './sweep.js';
+} from './scheduling.ts';
+export { type Observation, observe, type SweepReport, sweepSession } from './sweep.ts';
 export {
   type Because,
   type EndedRun,
@@ -48,4 +48,4 @@ export {
   type Verdict,
   type Vitals,
   verdict,
-} from './verdict.js';
+} from './verdict.ts';

@@ -6,8 +6,8 @@
  * arguments; importing this or making a loop starts nothing.
  */
 import { backoffMs, type Millis, type SetTimer } from '@nanoclaw/session-db';
-import { type ClockState, clockLook } from './clock.js';
-import { type Due, DueHeap } from './due-heap.js';
+import { type ClockState, clockLook } from './clock.ts';
+import { type Due, DueHeap } from './due-heap.ts';
 
 export interface SweepLoopPorts {
   /**
@@ -87,7 +87,11 @@ interface Session {
 class Entry implements Due {
   at = 0;
   place = -1;
-  constructor(readonly key: string) {}
+  readonly key: string;
+
+  constructor(key: string) {
+    this.key = key;
+  }
 }
 
 export class SweepLoop {

@@ -6,7 +6,7 @@
  * occurrence is not done falls under the series' overlap policy; one that nobody was there to run, under catch-up.
  */
 import type { Millis, Occurrence, SeriesEdit, SeriesRecord } from '@nanoclaw/session-db';
-import { lastSlots, nextSlot, TimingError } from './recurrence.js';
+import { lastSlots, nextSlot, TimingError } from './recurrence.ts';
 
 /** What a plan needs to know besides the rows. */
 export interface Facts {

@@ -18,8 +18,8 @@ import {
   type SeriesEdit,
   type SeriesRecord,
 } from '@nanoclaw/session-db';
-import { apply, plan } from './occurrences.js';
-import { checkTiming, instantOf, nextSlot, type TimingLimits, zoneProblem } from './recurrence.js';
+import { apply, plan } from './occurrences.ts';
+import { checkTiming, instantOf, nextSlot, type TimingLimits, zoneProblem } from './recurrence.ts';
 
 export const SCHEDULING_ACTIONS = ['schedule_task', 'update_task', 'cancel_task', 'pause_task', 'resume_task'] as const;
 export type SchedulingAction = (typeof SCHEDULING_ACTIONS)[number];
@@ -102,11 +102,11 @@ export function applyScheduling(
 
 /** What is wrong with a request, on its way out of the checks. */
 class Refusal extends Error {
-  constructor(
-    readonly reason: SchedulingRefusal,
-    message: string,
-  ) {
+  readonly reason: SchedulingRefusal;
+
+  constructor(reason: SchedulingRefusal, message: string) {
     super(message);
+    this.reason = reason;
   }
 }
 

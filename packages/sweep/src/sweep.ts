@@ -18,9 +18,9 @@ import {
   type TroubleKind,
   type TroubleRecord,
 } from '@nanoclaw/session-db';
-import { afterEnd, apply, type Facts, plan } from './occurrences.js';
-import { SWEEP_POLICY, type SweepPolicy } from './policy.js';
-import { type EndedRun, observed, type RunState, type Verdict, type Vitals, verdict } from './verdict.js';
+import { afterEnd, apply, type Facts, plan } from './occurrences.ts';
+import { SWEEP_POLICY, type SweepPolicy } from './policy.ts';
+import { type EndedRun, observed, type RunState, type Verdict, type Vitals, verdict } from './verdict.ts';
 
 /** What the host knows of a session at one moment. */
 export interface Observation {

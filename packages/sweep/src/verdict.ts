@@ -6,7 +6,7 @@
  * when the host saw it change, so that a false date shortens a life and never lengthens it.
  */
 import type { Ack, ContainerState, Millis } from '@nanoclaw/session-db';
-import type { LivenessPolicy } from './policy.js';
+import type { LivenessPolicy } from './policy.ts';
 
 /** What the host knows of a session's run, from the container runtime. */
 export type RunState =

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { SWEEP_LOOP, SweepLoop, type SweepLoopFigures, type VisitTrouble } from '../src/index.js';
-import { HOUR, MINUTE, NOON, SECOND } from './session.js';
+import { SWEEP_LOOP, SweepLoop, type SweepLoopFigures, type VisitTrouble } from '../src/index.ts';
+import { HOUR, MINUTE, NOON, SECOND } from './session.ts';
 
 /** A loop over sessions that exist only here, with a clock that stands until it is told. */
 class Bench {

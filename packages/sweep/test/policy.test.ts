@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { checkedPolicy, SWEEP_POLICY, type SweepPolicy } from '../src/index.js';
-import { HOUR, MINUTE, SECOND } from './session.js';
+import { checkedPolicy, SWEEP_POLICY, type SweepPolicy } from '../src/index.ts';
+import { HOUR, MINUTE, SECOND } from './session.ts';
 
 const liveness = (change: Partial<SweepPolicy['liveness']>): SweepPolicy => ({
   ...SWEEP_POLICY,

@@ -1,7 +1,7 @@
 import { Cron } from 'croner';
 import { describe, expect, it } from 'vitest';
-import { checkTiming, lastSlots, nextSlot, SCHEDULING_LIMITS } from '../src/index.js';
-import { HOUR, MINUTE, NOON } from './session.js';
+import { checkTiming, lastSlots, nextSlot, SCHEDULING_LIMITS } from '../src/index.ts';
+import { HOUR, MINUTE, NOON } from './session.ts';
 
 /** The next slots after a time, as ISO texts without seconds. */
 function slots(cron: string, timeZone: string, after: string, count: number): string[] {

@@ -1,6 +1,6 @@
 import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HOUR, MINUTE, NOON, SECOND, World } from './session.js';
+import { HOUR, MINUTE, NOON, SECOND, World } from './session.ts';
 
 let world: World;
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HOUR, iso, MINUTE, NOON, SECOND, World } from './session.js';
+import { HOUR, iso, MINUTE, NOON, SECOND, World } from './session.ts';
 
 let world: World;
 

@@ -25,7 +25,7 @@ import {
   type SweepReport,
   sweepSession,
   type Vitals,
-} from '../src/index.js';
+} from '../src/index.ts';
 
 export const ADDRESS = { channelType: 'terminal', platformId: 'main', threadId: null };
 export const LIMITS = { work: 10, control: 10, context: 10 };

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { chat, HOUR, MINUTE, NOON, SECOND, World } from './session.js';
+import { chat, HOUR, MINUTE, NOON, SECOND, World } from './session.ts';
 
 let world: World;
 

@@ -8,8 +8,8 @@ import {
   type Verdict,
   type Vitals,
   verdict,
-} from '../src/index.js';
-import { HOUR, MINUTE, NOON, SECOND } from './session.js';
+} from '../src/index.ts';
+import { HOUR, MINUTE, NOON, SECOND } from './session.ts';
 
 const POLICY = SWEEP_POLICY.liveness;
 const NONE: RunState = { type: 'none' };

@@ -6,8 +6,8 @@
 import type { Claim, Millis } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { describe, expect, it } from 'vitest';
-import { type ClockState, clockLook, nextSlot, SWEEP_POLICY } from '../src/index.js';
-import { chat, HOUR, LIMITS, MINUTE, NOON, SECOND, World } from './session.js';
+import { type ClockState, clockLook, nextSlot, SWEEP_POLICY } from '../src/index.ts';
+import { chat, HOUR, LIMITS, MINUTE, NOON, SECOND, World } from './session.ts';
 
 const STEPS = Number(process.env['NANOCLAW_WALK_STEPS'] ?? 600);
 const CRON = '*/15 * * * *';

@@ -3,7 +3,7 @@
  */
 import type { SDKMessage, SDKResultMessage } from '@anthropic-ai/claude-agent-sdk';
 import type { StartOptions, TurnEvent, Usage } from '@nanoclaw/runner';
-import { TOOL_SERVER } from './claude-tools.js';
+import { TOOL_SERVER } from './claude-tools.ts';
 
 /** How long a shell command may take that declares nothing, and the most that it may declare. */
 export const BASH_TIMEOUT_DEFAULT_MS = 120_000;

@@ -3,8 +3,8 @@
  */
 import type { HookCallback, McpServerConfig, Options } from '@anthropic-ai/claude-agent-sdk';
 import type { McpServer, StartOptions } from '@nanoclaw/runner';
-import { BASH_TIMEOUT_DEFAULT_MS, BASH_TIMEOUT_MAX_MS } from './claude-events.js';
-import { TOOL_SERVER, toolServer } from './claude-tools.js';
+import { BASH_TIMEOUT_DEFAULT_MS, BASH_TIMEOUT_MAX_MS } from './claude-events.ts';
+import { TOOL_SERVER, toolServer } from './claude-tools.ts';
 
 /** What is the same for every turn of a provider. */
 export interface ClaudeProgramOptions {

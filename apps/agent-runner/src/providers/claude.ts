@@ -11,12 +11,12 @@
 import { existsSync } from 'node:fs';
 import { type HookCallback, query } from '@anthropic-ai/claude-agent-sdk';
 import type { Prompt, Provider, StartOptions, Turn, TurnEvent } from '@nanoclaw/runner';
-import { archiveTranscript } from './claude-archive.js';
-import { claudeReading, type LastEvent, missingServers } from './claude-events.js';
-import { claudeInput } from './claude-input.js';
-import { notesText } from './claude-notes.js';
-import { type ClaudeProgramOptions, sdkOptions } from './claude-options.js';
-import { ClaudeProgram } from './claude-program.js';
+import { archiveTranscript } from './claude-archive.ts';
+import { claudeReading, type LastEvent, missingServers } from './claude-events.ts';
+import { claudeInput } from './claude-input.ts';
+import { notesText } from './claude-notes.ts';
+import { type ClaudeProgramOptions, sdkOptions } from './claude-options.ts';
+import { ClaudeProgram } from './claude-program.ts';
 
 export interface ClaudeOptions extends ClaudeProgramOptions {
   /** Hears of trouble that fails no turn, one sentence each: an MCP server that is missing, an archive not written. */

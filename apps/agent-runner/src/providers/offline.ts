@@ -15,7 +15,7 @@ import {
   type TurnEvent,
 } from '@nanoclaw/runner';
 import type { Millis } from '@nanoclaw/session-db';
-import { type Step, steps } from './offline-rules.js';
+import { type Step, steps } from './offline-rules.ts';
 
 export interface OfflineOptions {
   readonly now: () => Millis;

@@ -1,10 +1,10 @@
 /** What an action is: its request, what it works with, and what can come of it. */
 import type { Actor, AgentGroupId, CommandScope, Registry } from '@nanoclaw/registry';
 import type { Json, JsonObject, Millis, OutboundMessage } from '@nanoclaw/session-db';
-import type { DataFolder } from '../data-folder.js';
-import type { ImageRebuilt } from '../operator/operator.js';
-import type { SessionHandle, Sessions } from '../sessions.js';
-import type { Came } from './result.js';
+import type { DataFolder } from '../data-folder.ts';
+import type { ImageRebuilt } from '../operator/operator.ts';
+import type { SessionHandle, Sessions } from '../sessions.ts';
+import type { Came } from './result.ts';
 
 /** Does what a row asks for. `waits`: somebody has been asked, and what comes of it is told later. */
 export type Action = (request: ActionRequest, context: ActionContext) => Promise<Came | 'waits'>;

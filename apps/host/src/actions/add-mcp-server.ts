@@ -1,8 +1,8 @@
 /** `add_mcp_server`: a server of tools for the agent. Always for somebody to approve. */
 import type { McpServer } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
-import { type Action, type Approved, failed } from './action.js';
-import { askApproval, inMarks, reasonOf } from './approval.js';
+import { type Action, type Approved, failed } from './action.ts';
+import { askApproval, inMarks, reasonOf } from './approval.ts';
 
 const NAME = /^[a-z0-9][a-z0-9-]{0,39}$/;
 /** A program by its name or its path, without anything that a shell would read. */

@@ -1,9 +1,9 @@
 /** Asking a person to allow what an agent wishes. */
 import { agentActor } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
-import { oneLine } from '../one-line.js';
-import { type ActionContext, type ActionRequest, failed } from './action.js';
-import type { Came } from './result.js';
+import { oneLine } from '../one-line.ts';
+import { type ActionContext, type ActionRequest, failed } from './action.ts';
+import type { Came } from './result.ts';
 
 /** What the registry takes as a summary, in characters. */
 const SUMMARY_LENGTH_MAX = 500;

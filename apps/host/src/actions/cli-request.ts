@@ -1,7 +1,7 @@
 /** `cli_request`: a command of the operator's command line from inside, as far as the agent group's scope allows. */
 import { agentActor } from '@nanoclaw/registry';
-import { messageOf } from '../problem.js';
-import { type Action, failed } from './action.js';
+import { messageOf } from '../problem.ts';
+import { type Action, failed } from './action.ts';
 
 const WORDS_MAX = 50;
 const WORD_LENGTH_MAX = 2_000;

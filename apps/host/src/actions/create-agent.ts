@@ -4,12 +4,12 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentGroup, AgentGroupId, Registry } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
-import { adminBehind } from '../cause.js';
-import { destinationsOf, freeName } from '../destinations.js';
-import type { SessionHandle } from '../sessions.js';
-import { type Action, type ActionContext, type Approved, failed } from './action.js';
-import { askApproval, inMarks } from './approval.js';
-import type { Came } from './result.js';
+import { adminBehind } from '../cause.ts';
+import { destinationsOf, freeName } from '../destinations.ts';
+import type { SessionHandle } from '../sessions.ts';
+import { type Action, type ActionContext, type Approved, failed } from './action.ts';
+import { askApproval, inMarks } from './approval.ts';
+import type { Came } from './result.ts';
 
 const NAME_LENGTH_MAX = 100;
 const INSTRUCTIONS_LENGTH_MAX = 20_000;

@@ -1,8 +1,8 @@
 /** `install_packages`: Debian and npm packages for the agent's image. Always for somebody to approve. */
 import type { AgentGroupId, Packages } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
-import { type Action, type ActionContext, type Approved, failed } from './action.js';
-import { askApproval, inMarks, reasonOf } from './approval.js';
+import { type Action, type ActionContext, type Approved, failed } from './action.ts';
+import { askApproval, inMarks, reasonOf } from './approval.ts';
 
 /** As Debian and npm allow them, without versions, ranges, links and options. */
 const APT_NAME = /^[a-z0-9][a-z0-9+.-]{1,80}$/;

@@ -3,7 +3,7 @@
  * it is written once.
  */
 import type { HostSession, JsonObject, Millis, OutboundMessage } from '@nanoclaw/session-db';
-import { answered } from '../cause.js';
+import { answered } from '../cause.ts';
 
 /** What came of a request, for the agent. */
 export type Came =

@@ -1,8 +1,8 @@
 /** The tasks of an agent: `schedule_task`, `update_task`, `cancel_task`, `pause_task`, `resume_task`. */
 import type { JsonObject, Millis } from '@nanoclaw/session-db';
 import { applyScheduling, type SchedulingResult } from '@nanoclaw/sweep';
-import { answered } from '../cause.js';
-import { type Action, failed } from './action.js';
+import { answered } from '../cause.ts';
+import { type Action, failed } from './action.ts';
 
 /** Does it in one transaction with its result. What the task says goes where the agent was asked for it. */
 export const schedule: Action = async ({ session, row }, { timeZone, now }) => {

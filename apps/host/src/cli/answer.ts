@@ -1,11 +1,11 @@
 /** How the command line gets the answer to an operator command: from the running host, else from the files themselves. */
 import type { Json, JsonObject } from '@nanoclaw/session-db';
-import { controlSocket } from '../control.js';
-import type { OperatorCommand } from '../operator/command.js';
-import { notRunning, prepare, runChanging, runReading } from '../operator/run.js';
-import { Problem } from '../problem.js';
-import { askHost } from './control-client.js';
-import { changing, lookingAt, type OfflineOptions } from './offline.js';
+import { controlSocket } from '../control.ts';
+import type { OperatorCommand } from '../operator/command.ts';
+import { notRunning, prepare, runChanging, runReading } from '../operator/run.ts';
+import { Problem } from '../problem.ts';
+import { askHost } from './control-client.ts';
+import { changing, lookingAt, type OfflineOptions } from './offline.ts';
 
 /** What answering needs. */
 export interface AnswerOptions extends OfflineOptions {

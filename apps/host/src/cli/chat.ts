@@ -9,9 +9,9 @@ import {
   type TerminalPast,
   terminalText,
 } from '@nanoclaw/channels';
-import { MAIN_CHAT } from '../defaults.js';
-import { messageOf, Problem } from '../problem.js';
-import { harmless } from './render.js';
+import { MAIN_CHAT } from '../defaults.ts';
+import { messageOf, Problem } from '../problem.ts';
+import { harmless } from './render.ts';
 
 /** Where the host listens, and names for messages. */
 export interface ChatOptions {

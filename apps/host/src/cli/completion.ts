@@ -1,8 +1,8 @@
 /** What a shell is told about the commands, from the table. */
 import { RootCommand, script } from '@bomb.sh/tab';
-import type { Parsable, Topics } from '../arguments.js';
-import { kebab, parametersOf } from '../operator/command.js';
-import type { Shell } from './local.js';
+import type { Parsable, Topics } from '../arguments.ts';
+import { kebab, parametersOf } from '../operator/command.ts';
+import type { Shell } from './local.ts';
 
 /**
  * Prints, on standard output, the script for a shell. `program` is what the script asks, word by word: a checkout has no

@@ -3,8 +3,8 @@ import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Json } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import type { ControlRequest } from '../control.js';
-import { EXIT_CODES, type ExitCode, messageOf, Problem, systemCode } from '../problem.js';
+import type { ControlRequest } from '../control.ts';
+import { EXIT_CODES, type ExitCode, messageOf, Problem, systemCode } from '../problem.ts';
 
 /** What came of asking. */
 export type Asked =

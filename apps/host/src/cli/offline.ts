@@ -8,11 +8,11 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { openRegistry, type Registry, RegistryError } from '@nanoclaw/registry';
-import { copyAsOfOneMoment } from '../database-copy.js';
-import { takeLease } from '../lease.js';
-import type { Changing, Reading } from '../operator/operator.js';
-import { OwnSessionFiles, type ReaderFor, SessionViews } from '../operator/session-files.js';
-import { Problem } from '../problem.js';
+import { copyAsOfOneMoment } from '../database-copy.ts';
+import { takeLease } from '../lease.ts';
+import type { Changing, Reading } from '../operator/operator.ts';
+import { OwnSessionFiles, type ReaderFor, SessionViews } from '../operator/session-files.ts';
+import { Problem } from '../problem.ts';
 
 /** What both need besides the data folder. */
 export interface OfflineOptions

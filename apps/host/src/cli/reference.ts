@@ -1,7 +1,7 @@
 /** The reference of all commands as Markdown, made from the table. Pure. */
-import type { Parsable, Topics } from '../arguments.js';
-import { label, type ParameterDeclared, parametersOf } from '../operator/command.js';
-import { EXIT_CODES } from '../problem.js';
+import type { Parsable, Topics } from '../arguments.ts';
+import { label, type ParameterDeclared, parametersOf } from '../operator/command.ts';
+import { EXIT_CODES } from '../problem.ts';
 
 /** The text of `COMMANDS.md`. `absent`: by topic, what of it there is no command for. */
 export function reference(commands: readonly Parsable[], topics: Topics, absent: Topics): string {

@@ -5,7 +5,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import type { Json } from '@nanoclaw/session-db';
 import Table from 'cli-table3';
-import type { Column, View } from '../operator/view.js';
+import type { Column, View } from '../operator/view.ts';
 
 /** What the text is drawn for. */
 export interface Page {

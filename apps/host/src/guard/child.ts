@@ -4,8 +4,8 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { SetTimer } from '@nanoclaw/session-db';
-import { messageOf } from '../problem.js';
-import { ANSWER_BYTES_MAX, type Answer, type Job, parsedAnswer } from './wire.js';
+import { messageOf } from '../problem.ts';
+import { ANSWER_BYTES_MAX, type Answer, type Job, parsedAnswer } from './wire.ts';
 
 /** How a process of the guard is started. */
 export interface ChildOptions {

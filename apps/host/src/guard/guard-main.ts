@@ -18,7 +18,7 @@ import {
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 // Types alone: run from its sources, this file has no bundler to find others of ours.
-import type { Answer, Job } from './wire.js';
+import type { Answer, Job } from './wire.ts';
 
 /** Of so many sessions it remembers what it has checked of their files. */
 const READINGS_MAX = 1_000;

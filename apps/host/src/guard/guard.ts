@@ -14,9 +14,9 @@ import type {
   SessionFolder,
   SetTimer,
 } from '@nanoclaw/session-db';
-import { messageOf } from '../problem.js';
-import { GuardChild } from './child.js';
-import { GUARD_LIMITS, type Job, parsedRead, parsedRemoval, parsedSpool } from './wire.js';
+import { messageOf } from '../problem.ts';
+import { GuardChild } from './child.ts';
+import { GUARD_LIMITS, type Job, parsedRead, parsedRemoval, parsedSpool } from './wire.ts';
 
 /** What a guard works with. */
 export interface GuardOptions {

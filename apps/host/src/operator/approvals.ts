@@ -2,13 +2,13 @@
 import type { Approval } from '@nanoclaw/registry';
 import type { Millis } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { Problem } from '../problem.js';
-import { isStillOpen } from '../questions.js';
-import { argument, changes, flag, type OperatorCommand, reads } from './command.js';
-import { oneOf } from './lookup.js';
-import type { Changing, RegistryReader } from './operator.js';
-import { limit, Text } from './parameters.js';
-import { column } from './view.js';
+import { Problem } from '../problem.ts';
+import { isStillOpen } from '../questions.ts';
+import { argument, changes, flag, type OperatorCommand, reads } from './command.ts';
+import { oneOf } from './lookup.ts';
+import type { Changing, RegistryReader } from './operator.ts';
+import { limit, Text } from './parameters.ts';
+import { column } from './view.ts';
 
 const approval = argument(Text, 'the approval: its id, or the beginning of it');
 

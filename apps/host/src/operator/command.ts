@@ -7,9 +7,9 @@
 import type { AgentGroupId } from '@nanoclaw/registry';
 import type { Json } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { Problem } from '../problem.js';
-import type { Changing, Live, Reading } from './operator.js';
-import type { View } from './view.js';
+import { Problem } from '../problem.ts';
+import type { Changing, Live, Reading } from './operator.ts';
+import type { View } from './view.ts';
 
 /** A command of the table. */
 export type OperatorCommand =

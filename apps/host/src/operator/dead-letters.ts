@@ -2,13 +2,13 @@
 import type { Session } from '@nanoclaw/registry';
 import type { DeadLetter, HostSession, InboundDeadLetter, Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { Problem } from '../problem.js';
-import { argument, type Confine, changes, flag, type OperatorCommand, option, reads } from './command.js';
-import { sessionNamed } from './lookup.js';
-import type { Changing } from './operator.js';
-import { limit, sessionArgument, Text, whole } from './parameters.js';
-import { isUnusable, withFiles, withUsableFiles, words } from './sessions.js';
-import { column } from './view.js';
+import { Problem } from '../problem.ts';
+import { argument, type Confine, changes, flag, type OperatorCommand, option, reads } from './command.ts';
+import { sessionNamed } from './lookup.ts';
+import type { Changing } from './operator.ts';
+import { limit, sessionArgument, Text, whole } from './parameters.ts';
+import { isUnusable, withFiles, withUsableFiles, words } from './sessions.ts';
+import { column } from './view.ts';
 
 const DIRECTIONS = ['in', 'out'] as const;
 const number = whole(1, Number.MAX_SAFE_INTEGER);

@@ -1,13 +1,13 @@
 /** `nanoclaw destinations`: where an agent may write to besides where it was asked. Address book and permission in one. */
 import type { Destination, DestinationTarget } from '@nanoclaw/registry';
 import { z } from 'zod';
-import { Problem } from '../problem.js';
-import { argument, changes, type OperatorCommand, option, reads } from './command.js';
-import { agentGroupNamed, messagingGroupNamed, notFound, oneOf } from './lookup.js';
-import type { RegistryReader } from './operator.js';
-import { ownGroupOnly } from './own.js';
-import { groupArgument, groupOption, Text } from './parameters.js';
-import { column } from './view.js';
+import { Problem } from '../problem.ts';
+import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import { agentGroupNamed, messagingGroupNamed, notFound, oneOf } from './lookup.ts';
+import type { RegistryReader } from './operator.ts';
+import { ownGroupOnly } from './own.ts';
+import { groupArgument, groupOption, Text } from './parameters.ts';
+import { column } from './view.ts';
 
 const destination = argument(Text, 'the destination: its id, or the beginning of it');
 

@@ -1,9 +1,9 @@
 /** What the control socket of a running host does with a request. */
 import type { Json } from '@nanoclaw/session-db';
-import type { ControlRequest } from '../control.js';
-import { Problem } from '../problem.js';
-import { type Operators, prepare, run } from './run.js';
-import { commandOf, OPERATOR_COMMANDS } from './table.js';
+import type { ControlRequest } from '../control.ts';
+import { Problem } from '../problem.ts';
+import { type Operators, prepare, run } from './run.ts';
+import { commandOf, OPERATOR_COMMANDS } from './table.ts';
 
 /** Does what is asked, in the operator's name. Throws a `Problem`. */
 export async function dispatch(

@@ -1,12 +1,12 @@
 /** `nanoclaw groups`: the agents. */
 import { z } from 'zod';
-import { DEFAULT_PROVIDER } from '../defaults.js';
-import { Problem } from '../problem.js';
-import { argument, asks, changes, type OperatorCommand, option, reads } from './command.js';
-import { agentGroupNamed, notFound } from './lookup.js';
-import { ownGroup, ownGroupOnly } from './own.js';
-import { groupArgument, groupOption, jsonOf, Text, TextOrNone, whole } from './parameters.js';
-import { column } from './view.js';
+import { DEFAULT_PROVIDER } from '../defaults.ts';
+import { Problem } from '../problem.ts';
+import { argument, asks, changes, type OperatorCommand, option, reads } from './command.ts';
+import { agentGroupNamed, notFound } from './lookup.ts';
+import { ownGroup, ownGroupOnly } from './own.ts';
+import { groupArgument, groupOption, jsonOf, Text, TextOrNone, whole } from './parameters.ts';
+import { column } from './view.ts';
 
 const McpServers = jsonOf(
   z.array(z.strictObject({ name: z.string(), command: z.string(), args: z.array(z.string()).default([]) })),

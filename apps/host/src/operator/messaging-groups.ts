@@ -1,9 +1,9 @@
 /** `nanoclaw messaging-groups`: the chats. */
 import { z } from 'zod';
-import { argument, changes, type OperatorCommand, option, reads } from './command.js';
-import { messagingGroupNamed, notFound } from './lookup.js';
-import { Text, YesNo } from './parameters.js';
-import { column } from './view.js';
+import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import { messagingGroupNamed, notFound } from './lookup.ts';
+import { Text, YesNo } from './parameters.ts';
+import { column } from './view.ts';
 
 const KINDS = ['direct', 'group'] as const;
 const POLICIES = ['strict', 'request_approval', 'public'] as const;

@@ -4,9 +4,9 @@
  */
 import type { Actor, AgentGroupId, ApprovalId, Registry, Session } from '@nanoclaw/registry';
 import type { HostSession, Millis, OutboundReader, SessionFolder, SessionView } from '@nanoclaw/session-db';
-import type { ConfigValue } from '../config.js';
-import type { DataFolder } from '../data-folder.js';
-import type { WebhookEndpoint } from './webhook-endpoints.js';
+import type { ConfigValue } from '../config.ts';
+import type { DataFolder } from '../data-folder.ts';
+import type { WebhookEndpoint } from './webhook-endpoints.ts';
 
 /** For commands that only look: nothing in it writes. */
 export interface Reading {

@@ -1,6 +1,6 @@
 /** What is an agent's own, decided from the registry and never from what the agent says of itself. */
-import type { Confine } from './command.js';
-import { agentGroupNamed, sessionNamed } from './lookup.js';
+import type { Confine } from './command.ts';
+import { agentGroupNamed, sessionNamed } from './lookup.ts';
 
 /** For commands about one agent group. */
 export function ownGroup<Parameters extends { readonly group: string }>(): Confine<Parameters> {

@@ -1,6 +1,6 @@
 /** Parameters that several commands share. */
 import { z } from 'zod';
-import { argument, option } from './command.js';
+import { argument, option } from './command.ts';
 
 /** A text that is not empty. */
 export const Text = z.string().trim().min(1, 'it is empty');

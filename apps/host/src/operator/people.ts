@@ -1,12 +1,12 @@
 /** `nanoclaw users`, `roles` and `members`: who people are and what they may do. None of it is for agents. */
 import { type AgentGroupId, isUserId, type Role, type UserId } from '@nanoclaw/registry';
 import { z } from 'zod';
-import { Problem } from '../problem.js';
-import { argument, changes, type OperatorCommand, option, reads } from './command.js';
-import { agentGroupNamed, notFound } from './lookup.js';
-import type { RegistryReader } from './operator.js';
-import { groupArgument, groupOption, Text } from './parameters.js';
-import { column } from './view.js';
+import { Problem } from '../problem.ts';
+import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import { agentGroupNamed, notFound } from './lookup.ts';
+import type { RegistryReader } from './operator.ts';
+import { groupArgument, groupOption, Text } from './parameters.ts';
+import { column } from './view.ts';
 
 const user = argument(
   z.string().refine(isUserId, 'a user is <channel type>:<handle>, such as terminal:local'),

@@ -1,9 +1,9 @@
 /** `nanoclaw dropped-messages` and `nanoclaw audit`: what the host has written down about what it did and did not do. */
 import { z } from 'zod';
-import { Problem } from '../problem.js';
-import { argument, changes, type OperatorCommand, option, reads } from './command.js';
-import { limit, Text, whole } from './parameters.js';
-import { column } from './view.js';
+import { Problem } from '../problem.ts';
+import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import { limit, Text, whole } from './parameters.ts';
+import { column } from './view.ts';
 
 /** What was not heard, per chat and reason. */
 export const droppedMessageCommands: readonly OperatorCommand[] = [

@@ -1,9 +1,9 @@
 /** Runs a command of the table, for the control socket, the command line and, limited to a scope, for agents. */
 import { RegistryError, type RegistryErrorCode } from '@nanoclaw/registry';
 import { isBusy, type Json, type JsonObject, SqliteError } from '@nanoclaw/session-db';
-import { type ExitCode, messageOf, Problem } from '../problem.js';
-import { type Invocation, type OperatorCommand, parametersOf } from './command.js';
-import type { Changing, Live, Reading } from './operator.js';
+import { type ExitCode, messageOf, Problem } from '../problem.ts';
+import { type Invocation, type OperatorCommand, parametersOf } from './command.ts';
+import type { Changing, Live, Reading } from './operator.ts';
 
 /** A command with its parameters, of whichever kind, ready to be run. */
 export type Prepared =

@@ -5,12 +5,12 @@
  */
 import { type AgentGroupId, agentActor, type CommandScope } from '@nanoclaw/registry';
 import type { Json } from '@nanoclaw/session-db';
-import { parseCommandLine } from '../arguments.js';
-import { Problem } from '../problem.js';
-import { type OperatorCommand, parametersOf } from './command.js';
-import type { Reading } from './operator.js';
-import { asProblem, type Operators, type Prepared, prepare, run } from './run.js';
-import { OPERATOR_COMMANDS, TOPICS } from './table.js';
+import { parseCommandLine } from '../arguments.ts';
+import { Problem } from '../problem.ts';
+import { type OperatorCommand, parametersOf } from './command.ts';
+import type { Reading } from './operator.ts';
+import { asProblem, type Operators, type Prepared, prepare, run } from './run.ts';
+import { OPERATOR_COMMANDS, TOPICS } from './table.ts';
 
 /** What came of it, for the agent. */
 export type CommandAnswer =

@@ -14,9 +14,9 @@ import {
   VersionError,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import type { DataFolder } from '../data-folder.js';
-import { copyAsOfOneMoment } from '../database-copy.js';
-import type { SessionAccess, SessionFiles } from './operator.js';
+import type { DataFolder } from '../data-folder.ts';
+import { copyAsOfOneMoment } from '../database-copy.ts';
+import type { SessionAccess, SessionFiles } from './operator.ts';
 
 /** A reader of what the container of a session wrote. */
 export type ReaderFor = (folder: SessionFolder) => OutboundReader;

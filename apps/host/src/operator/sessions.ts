@@ -11,13 +11,13 @@ import {
   VersionError,
 } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { messageOf, Problem, systemCode } from '../problem.js';
-import { asks, changes, type OperatorCommand, option, reads } from './command.js';
-import { agentGroupNamed, messagingGroupNamed, notFound, sessionNamed } from './lookup.js';
-import type { Reading, SessionAccess } from './operator.js';
-import { ownGroupOnly, ownSession } from './own.js';
-import { groupArgument, groupOption, limit, sessionArgument, Text, whole } from './parameters.js';
-import { column, type View } from './view.js';
+import { messageOf, Problem, systemCode } from '../problem.ts';
+import { asks, changes, type OperatorCommand, option, reads } from './command.ts';
+import { agentGroupNamed, messagingGroupNamed, notFound, sessionNamed } from './lookup.ts';
+import type { Reading, SessionAccess } from './operator.ts';
+import { ownGroupOnly, ownSession } from './own.ts';
+import { groupArgument, groupOption, limit, sessionArgument, Text, whole } from './parameters.ts';
+import { column, type View } from './view.ts';
 
 const TIMELINE: View = {
   type: 'table',

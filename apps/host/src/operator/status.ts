@@ -2,11 +2,11 @@
 import type { Session } from '@nanoclaw/registry';
 import type { Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { isStillOpen } from '../questions.js';
-import { asks, type OperatorCommand, reads } from './command.js';
-import type { Reading } from './operator.js';
-import { isUnusable, withFiles } from './sessions.js';
-import { column } from './view.js';
+import { isStillOpen } from '../questions.ts';
+import { asks, type OperatorCommand, reads } from './command.ts';
+import type { Reading } from './operator.ts';
+import { isUnusable, withFiles } from './sessions.ts';
+import { column } from './view.ts';
 
 /** What `nanoclaw status --json` prints. Fields are added, never renamed or taken away. */
 export interface Status {

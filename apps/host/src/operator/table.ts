@@ -1,17 +1,17 @@
 /** The table of operator commands. Everything that knows commands by their words starts here. */
-import { approvalCommands } from './approvals.js';
-import type { Declared, OperatorCommand } from './command.js';
-import { deadLetterCommands } from './dead-letters.js';
-import { destinationCommands } from './destinations.js';
-import { groupCommands } from './groups.js';
-import { messagingGroupCommands } from './messaging-groups.js';
-import { memberCommands, roleCommands, userCommands } from './people.js';
-import { auditCommands, droppedMessageCommands } from './records.js';
-import { sessionCommands } from './sessions.js';
-import { hostCommands } from './status.js';
-import { taskCommands } from './tasks.js';
-import { webhookCommands } from './webhooks.js';
-import { wiringCommands } from './wirings.js';
+import { approvalCommands } from './approvals.ts';
+import type { Declared, OperatorCommand } from './command.ts';
+import { deadLetterCommands } from './dead-letters.ts';
+import { destinationCommands } from './destinations.ts';
+import { groupCommands } from './groups.ts';
+import { messagingGroupCommands } from './messaging-groups.ts';
+import { memberCommands, roleCommands, userCommands } from './people.ts';
+import { auditCommands, droppedMessageCommands } from './records.ts';
+import { sessionCommands } from './sessions.ts';
+import { hostCommands } from './status.ts';
+import { taskCommands } from './tasks.ts';
+import { webhookCommands } from './webhooks.ts';
+import { wiringCommands } from './wirings.ts';
 
 /** Every command that works on the host's data, in the order of the help. */
 export const OPERATOR_COMMANDS: readonly OperatorCommand[] = [

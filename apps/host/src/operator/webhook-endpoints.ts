@@ -5,8 +5,8 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { DataFolder } from '../data-folder.js';
-import { messageOf, Problem, systemCode } from '../problem.js';
+import type { DataFolder } from '../data-folder.ts';
+import { messageOf, Problem, systemCode } from '../problem.ts';
 
 const Endpoint = z.object({
   name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'a name has 1 to 64 letters a–z, digits or "-"'),

@@ -1,12 +1,12 @@
 /** `nanoclaw webhooks`: the endpoints through which other programs write to agents. Never for agents: they hold secrets. */
 import { z } from 'zod';
-import { Problem } from '../problem.js';
-import { argument, changes, type OperatorCommand, option, reads } from './command.js';
-import { notFound } from './lookup.js';
-import type { Changing } from './operator.js';
-import { Text } from './parameters.js';
-import { column } from './view.js';
-import { EndpointName, readEndpoints, type WebhookEndpoint, writeEndpoints } from './webhook-endpoints.js';
+import { Problem } from '../problem.ts';
+import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import { notFound } from './lookup.ts';
+import type { Changing } from './operator.ts';
+import { Text } from './parameters.ts';
+import { column } from './view.ts';
+import { EndpointName, readEndpoints, type WebhookEndpoint, writeEndpoints } from './webhook-endpoints.ts';
 
 const name = argument(EndpointName, 'the name of the endpoint, as in /hooks/NAME');
 

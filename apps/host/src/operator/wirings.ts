@@ -1,13 +1,13 @@
 /** `nanoclaw wirings`: which agent engages in which chat, and when. */
 import type { Engage, Wiring } from '@nanoclaw/registry';
 import { z } from 'zod';
-import { Problem } from '../problem.js';
-import { argument, changes, type OperatorCommand, option, reads } from './command.js';
-import { agentGroupNamed, messagingGroupNamed, notFound, oneOf } from './lookup.js';
-import type { RegistryReader } from './operator.js';
-import { ownGroupOnly } from './own.js';
-import { groupArgument, groupOption, Text, whole } from './parameters.js';
-import { column } from './view.js';
+import { Problem } from '../problem.ts';
+import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import { agentGroupNamed, messagingGroupNamed, notFound, oneOf } from './lookup.ts';
+import type { RegistryReader } from './operator.ts';
+import { ownGroupOnly } from './own.ts';
+import { groupArgument, groupOption, Text, whole } from './parameters.ts';
+import { column } from './view.ts';
 
 const MODES = ['pattern', 'mention', 'mention-sticky'] as const;
 const SESSION_MODES = ['shared', 'per-thread', 'agent-shared'] as const;

@@ -26,7 +26,7 @@ import {
   type Look,
   type Route,
   type World,
-} from '../../src/index.js';
+} from '../../src/index.ts';
 
 const START = 1_000_000_000_000;
 const CHAT = { channelType: 'fake', platformId: 'main', threadId: null };

@@ -1,7 +1,7 @@
 /** The first tables: agents, chats, what ties them, and their sessions. Released, so never edited. */
 import { type Kysely, sql } from 'kysely';
 import type { Migration } from 'kysely/migration';
-import { dialectOf, type Engine } from '../dialect.js';
+import { dialectOf, type Engine } from '../dialect.ts';
 
 export function agentsChatsWiringsSessions(engine: Engine): Migration {
   const { time, tableEnd, isSafeName } = dialectOf(engine);

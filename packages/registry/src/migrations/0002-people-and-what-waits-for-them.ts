@@ -5,7 +5,7 @@
  */
 import { type Kysely, sql } from 'kysely';
 import type { Migration } from 'kysely/migration';
-import { dialectOf, type Engine } from '../dialect.js';
+import { dialectOf, type Engine } from '../dialect.ts';
 
 export function peopleAndWhatWaitsForThem(engine: Engine): Migration {
   const { time, tableEnd, countedKey, isSafeName, isJson, lengthOfArray, refusing } = dialectOf(engine);

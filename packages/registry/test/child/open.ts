@@ -1,8 +1,8 @@
 // Opens a registry, asks for the session of each thread 0…n-1 of a chat, and prints the answers or the refusal as JSON.
 
 import Database from 'better-sqlite3';
-import type { AgentGroupId, MessagingGroupId } from '../../src/index.js';
-import { openRegistry } from '../../src/index.js';
+import type { AgentGroupId, MessagingGroupId } from '../../src/index.ts';
+import { openRegistry } from '../../src/index.ts';
 
 interface Order {
   readonly file: string;

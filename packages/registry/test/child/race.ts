@@ -1,8 +1,8 @@
 // Opens a registry and, for each of a list of questions and approvals, tries to open, answer and decide it; prints what
 // came of each as JSON.
 
-import type { ApprovalId, NewQuestion, QuestionId, UserId } from '../../src/index.js';
-import { openRegistry } from '../../src/index.js';
+import type { ApprovalId, NewQuestion, QuestionId, UserId } from '../../src/index.ts';
+import { openRegistry } from '../../src/index.ts';
 
 interface Order {
   readonly file: string;

@@ -4,7 +4,7 @@
  *   for (const { name, run } of providerConformance(open)) test(name, run);
  */
 import assert from 'node:assert/strict';
-import type { Prompt, Provider, StartOptions, Tool, Turn, TurnEvent } from '../provider.js';
+import type { Prompt, Provider, StartOptions, Tool, Turn, TurnEvent } from '../provider.ts';
 
 /** One promise of the port. `run` throws an `AssertionError` when the provider breaks it. */
 export interface ProviderCase {

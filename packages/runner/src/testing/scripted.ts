@@ -1,7 +1,7 @@
 /**
  * A provider that does as a function says: what a test needs in place of a model.
  */
-import type { Prompt, Provider, StartOptions, Turn, TurnEvent, Usage } from '../provider.js';
+import type { Prompt, Provider, StartOptions, Turn, TurnEvent, Usage } from '../provider.ts';
 
 /** What one prompt of a turn is answered with: the text, or `null` for none. What it throws fails the turn. */
 export type Script = (turn: ScriptedTurn) => Promise<string | null> | string | null;

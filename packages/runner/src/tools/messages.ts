@@ -1,10 +1,10 @@
 /** Tools that show something to people: messages, files, cards, and changes to earlier messages. */
 import type { Address, MessageRef } from '@nanoclaw/session-db';
-import { outgoingFile } from '../files.js';
-import type { Tool } from '../provider.js';
-import { namedPlace } from '../reply.js';
-import type { ToolScope } from './scope.js';
-import { jsonObject, optional, ToolInputError, text, tool, wholeNumber } from './tool.js';
+import { outgoingFile } from '../files.ts';
+import type { Tool } from '../provider.ts';
+import { namedPlace } from '../reply.ts';
+import type { ToolScope } from './scope.ts';
+import { jsonObject, optional, ToolInputError, text, tool, wholeNumber } from './tool.ts';
 
 const INSTEAD =
   'What it sends to the place you are asked from stands for your final text, which is then not sent there.';

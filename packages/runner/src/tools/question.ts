@@ -1,10 +1,10 @@
 /** The tool that asks a person and waits. */
 
 import type { InboundMessage } from '@nanoclaw/session-db';
-import { readContent } from '../content.js';
-import type { Tool } from '../provider.js';
-import type { ToolScope } from './scope.js';
-import { optional, text, texts, tool, wholeNumber } from './tool.js';
+import { readContent } from '../content.ts';
+import type { Tool } from '../provider.ts';
+import type { ToolScope } from './scope.ts';
+import { optional, text, texts, tool, wholeNumber } from './tool.ts';
 
 const TIMEOUT_DEFAULT_S = 300;
 /** Half an hour: a turn that waits holds its messages, and nobody else's are answered in its place. */

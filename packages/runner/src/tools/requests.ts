@@ -1,8 +1,8 @@
 /** Tools that ask the host for something only it may do. Whether it may be done is decided there, by a person if need be. */
 import type { Json } from '@nanoclaw/session-db';
-import type { Tool } from '../provider.js';
-import type { ToolScope } from './scope.js';
-import { optional, ToolInputError, text, texts, tool } from './tool.js';
+import type { Tool } from '../provider.ts';
+import type { ToolScope } from './scope.ts';
+import { optional, ToolInputError, text, texts, tool } from './tool.ts';
 
 export function requestTools(scope: ToolScope): Tool[] {
   return [createAgent(scope), installPackages(scope), addMcpServer(scope)];

@@ -13,7 +13,7 @@ import type {
   Millis,
   OpenTask,
 } from '@nanoclaw/session-db';
-import type { OutgoingFile } from '../files.js';
+import type { OutgoingFile } from '../files.ts';
 
 /** The turn as its tools see it. Every method throws once the turn is over: a late call must not speak for a later one. */
 export interface ToolScope {

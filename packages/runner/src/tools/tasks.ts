@@ -1,10 +1,10 @@
 /** Tools for what is to happen later. The host keeps the schedule; listing reads it where the host has written it. */
 import type { Json, OpenTask } from '@nanoclaw/session-db';
-import type { Tool } from '../provider.js';
-import { momentOf, zonedText } from '../time.js';
-import { requested } from './requests.js';
-import type { ToolScope } from './scope.js';
-import { type Field, oneOf, optional, ToolInputError, text, tool } from './tool.js';
+import type { Tool } from '../provider.ts';
+import { momentOf, zonedText } from '../time.ts';
+import { requested } from './requests.ts';
+import type { ToolScope } from './scope.ts';
+import { type Field, oneOf, optional, ToolInputError, text, tool } from './tool.ts';
 
 export function taskTools(scope: ToolScope): Tool[] {
   return [

@@ -3,7 +3,7 @@
  * two cannot differ.
  */
 import type { Json, Millis } from '@nanoclaw/session-db';
-import type { Tool } from '../provider.js';
+import type { Tool } from '../provider.ts';
 
 /** One argument of a tool, as `T`. */
 export interface Field<T> {

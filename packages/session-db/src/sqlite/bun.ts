@@ -1,6 +1,6 @@
 /** The driver for Bun, on bun:sqlite: `import { openSqlite } from '@nanoclaw/session-db/bun'`. */
 import { Database, type Statement } from 'bun:sqlite';
-import { asSqliteError, type OpenMode, type Params, type Sqlite, type SqliteValue } from './index.js';
+import { asSqliteError, type OpenMode, type Params, type Sqlite, type SqliteValue } from './index.ts';
 
 type Bindings = Record<string, SqliteValue>;
 

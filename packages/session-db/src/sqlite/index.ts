@@ -39,12 +39,11 @@ export type OpenSqlite = (path: string, mode: OpenMode) => Sqlite;
  */
 export class SqliteError extends Error {
   override readonly name = 'SqliteError';
-  constructor(
-    readonly code: string,
-    message: string,
-    options?: ErrorOptions,
-  ) {
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
     super(message, options);
+    this.code = code;
   }
 }
 

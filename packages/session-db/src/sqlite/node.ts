@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
-import { asSqliteError, type OpenMode, type Params, type Sqlite, SqliteError, type SqliteValue } from './index.js';
+import { asSqliteError, type OpenMode, type Params, type Sqlite, SqliteError, type SqliteValue } from './index.ts';
 
 /** Opens a database file with better-sqlite3. Throws `SqliteError`, for a missing file in `read` and `write` too. */
 export function openSqlite(path: string, mode: OpenMode): Sqlite {

@@ -7,8 +7,8 @@ import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openSqlite } from '#driver';
-import { DELIVERY_RETRY, PROTOCOL_VERSION, runId, type SeriesRecord } from '../../src/index.js';
-import { ADDRESS, chat, claim, reply, TestSession } from '../support.js';
+import { DELIVERY_RETRY, PROTOCOL_VERSION, runId, type SeriesRecord } from '../../src/index.ts';
+import { ADDRESS, chat, claim, reply, TestSession } from '../support.ts';
 
 const target = join(fileURLToPath(new URL('.', import.meta.url)), `v${PROTOCOL_VERSION}`);
 

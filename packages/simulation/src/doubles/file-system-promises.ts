@@ -12,7 +12,7 @@ import {
   renameSync,
   rmSync,
   writeFileSync,
-} from './file-system.js';
+} from './file-system.ts';
 
 export const copyFile = promised(copyFileSync);
 export const mkdir = promised(mkdirSync);

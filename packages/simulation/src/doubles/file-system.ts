@@ -3,7 +3,7 @@
  * may die or meet trouble, and change times come from the world.
  */
 import * as fs from 'node:fs';
-import { acting, type Change } from '../world.js';
+import { acting, type Change } from '../world.ts';
 
 export * from 'node:fs';
 

@@ -5,9 +5,9 @@
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import Real from 'better-sqlite3';
-import { type Actor, acting, type World } from '../world.js';
-import { type Committed, committed, leave, synchronousOf } from './commits.js';
-import { Connection } from './connection.js';
+import { type Actor, acting, type World } from '../world.ts';
+import { type Committed, committed, leave, synchronousOf } from './commits.ts';
+import { Connection } from './connection.ts';
 
 export default class Database {
   static readonly SqliteError = Real.SqliteError;
