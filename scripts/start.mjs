@@ -5,7 +5,7 @@ import { endSignals, exitCode, prepare, root, run } from './bootstrap.mjs';
 import { claudeBinary } from './claude-binary.mjs';
 
 await run(async () => {
-  const { node, env } = await prepare(['@nanoclaw/host', '@nanoclaw/agent-runner']);
+  const { node, env } = await prepare(['@nanoclaw/host-app', '@nanoclaw/agent-runner']);
   // 170 MB that only somebody who talks to a real model (or to a stand-in for one) has a use for.
   if (env['ANTHROPIC_API_KEY'] || env['ANTHROPIC_BASE_URL']) {
     env['NANOCLAW_CLAUDE_BINARY'] ??= await claudeBinary(env);

@@ -242,7 +242,7 @@ export async function freePort(): Promise<number> {
 export async function startFakeApi(
   rules: 'echo' | 'send' = 'echo',
 ): Promise<{ readonly url: string; stop(): Promise<void> }> {
-  const script = fileURLToPath(new URL('../apps/agent-runner/test/fake-messages-api.ts', import.meta.url));
+  const script = fileURLToPath(new URL('../packages/providers/test/fake-messages-api.ts', import.meta.url));
   const running = execa('bun', [script, '--port', '0', '--rules', rules], { reject: false });
   const [line] = await once(running.stdout, 'data');
   return {

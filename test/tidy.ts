@@ -106,9 +106,23 @@ const DIRECTION: Readonly<Record<string, readonly string[]>> = {
   'packages/containers': [],
   'packages/channels': [],
   'packages/registry': [],
-  'packages/simulation': ['session-db', 'sweep', 'delivery', 'runner', 'containers', 'channels', 'registry'],
-  'apps/host': ['session-db', 'sweep', 'delivery', 'containers', 'channels', 'registry'],
-  'apps/agent-runner': ['session-db', 'runner'],
+  'packages/guard': ['session-db'],
+  'packages/providers': ['session-db', 'runner'],
+  'packages/host': ['session-db', 'guard', 'sweep', 'delivery', 'containers', 'channels', 'registry'],
+  'packages/simulation': [
+    'session-db',
+    'guard',
+    'sweep',
+    'delivery',
+    'runner',
+    'providers',
+    'containers',
+    'channels',
+    'registry',
+    'host',
+  ],
+  'apps/host': ['session-db', 'guard', 'containers', 'channels', 'registry', 'host'],
+  'apps/agent-runner': ['session-db', 'runner', 'providers'],
 };
 
 /** Why the file at `path` may not import `specifier`; `undefined` where it may. */
@@ -266,6 +280,7 @@ function isGlobal(node: ts.Identifier, checker: ts.TypeChecker): boolean {
 /** Where SQL may be: by name (schemas, dialects, sessions, stores, histories, drivers), and in session-db one file per table or task. */
 const SQL_FILES = [
   /^packages\/[\w-]+\/src\/(schema|registry|dialect|[\w-]+-(session|store|history)|sqlite(\/\w+)?)\.ts$/,
+  /^packages\/host\/src\/data\/(backup|lease)\.ts$/,
   /^packages\/session-db\/src\/(open|untrusted|recovery|retention|routing|series|deliveries|trouble|snapshot|probe|import-v2|dead-letters|notices|timeline|received)\.ts$/,
 ];
 
@@ -430,10 +445,12 @@ function declaredTypes(files: readonly ts.SourceFile[]): Types {
 
 // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Apps, and the simulation's own entry point, own the process; only the direction of their imports is checked. */
+/** Apps, and the entry points of programs, own the process; only the direction of their imports is checked. */
 function isApp(path: string): boolean {
-  return path.startsWith('apps/') || path === 'packages/simulation/src/main.ts';
+  return path.startsWith('apps/') || PROGRAMS.includes(path);
 }
+
+const PROGRAMS: readonly string[] = ['packages/simulation/src/main.ts', 'packages/guard/src/guard-main.ts'];
 
 function bind(sources: readonly Source[]): { program: ts.Program; checker: ts.TypeChecker } {
   const texts = new Map(sources.map(({ path, text }) => [path, text]));

@@ -14,7 +14,11 @@ export default defineConfig({
         root,
         test: {
           name: 'tests',
-          include: ['packages/containers/test/*.engine.ts', 'apps/host/test/*.engine.ts', 'test/engine/*.engine.ts'],
+          include: [
+            'packages/containers/test/*.engine.ts',
+            'packages/host/test/*.engine.ts',
+            'test/engine/*.engine.ts',
+          ],
           exclude: [FIGURES],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },

@@ -4,14 +4,15 @@
  *
  *   bun main.js --run ID --config container.json --inbound DIR --outbound DIR --agent DIR [--skills DIR]
  */
+import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
+import { offlineProvider } from '@nanoclaw/providers/offline';
 import { type Provider, type RunEnd, Runner } from '@nanoclaw/runner';
 import { inboundFolder, outboundFolder, RunnerSession, runId, SqliteError, VersionError } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/bun';
 import packageJson from '../package.json' with { type: 'json' };
 import { type Config, ConfigError, ProtocolMismatchError, readConfig } from './config.ts';
 import { EXIT_CODES } from './exit-codes.ts';
-import { offlineProvider } from './providers/offline.ts';
 import { findSkills } from './skills.ts';
 import { bashScripts, clock, hostBell, sleep } from './surroundings.ts';
 
@@ -84,13 +85,15 @@ async function makeProvider(config: Config): Promise<Provider> {
     case 'offline':
       return offlineProvider({ now: () => clock.now(), sleep });
     case 'claude': {
-      const { claudeProvider } = await import('./providers/claude.ts');
+      const { claudeProvider } = await import('@nanoclaw/providers/claude');
       const { executable } = config.provider;
       return claudeProvider({
         executable,
         env: claudeEnvironment(config),
         uid: process.getuid?.() ?? 0,
         report: (sentence) => console.error(sentence),
+        newId: () => randomUUID(),
+        setTimer: clock.after,
       });
     }
   }

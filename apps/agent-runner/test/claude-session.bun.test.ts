@@ -7,7 +7,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { OutboundContents } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/bun';
-import { isAlive, recordingExecutable, startedPids } from './claude-bench.ts';
+import { isAlive, recordingExecutable, startedPids } from '../../../packages/providers/test/claude-bench.ts';
 import {
   type FakeMessagesApi,
   type FakeReply,
@@ -16,7 +16,7 @@ import {
   startFakeMessagesApi,
   textsOf,
   toolNamesOf,
-} from './fake-messages-api.ts';
+} from '../../../packages/providers/test/fake-messages-api.ts';
 import { CONFIG, type Program, SessionHost, TEST_MAX_MS, texts } from './session-host.ts';
 
 let session: SessionHost;
@@ -259,7 +259,7 @@ describe('a turn', () => {
       session.addSkill('bake');
       session.addSkill('sew');
       session.say('hello');
-      const program = join(import.meta.dir, 'fake-mcp-server.ts');
+      const program = join(import.meta.dir, '../../../packages/providers/test/fake-mcp-server.ts');
       await start(inOrder(text('Hello.')), 'run-1', {
         model: 'claude-opus-5-5',
         effort: 'low',

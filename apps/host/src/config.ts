@@ -6,8 +6,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { messageOf, Problem, systemCode } from '@nanoclaw/host/errors';
+import type { ConfigValue } from '@nanoclaw/host/operator';
 import { z } from 'zod';
-import { messageOf, Problem, systemCode } from './problem.ts';
 
 const milliseconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 
@@ -83,17 +84,6 @@ export type Config = { readonly [K in keyof typeof KEYS]: z.output<(typeof KEYS)
  */
 export function readConfig(dataFolder: string, env: Readonly<Record<string, string | undefined>>): Config {
   return Object.fromEntries(configValues(dataFolder, env).map((each) => [each.key, each.value])) as Config;
-}
-
-/** One key of the configuration as it stands. */
-export interface ConfigValue {
-  readonly key: string;
-  readonly value: string | number | boolean;
-  /** Where the value comes from: the environment, the file `config.json`, or the defaults. */
-  readonly source: 'environment' | 'file' | 'default';
-  /** The environment variable that sets it. */
-  readonly variable: string;
-  readonly help: string;
 }
 
 /** Every key, in the order of the table. Throws as {@link readConfig} does. */

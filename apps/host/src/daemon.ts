@@ -4,23 +4,16 @@
  */
 import { tmpdir } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { fileURLToPath } from 'node:url';
 import { TerminalChannel, terminalSocketPath, WebhookChannel } from '@nanoclaw/channels';
+import { Guard } from '@nanoclaw/guard';
+import { type Connections, Host, MAIN_CHAT, serveEndpoints } from '@nanoclaw/host';
+import { type DataFolder, installId, makeDataFolder, noteEnd, noteStart, takeLease } from '@nanoclaw/host/data';
+import { messageOf, Problem } from '@nanoclaw/host/errors';
+import { type Log, type LoopDelay, openLog } from '@nanoclaw/host/observability';
+import { readEndpoints, type WebhookEndpoint } from '@nanoclaw/host/operator';
+import { chooseIsolation, isolationSentence } from '@nanoclaw/host/runs';
 import { converse, sayOnce } from './cli/chat.ts';
 import { type Config, configValues, readConfig } from './config.ts';
-import type { Connections } from './connections.ts';
-import { noteEnd, noteStart } from './crash-loop.ts';
-import { type DataFolder, installId, makeDataFolder } from './data-folder.ts';
-import { MAIN_CHAT } from './defaults.ts';
-import { chooseIsolation, isolationSentence } from './driver-choice.ts';
-import { serveEndpoints } from './endpoints.ts';
-import { Guard } from './guard/guard.ts';
-import { Host } from './host.ts';
-import { takeLease } from './lease.ts';
-import { type Log, openLog } from './log.ts';
-import type { LoopDelay } from './metrics.ts';
-import { readEndpoints, type WebhookEndpoint } from './operator/webhook-endpoints.ts';
-import { messageOf, Problem } from './problem.ts';
 import {
   conversation,
   driverMaker,
@@ -35,7 +28,7 @@ import {
   sleep,
   stopSignal,
   untilAborted,
-} from './this-process.ts';
+} from './process.ts';
 import { version } from './version.ts';
 
 /**
@@ -56,7 +49,6 @@ export async function start(say: string | undefined, root: string): Promise<numb
   const isolation = await chooseIsolation(config, { env: process.env, user: ownUser() });
   const driver = driverMaker(config)(isolation, install, folder.runs);
   using guard = new Guard({
-    program: fileURLToPath(new URL('./guard-main.js', import.meta.url)),
     setTimer,
     onTrouble: (trouble) => log.logger.warn({ trouble }, 'what an agent wrote could not be read'),
   });

@@ -6,26 +6,27 @@
 import { chmodSync, lchownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Driver, EngineClient, extraMounts, LABELS, type RunSpec, SpawnError } from '@nanoclaw/containers';
-import type { AgentGroup } from '@nanoclaw/registry';
-import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
-import { openSqlite } from '@nanoclaw/session-db/node';
-import type { Config } from './config.ts';
-import { dataFolder } from './data-folder.ts';
+import { dataFolder } from '@nanoclaw/host/data';
+import { messageOf } from '@nanoclaw/host/errors';
 import {
   type AbsentEngine,
   type ContainerIsolation,
   chooseIsolation,
   clientEnvironment,
   ENGINES,
+  guardedPlaces,
   type Isolation,
   imageNames,
   isolationSentence,
   type Machine,
   networkFor,
-} from './driver-choice.ts';
-import { messageOf } from './problem.ts';
-import { guardedPlaces, providerOf } from './run-spec.ts';
-import { skillsIn } from './skills.ts';
+  providerOf,
+  skillsIn,
+} from '@nanoclaw/host/runs';
+import type { AgentGroup } from '@nanoclaw/registry';
+import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
+import { openSqlite } from '@nanoclaw/session-db/node';
+import type { Config } from './config.ts';
 
 /** One thing that was looked at. */
 export interface Check {

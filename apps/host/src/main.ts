@@ -8,29 +8,40 @@ import { homedir, tmpdir } from 'node:os';
 import { resolve as absolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { terminalSocketPath } from '@nanoclaw/channels';
+import {
+  backup,
+  type DataFolder,
+  dataFolder,
+  restore,
+  restoreSessionFrom,
+  type SavedSession,
+  takeLease,
+} from '@nanoclaw/host/data';
+import { messageOf, Problem } from '@nanoclaw/host/errors';
+import {
+  type AnswerOptions,
+  answer,
+  harmless,
+  lookingAt,
+  OPERATOR_COMMANDS,
+  type OperatorCommand,
+  type Page,
+  parseCommandLine,
+  type Reading,
+  rendered,
+  TOPICS,
+  withUsableFiles,
+} from '@nanoclaw/host/operator';
+import { timeZoneOf } from '@nanoclaw/host/runs';
 import { inProcessReader } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { parseCommandLine } from './arguments.ts';
-import { backup, restore, restoreSessionFrom, type SavedSession } from './backup.ts';
-import { type AnswerOptions, answer } from './cli/answer.ts';
 import { converse } from './cli/chat.ts';
 import { printCompletion, printContinuations } from './cli/completion.ts';
 import { LOCAL_COMMANDS, type LocalCommand, type Machine } from './cli/local.ts';
 import { hostLog, runLog, showLog } from './cli/logs.ts';
-import { lookingAt } from './cli/offline.ts';
-import { harmless, type Page, rendered } from './cli/render.ts';
-import { configValues, dataFolderOf, readConfig } from './config.ts';
+import { configHelp, configValues, dataFolderOf, readConfig } from './config.ts';
 import { start } from './daemon.ts';
-import { type DataFolder, dataFolder } from './data-folder.ts';
 import { diagnose, report } from './doctor.ts';
-import { takeLease } from './lease.ts';
-import type { OperatorCommand } from './operator/command.ts';
-import type { Reading } from './operator/operator.ts';
-import { withUsableFiles } from './operator/sessions.ts';
-import { OPERATOR_COMMANDS, TOPICS } from './operator/table.ts';
-import { messageOf, Problem } from './problem.ts';
-import { timeZoneOf } from './run-spec.ts';
-import { installService, supervisorOf } from './service.ts';
 import {
   conversation,
   driverMaker,
@@ -43,7 +54,8 @@ import {
   SKILLS_FOLDER,
   sleep,
   stopSignal,
-} from './this-process.ts';
+} from './process.ts';
+import { installService, supervisorOf } from './service.ts';
 import { version } from './version.ts';
 
 async function main(words: readonly string[]): Promise<number> {
@@ -52,7 +64,7 @@ async function main(words: readonly string[]): Promise<number> {
     printContinuations(words.slice(2), COMMANDS, TOPICS);
     return 0;
   }
-  const request = parseCommandLine(words, COMMANDS, TOPICS);
+  const request = parseCommandLine(words, COMMANDS, TOPICS, configNotes());
   switch (request.type) {
     case 'help':
       (request.isAsked ? process.stdout : process.stderr).write(request.text);
@@ -68,6 +80,10 @@ async function main(words: readonly string[]): Promise<number> {
       return 0;
     }
   }
+}
+
+function configNotes(): string {
+  return `Configuration (see \`nanoclaw config\`):\n${configHelp()}\n\n`;
 }
 
 /** What is started to have the whole program: the file that `entry.ts` is built into, beside this one. */

@@ -6,7 +6,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { messageOf, Problem } from './problem.ts';
+import { messageOf, Problem } from '@nanoclaw/host/errors';
 
 /** What a supervisor is to start. */
 export interface Service {

@@ -1,14 +1,13 @@
+import { EXIT_CODES, Problem } from '@nanoclaw/host/errors';
+import { ABSENT, label, OPERATOR_COMMANDS, parametersOf, parseCommandLine, TOPICS } from '@nanoclaw/host/operator';
 import { describe, expect, it } from 'vitest';
-import { parseCommandLine } from '../src/arguments.ts';
 import { LOCAL_COMMANDS } from '../src/cli/local.ts';
-import { label, parametersOf } from '../src/operator/command.ts';
-import { ABSENT, OPERATOR_COMMANDS, TOPICS } from '../src/operator/table.ts';
-import { EXIT_CODES, Problem } from '../src/problem.ts';
+import { configHelp } from '../src/config.ts';
 
 const COMMANDS = [...LOCAL_COMMANDS, ...OPERATOR_COMMANDS];
 
 function parse(words: readonly string[]) {
-  return parseCommandLine(words, COMMANDS, TOPICS);
+  return parseCommandLine(words, COMMANDS, TOPICS, configHelp());
 }
 
 function help(words: readonly string[]): string {

@@ -1,9 +1,9 @@
 import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type DataFolder, dataFolder } from '@nanoclaw/host/data';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hostLog, runLog, showLog } from '../src/cli/logs.ts';
-import { type DataFolder, dataFolder } from '../src/data-folder.ts';
 
 let data: DataFolder;
 let shown: string;

@@ -1,7 +1,7 @@
+import { ABSENT, OPERATOR_COMMANDS, TOPICS } from '@nanoclaw/host/operator';
 import { expect, it } from 'vitest';
 import { LOCAL_COMMANDS } from '../src/cli/local.ts';
 import { reference } from '../src/cli/reference.ts';
-import { ABSENT, OPERATOR_COMMANDS, TOPICS } from '../src/operator/table.ts';
 
 it('the reference of the commands is what the table says', async () => {
   const text = reference([...LOCAL_COMMANDS, ...OPERATOR_COMMANDS], TOPICS, ABSENT);

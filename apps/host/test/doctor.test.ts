@@ -2,12 +2,12 @@ import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { driverFor } from '@nanoclaw/host/runs';
 import { type AgentGroup, type AgentGroupId, isId } from '@nanoclaw/registry';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../src/config.ts';
 import { type Check, type DoctorOptions, diagnose, report } from '../src/doctor.ts';
-import { driverFor } from '../src/driver-choice.ts';
 
 let folder: string;
 let dataFolder: string;

@@ -3,13 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InboundMessage } from '@nanoclaw/session-db';
 import { describe, it } from 'vitest';
+import { type ScriptedTurn, scriptedProvider } from '../../providers/src/scripted/scripted.ts';
+import { type ProviderUnderTest, providerConformance } from '../src/conformance/index.ts';
 import type { Prompt } from '../src/index.ts';
-import {
-  type ProviderUnderTest,
-  providerConformance,
-  type ScriptedTurn,
-  scriptedProvider,
-} from '../src/testing/index.ts';
 
 function prompt(text: string): Prompt {
   const messages: InboundMessage[] = [];

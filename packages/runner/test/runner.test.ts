@@ -1,7 +1,7 @@
 import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { LostContinuation, type ScriptedTurn, scriptedProvider } from '../../providers/src/scripted/scripted.ts';
 import { NOTHING_SAID, type Provider } from '../src/index.ts';
-import { LostContinuation, type ScriptedTurn, scriptedProvider } from '../src/testing/index.ts';
 import { OTHER_PLACE, PLACE, World } from './support.ts';
 
 let world: World;

@@ -2,7 +2,7 @@ import { fstatSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'nod
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { scriptedProvider } from '../src/testing/index.ts';
+import { scriptedProvider } from '../../providers/src/scripted/scripted.ts';
 import { PLACE, World } from './support.ts';
 
 const LONG = 'x'.repeat(100_001);

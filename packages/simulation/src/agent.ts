@@ -6,8 +6,8 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { IncomingFile } from '@nanoclaw/channels';
+import { type ScriptedTurn, scriptedProvider } from '@nanoclaw/providers/scripted';
 import type { Provider, ScriptEnd } from '@nanoclaw/runner';
-import { type ScriptedTurn, scriptedProvider } from '@nanoclaw/runner/testing';
 import { type InboundMessage, messageFiles } from '@nanoclaw/session-db';
 import type { Actor, World } from './world.ts';
 

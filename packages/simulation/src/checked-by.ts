@@ -13,7 +13,7 @@ export const CHECKED_BY: Readonly<Record<string, 'every step' | 'the end' | { re
   I11: 'every step',
   I12: 'every step',
   I13: { test: 'packages/session-db/test/untrusted.test.ts' },
-  I14: { test: 'apps/host/test/lease.test.ts' },
+  I14: { test: 'packages/host/test/lease.test.ts' },
   I15: 'every step',
   I16: { test: 'test/tidy.test.ts' },
   I17: 'the end',

@@ -1,11 +1,11 @@
 /**
- * The host as a process of the simulation: the shipping `Host` of `apps/host`, with the world's clock, chance and names
+ * The host as a process of the simulation: the shipping `Host`, with the world's clock, chance and names
  * in it, and whoever starts it again when it is gone (a service manager, a person).
  */
 import { join } from 'node:path';
 import { SimulatedGuard } from './guard.ts';
 import { RuntimeDriver } from './runtime.ts';
-import { dataFolder, Host, openLog, readConfig } from './shipping-host.ts';
+import { DEFAULT_SETTINGS, dataFolder, Host, openLog } from './shipping-host.ts';
 import { Actor, CrashSignal, type Doom, type Surroundings } from './world.ts';
 
 /** What a checker hears of the host. */
@@ -116,13 +116,7 @@ export class HostProcess {
     return {
       data: dataFolder(world.folder),
       installId: 'simulated',
-      // By its own table of keys, so that a new key comes with its default.
-      config: readConfig(world.folder, {
-        NANOCLAW_PROVIDER: 'offline',
-        NANOCLAW_TIME_ZONE: 'Europe/Lisbon',
-        NANOCLAW_LOG: 'silent',
-        NANOCLAW_HEALTH_PORT: '0',
-      }),
+      config: { ...DEFAULT_SETTINGS, provider: 'offline', timeZone: 'Europe/Lisbon' },
       configValues: [],
       version: '0.0.0',
       pid: 1,

@@ -43,12 +43,12 @@ export function loadFromSource(root: string, edits: readonly Edit[]): void {
 
 /** Where a package's import is exchanged, for the files that are simulated and for no others. */
 function doubleOf(specifier: string, importer: string): string | undefined {
-  const isSimulated = /^(packages\/(session-db|registry|runner|containers|channels|delivery|sweep)|apps\/host)\/src\//;
+  const isSimulated = /^packages\/(session-db|registry|runner|containers|channels|delivery|sweep|host)\/src\//;
   if (!isSimulated.test(importer)) return undefined;
   if (specifier === 'node:fs') return 'file-system.ts';
   if (specifier === 'node:fs/promises') return 'file-system-promises.ts';
   if (specifier === 'better-sqlite3') return '../sqlite/driver.ts';
-  return importer === 'apps/host/src/host.ts' && specifier === './control.ts' ? 'control.ts' : undefined;
+  return importer === 'packages/host/src/operator/index.ts' && specifier === './control.ts' ? 'control.ts' : undefined;
 }
 
 function edited(source: string, file: string, edits: readonly Edit[]): string {

@@ -24,10 +24,10 @@ const RUNNER = 'packages/runner/src/runner.ts';
 const SWEEP = 'packages/sweep/src/sweep.ts';
 const VERDICT = 'packages/sweep/src/verdict.ts';
 const OCCURRENCES = 'packages/sweep/src/occurrences.ts';
-const RUNS = 'apps/host/src/runs.ts';
-const INBOUND = 'apps/host/src/inbound.ts';
-const RECEIVED = 'apps/host/src/received.ts';
-const OUTBOUND = 'apps/host/src/outbound.ts';
+const RUNS = 'packages/host/src/runs/runs.ts';
+const INBOUND = 'packages/host/src/inbound/inbound.ts';
+const RECEIVED = 'packages/host/src/session/received.ts';
+const OUTBOUND = 'packages/host/src/outbound/outbound.ts';
 const ATTACHMENTS = 'packages/session-db/src/attachments.ts';
 
 const seeds = (count: number): Mutation['within'] => ({ type: 'seeds', count });

@@ -21,17 +21,17 @@ export const PACE: readonly Edit[] = [
     replace: 'const FLOOR_MS = 1_200_000;',
   },
   {
-    file: 'apps/host/src/connections.ts',
+    file: 'packages/host/src/channels/connections.ts',
     find: 'const LOOK_EVERY_MS = 15_000;',
     replace: 'const LOOK_EVERY_MS = 600_000;',
   },
   {
-    file: 'apps/host/src/host.ts',
+    file: 'packages/host/src/host/host.ts',
     find: 'const PEOPLE_EVERY_MS = 60_000;',
     replace: 'const PEOPLE_EVERY_MS = 600_000;',
   },
   {
-    file: 'apps/host/src/host.ts',
+    file: 'packages/host/src/host/host.ts',
     find: 'const ROUTING_EVERY_MS = 10_000;',
     replace: 'const ROUTING_EVERY_MS = 600_000;',
   },

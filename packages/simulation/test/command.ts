@@ -10,9 +10,13 @@ export interface Said {
 export function sim(...args: readonly string[]): Promise<Said> {
   const main = join(import.meta.dirname, '../src/main.ts');
   return new Promise((done, fail) => {
-    const child = spawn(process.execPath, ['--conditions=source', main, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      process.execPath,
+      ['--conditions=source', '--disable-warning=ExperimentalWarning', main, ...args],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     let output = '';
     const collect = (piece: string): void => {
       output += piece;

@@ -9,9 +9,9 @@ import {
   type TerminalPast,
   terminalText,
 } from '@nanoclaw/channels';
-import { MAIN_CHAT } from '../defaults.ts';
-import { messageOf, Problem } from '../problem.ts';
-import { harmless } from './render.ts';
+import { MAIN_CHAT } from '@nanoclaw/host';
+import { messageOf, Problem } from '@nanoclaw/host/errors';
+import { harmless } from '@nanoclaw/host/operator';
 
 /** Where the host listens, and names for messages. */
 export interface ChatOptions {

@@ -1,7 +1,6 @@
 /** What a shell is told about the commands, from the table. */
 import { RootCommand, script } from '@bomb.sh/tab';
-import type { Parsable, Topics } from '../arguments.ts';
-import { kebab, parametersOf } from '../operator/command.ts';
+import { kebab, type Parsable, parametersOf, type Topics } from '@nanoclaw/host/operator';
 import type { Shell } from './local.ts';
 
 /**

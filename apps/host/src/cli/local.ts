@@ -1,7 +1,7 @@
 /** The commands that the command line does itself, in its own process. Declared like those of the table. */
+
+import { argument, checkedParameters, type Declared, flag, option, Text, whole } from '@nanoclaw/host/operator';
 import { z } from 'zod';
-import { argument, checkedParameters, type Declared, flag, option } from '../operator/command.ts';
-import { Text, whole } from '../operator/parameters.ts';
 
 /** A command that is done here. */
 export type LocalCommand = Pick<Declared, 'path' | 'alias' | 'summary' | 'parameters'> & {

@@ -1,9 +1,9 @@
 /** `nanoclaw logs`: the last lines of a log file, and what is written to it from then on. */
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { DataFolder } from '../data-folder.ts';
-import { Problem, systemCode } from '../problem.ts';
-import { harmless } from './render.ts';
+import type { DataFolder } from '@nanoclaw/host/data';
+import { Problem, systemCode } from '@nanoclaw/host/errors';
+import { harmless } from '@nanoclaw/host/operator';
 
 /** How a log is shown. */
 export interface LogOptions {

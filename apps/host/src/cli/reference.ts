@@ -1,7 +1,6 @@
 /** The reference of all commands as Markdown, made from the table. Pure. */
-import type { Parsable, Topics } from '../arguments.ts';
-import { label, type ParameterDeclared, parametersOf } from '../operator/command.ts';
-import { EXIT_CODES } from '../problem.ts';
+import { EXIT_CODES } from '@nanoclaw/host/errors';
+import { label, type ParameterDeclared, type Parsable, parametersOf, type Topics } from '@nanoclaw/host/operator';
 
 /** The text of `COMMANDS.md`. `absent`: by topic, what of it there is no command for. */
 export function reference(commands: readonly Parsable[], topics: Topics, absent: Topics): string {

@@ -1,0 +1,55 @@
+/** Asking a person to allow what an agent wishes. */
+import { agentActor } from '@nanoclaw/registry';
+import type { JsonObject } from '@nanoclaw/session-db';
+import { oneLine } from '../channels/index.ts';
+import type { Came } from '../session/index.ts';
+import { type ActionContext, type ActionRequest, failed } from './action.ts';
+
+/** What the registry takes as a summary, in characters. */
+const SUMMARY_LENGTH_MAX = 500;
+
+/** What of it is kept for the reason. */
+const REASON_LENGTH_MIN = 60;
+
+/**
+ * Asks those who may decide, once per row. `payload` is what will be done, checked. `what` tells them all of it, and is
+ * never cut: what does not fit is not asked. `why` is the agent's own word and may be cut.
+ */
+export async function askApproval(
+  { session, row }: ActionRequest,
+  { what, why }: { readonly what: string; readonly why: string },
+  payload: JsonObject & { readonly action: string },
+  context: ActionContext,
+): Promise<Came | 'waits'> {
+  const room = SUMMARY_LENGTH_MAX - what.length - ABOUT.length;
+  if (room < REASON_LENGTH_MIN) {
+    return failed('It is too much to be shown to whoever decides, so nobody was asked. Ask for less at once.');
+  }
+  const subject = `${session.id}/${row.id}`;
+  // Decided while the host was away from this row: what comes of it is told by whoever applies it.
+  const latest = await context.registry.approvals.latest('action', subject);
+  if (latest !== undefined && latest.outcome !== null) return 'waits';
+  const asked = await context.requestApproval({
+    kind: 'action',
+    subject,
+    agentGroupId: session.agentGroupId,
+    sessionId: session.id,
+    requestedBy: agentActor(session.agentGroupId),
+    summary: why === '' ? what : `${what} ${inMarks(why, room)}`,
+    payload: { ...payload, rowId: row.id, timestamp: row.timestamp, inReplyTo: row.inReplyTo },
+  });
+  return asked.type === 'asked' ? 'waits' : failed(`${asked.reason} Nothing was changed.`);
+}
+
+/** What stands around a reason: a blank and its marks. */
+const ABOUT = ' “”';
+
+/** Why an agent wishes something, in its own words. */
+export function reasonOf({ reason }: JsonObject): string {
+  return typeof reason === 'string' && reason.trim() !== '' ? reason : 'none given';
+}
+
+/** A text of an agent for people to read: on one line, bounded, and in marks that show where it ends. */
+export function inMarks(text: string, lengthMax = 200): string {
+  return `“${oneLine(text.replaceAll(/[“”]/gu, '"'), lengthMax)}”`;
+}

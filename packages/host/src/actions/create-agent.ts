@@ -1,0 +1,145 @@
+/** `create_agent`: another agent, which the asking one can write to. For an admin's message at once, else with approval. */
+import { createHash } from 'node:crypto';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { AgentGroup, AgentGroupId, Registry } from '@nanoclaw/registry';
+import type { JsonObject } from '@nanoclaw/session-db';
+import { adminBehind, type Came, destinationsOf, freeName, type SessionHandle } from '../session/index.ts';
+import { type Action, type ActionContext, type Approved, failed } from './action.ts';
+import { askApproval, inMarks } from './approval.ts';
+
+const NAME_LENGTH_MAX = 100;
+const INSTRUCTIONS_LENGTH_MAX = 20_000;
+
+/** How many agents one may have to write to: what it creates is among them. */
+const AGENTS_MAX = 20;
+
+/** Where an agent keeps what it knows; put into its prompt at every start. */
+const NOTES_FILE = 'CLAUDE.md';
+
+/** Creates the agent, or asks whether it may be created. */
+export const createAgent: Action = async (request, context) => {
+  const { session, row } = request;
+  const wish = wishOf(row.content, session, row.id);
+  if (wish === undefined) {
+    return failed(
+      `name must be a text of 1 to ${NAME_LENGTH_MAX} characters, and instructions one of at most ` +
+        `${INSTRUCTIONS_LENGTH_MAX}; nothing was changed.`,
+    );
+  }
+  const { registry, now } = context;
+  const parent = await registry.agentGroup(session.agentGroupId);
+  if (parent === undefined) return failed('This agent is no longer registered; nothing was changed.');
+  // A host that died half way goes on: whether it may be done was decided then.
+  if ((await registry.agentGroupByFolder(wish.folder)) !== undefined) return created(session, parent, wish, context);
+  const agents = (await registry.destinations.list(parent.id)).filter(({ target }) => target.type === 'agent');
+  if (agents.length >= AGENTS_MAX) {
+    return failed(`An agent has at most ${AGENTS_MAX} agents to write to; nothing was changed.`);
+  }
+  const admin = await adminBehind(session.files, row, parent.id, registry, now());
+  if (admin === undefined) {
+    const { length } = wish.instructions;
+    const told = length === 0 ? '' : ` Its instructions, of ${length} characters, begin:`;
+    const what = `${inMarks(parent.name, 60)} asks to create an agent named ${inMarks(wish.name)}.${told}`;
+    return askApproval(request, { what, why: wish.instructions }, { action: 'create_agent', ...wish }, context);
+  }
+  const came = await created(session, parent, wish, context);
+  await registry.audit.add({
+    at: now(),
+    actor: admin,
+    action: 'create_agent',
+    target: wish.folder,
+    outcome: 'done',
+    detail: { name: wish.name, by: parent.id, session: session.id, causedBy: row.inReplyTo },
+  });
+  return came;
+};
+
+/** Creates it, for somebody said so. */
+export const agentApproved: Approved = async ({ session, payload }, context) => {
+  const { rowId } = payload;
+  const wish = typeof rowId === 'string' ? wishOf(payload, session, rowId) : undefined;
+  const parent = await context.registry.agentGroup(session.agentGroupId);
+  if (wish === undefined || parent === undefined) {
+    return failed('The request or its agent is no longer there; nothing was changed.');
+  }
+  return created(session, parent, wish, context);
+};
+
+/** What is to be created, checked. */
+interface Wish extends JsonObject {
+  readonly name: string;
+  readonly instructions: string;
+  /** Of its own, and the same each time the row is looked at. */
+  readonly folder: string;
+}
+
+function wishOf({ name, instructions = '' }: JsonObject, session: SessionHandle, rowId: string): Wish | undefined {
+  if (typeof name !== 'string' || typeof instructions !== 'string') return undefined;
+  const called = name.replaceAll(/[\p{Cc}\p{Cf}]+/gu, ' ').trim();
+  if (called === '' || called.length > NAME_LENGTH_MAX || instructions.length > INSTRUCTIONS_LENGTH_MAX)
+    return undefined;
+  const digest = createHash('sha256')
+    .update(JSON.stringify([session.id, rowId]))
+    .digest('hex');
+  return { name: called, instructions, folder: `${slug(called)}-${digest.slice(0, 12)}` };
+}
+
+/** A name as a part of a folder's name: its small letters and digits. */
+function slug(name: string): string {
+  const letters = name
+    .normalize('NFKD')
+    .replaceAll(/\p{M}+/gu, '')
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replaceAll(/^-+|-+$/g, '')
+    .slice(0, 40);
+  return letters === '' ? 'agent' : letters;
+}
+
+/** Makes the agent with its instructions, and each a destination of the other. Each step is done once. */
+async function created(session: SessionHandle, parent: AgentGroup, wish: Wish, context: ActionContext): Promise<Came> {
+  const { registry, now } = context;
+  const child = (await registry.agentGroupByFolder(wish.folder)) ?? (await newAgent(parent, wish, context));
+  const name = await destinationTo(parent.id, child, slug(child.name), registry);
+  await destinationTo(child.id, parent, slug(parent.name), registry);
+  const { replyTo } = session.files.routing();
+  session.files.setRouting({ destinations: await destinationsOf(parent.id, registry), replyTo }, now());
+  return { status: 'ok', result: { text: `${child.name} was created; write to it as ${name}.`, destination: name } };
+}
+
+/**
+ * Its instructions are on disk before there is an agent, so nothing but the host has ever been in that folder. It gets the
+ * model and the network of the agent that asked, and nothing else of it: no packages, servers, mounts or commands.
+ */
+async function newAgent(parent: AgentGroup, wish: Wish, { registry, data }: ActionContext): Promise<AgentGroup> {
+  const folder = data.agent(wish.folder);
+  mkdirSync(folder, { recursive: true });
+  if (wish.instructions !== '') {
+    const partial = join(folder, `${NOTES_FILE}.new`);
+    writeFileSync(partial, `${wish.instructions}\n`);
+    renameSync(partial, join(folder, NOTES_FILE));
+  }
+  const { provider, model, effort, messagesPerPrompt, network } = parent;
+  return registry.createAgentGroup({
+    folder: wish.folder,
+    name: wish.name,
+    provider,
+    model,
+    effort,
+    assistantName: null,
+    messagesPerPrompt,
+    network,
+    commandScope: 'none',
+  });
+}
+
+/** The name under which one agent knows another; made where it knows none, numbered where it is taken. */
+async function destinationTo(from: AgentGroupId, to: AgentGroup, wanted: string, registry: Registry): Promise<string> {
+  const known = await registry.destinations.list(from);
+  const same = known.find(({ target }) => target.type === 'agent' && target.agentGroupId === to.id);
+  if (same !== undefined) return same.name;
+  const name = freeName(wanted, new Set(known.map((one) => one.name)));
+  await registry.destinations.create({ agentGroupId: from, name, target: { type: 'agent', agentGroupId: to.id } });
+  return name;
+}

@@ -1,0 +1,38 @@
+/** A private copy of a database, for whoever wants to read it without leaving a trace where it lies. */
+import { copyFileSync, existsSync, rmSync, statSync } from 'node:fs';
+import { messageOf, Problem, systemCode } from '../errors/index.ts';
+
+/** How often a file that is being written is copied again. */
+const COPY_TRIES = 20;
+
+/**
+ * Copies a database with its side files, those that are there, as of one moment. Throws a `Problem`: exit code 4 when it
+ * cannot be read, 7 when it is being written all the time.
+ */
+export function copyAsOfOneMoment(from: readonly string[], to: readonly string[]): void {
+  try {
+    for (let tries = 0; tries < COPY_TRIES; tries += 1) {
+      const before = from.map(stamp);
+      from.forEach((source, at) => {
+        const target = to[at];
+        if (target === undefined) return;
+        rmSync(target, { force: true });
+        if (existsSync(source)) copyFileSync(source, target);
+      });
+      if (from.map(stamp).every((now, at) => now === before[at])) return;
+    }
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error;
+    throw new Problem(
+      `${from[0]} cannot be read (${messageOf(error)}); nothing was changed. Use the account that the host runs under.`,
+      4,
+      { cause: error },
+    );
+  }
+  throw new Problem(`${from[0]} is being written all the time; nothing was changed. Try again in a moment.`, 7);
+}
+
+function stamp(path: string): string {
+  const of = statSync(path, { throwIfNoEntry: false, bigint: true });
+  return of === undefined ? '' : `${of.ino}:${of.size}:${of.mtimeNs}`;
+}

@@ -1,0 +1,58 @@
+/** What a first start makes, so that there is somebody to talk to: one agent, wired to the terminal's main chat. */
+import { type Registry, userId } from '@nanoclaw/registry';
+import { DEFAULT_PROVIDER } from '../runs/index.ts';
+
+/** The chat of the terminal channel that a prompt is in unless it names another. */
+export const MAIN_CHAT = 'main';
+
+/**
+ * Makes the first owner in a registry that has none, and the default agent, chat and wiring in one that has no agent yet.
+ * Does nothing in any other.
+ */
+export async function ensureDefaults(registry: Registry): Promise<void> {
+  await ensureOwner(registry);
+  const existing = await registry.agentGroups();
+  if (existing.some((group) => group.folder !== MAIN_CHAT)) return;
+  const agent =
+    existing[0] ??
+    (await registry.createAgentGroup({
+      folder: MAIN_CHAT,
+      name: 'Nano',
+      provider: DEFAULT_PROVIDER,
+      model: null,
+      effort: null,
+      assistantName: null,
+      messagesPerPrompt: 10,
+    }));
+  // Each step by itself, because a host may die between any two of them.
+  const wired = await registry.wiringsFor('terminal', MAIN_CHAT);
+  const chat =
+    wired?.messagingGroup ??
+    (await registry.createMessagingGroup({
+      channelType: 'terminal',
+      platformId: MAIN_CHAT,
+      name: 'Terminal',
+      kind: 'direct',
+      strangers: 'public',
+      denied: false,
+    }));
+  if (wired !== undefined && wired.wirings.length > 0) return;
+  await registry.createWiring({
+    messagingGroupId: chat.id,
+    agentGroupId: agent.id,
+    engage: { mode: 'pattern', pattern: '.' },
+    senderScope: 'all',
+    otherwise: 'drop',
+    sessionMode: 'shared',
+    priority: 0,
+  });
+}
+
+/** Whoever can open the terminal's socket, which only the host's own user can, is the first owner. */
+async function ensureOwner(registry: Registry): Promise<void> {
+  const { people } = registry;
+  const owner = userId('terminal', 'local');
+  if (owner === undefined || (await people.roleGrants()).some(({ role }) => role.role === 'owner')) return;
+  await people.ensureUser(owner, 'local');
+  await people.grantRole(owner, { role: 'owner' }, 'host');
+}

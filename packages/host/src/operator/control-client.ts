@@ -1,0 +1,67 @@
+/** The command line's end of the control socket. */
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
+import type { Json } from '@nanoclaw/session-db';
+import { z } from 'zod';
+import { EXIT_CODES, type ExitCode, messageOf, Problem, systemCode } from '../errors/index.ts';
+import type { ControlRequest } from './control.ts';
+
+/** What came of asking. */
+export type Asked =
+  | { readonly type: 'answered'; readonly value: Json }
+  /** Nobody listens on the socket. Nothing was done. */
+  | { readonly type: 'no-host' };
+
+/**
+ * Asks the running host. Throws the host's refusal as a `Problem` with its exit code; and with exit code 1 when the host
+ * ends the connection without an answer, because then nobody knows whether it was done.
+ */
+export async function askHost(
+  socketPath: string,
+  request: ControlRequest,
+  onProgress: (line: string) => void,
+): Promise<Asked> {
+  const socket = connect({ path: socketPath });
+  const connected = Promise.withResolvers<void>();
+  let failure: unknown;
+  socket.once('connect', connected.resolve).on('error', (error) => {
+    failure = error;
+    connected.reject(error);
+  });
+  try {
+    await connected.promise;
+    socket.write(`${JSON.stringify(request)}\n`);
+    for await (const line of createInterface({ input: socket, crlfDelay: Number.POSITIVE_INFINITY })) {
+      const reply = Reply.parse(JSON.parse(line));
+      if (reply.type === 'progress') onProgress(reply.line);
+      else if (reply.type === 'result') return { type: 'answered', value: reply.value };
+      else throw new Problem(reply.message, reply.exitCode);
+    }
+    throw new Problem(
+      `The host ended the connection without an answer${failure === undefined ? '' : ` (${messageOf(failure)})`}. What it ` +
+        'was asked may have been done or not: look before you ask again.',
+      1,
+    );
+  } catch (error) {
+    if (['ENOENT', 'ECONNREFUSED', 'ENOTDIR'].includes(systemCode(error) ?? '')) return { type: 'no-host' };
+    if (error instanceof Problem) throw error;
+    if (error instanceof z.ZodError || error instanceof SyntaxError) {
+      throw new Problem('The host answered what this command line does not understand: use both of one version.', 1);
+    }
+    throw new Problem(`The host on ${socketPath} cannot be reached: ${messageOf(error)}. Nothing was done.`, 1, {
+      cause: error,
+    });
+  } finally {
+    socket.destroy();
+  }
+}
+
+const Reply = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('progress'), line: z.string() }),
+  z.object({ type: z.literal('result'), value: z.json() }),
+  z.object({
+    type: z.literal('refusal'),
+    message: z.string(),
+    exitCode: z.custom<ExitCode>((code) => typeof code === 'number' && code !== 0 && code in EXIT_CODES),
+  }),
+]);

@@ -1,0 +1,168 @@
+/** `nanoclaw groups`: the agents. */
+import { z } from 'zod';
+import { Problem } from '../errors/index.ts';
+import { DEFAULT_PROVIDER } from '../runs/index.ts';
+import { argument, asks, changes, type OperatorCommand, option, reads } from './command.ts';
+import { agentGroupNamed, notFound } from './lookup.ts';
+import { ownGroup, ownGroupOnly } from './own.ts';
+import { groupArgument, groupOption, jsonOf, Text, TextOrNone, whole } from './parameters.ts';
+import { column } from './view.ts';
+
+const McpServers = jsonOf(
+  z.array(z.strictObject({ name: z.string(), command: z.string(), args: z.array(z.string()).default([]) })),
+);
+const Mounts = jsonOf(
+  z.array(z.strictObject({ source: z.string(), name: z.string(), isWritable: z.boolean().default(false) })),
+);
+const Names = z.string().transform((text) => text.split(/[\s,]+/).filter(Boolean));
+const SCOPES = ['none', 'read', 'own', 'all'] as const;
+
+/** What of an agent group may be given; all of it optional, so that creating and updating share it. */
+const settings = {
+  provider: option(
+    Text.exactOptional(),
+    'who answers: `claude`, `offline`, or `default` for what the configuration says',
+  ),
+  model: option(TextOrNone.exactOptional(), "the model; empty: the provider's own choice"),
+  effort: option(TextOrNone.exactOptional(), "how hard it thinks; empty: the provider's own choice"),
+  assistantName: option(TextOrNone.exactOptional(), 'what the agent calls itself; empty: its name', { value: 'name' }),
+  messagesPerPrompt: option(whole(1, 1_000).exactOptional(), 'how many messages one prompt may take, 1 to 1000', {
+    value: 'n',
+  }),
+  skills: option(
+    z.union([z.literal('all'), Names]).exactOptional(),
+    '`all`, or the names of those it has, with commas between them',
+    { value: 'names' },
+  ),
+  mcpServers: option(McpServers.exactOptional(), 'its MCP servers: JSON, [{"name", "command", "args": []}, …]', {
+    value: 'json',
+    isOperatorsOnly: true,
+  }),
+  apt: option(Names.exactOptional(), 'Debian packages in its image, with commas between them; see `groups rebuild`', {
+    value: 'names',
+    isOperatorsOnly: true,
+  }),
+  npm: option(Names.exactOptional(), 'npm packages in its image, with commas between them; see `groups rebuild`', {
+    value: 'names',
+    isOperatorsOnly: true,
+  }),
+  mounts: option(
+    Mounts.exactOptional(),
+    'folders of this machine that it wishes to see: JSON, [{"source", "name", "isWritable"}, …]; the allowlist decides',
+    { value: 'json', isOperatorsOnly: true },
+  ),
+  network: option(TextOrNone.exactOptional(), 'the network of its runs; empty: what the configuration says', {
+    isOperatorsOnly: true,
+  }),
+  commandScope: option(
+    z.enum(SCOPES).exactOptional(),
+    'which of these commands it may use from inside: none, look at what is its own, also change that, or everything',
+    { value: 'scope', choices: SCOPES, isOperatorsOnly: true },
+  ),
+} as const;
+
+/** The agents. */
+export const groupCommands: readonly OperatorCommand[] = [
+  reads({
+    path: ['groups', 'list'],
+    summary: 'list the agents',
+    parameters: z.object({ group: groupOption }),
+    agents: ownGroupOnly(),
+    view: {
+      type: 'table',
+      columns: [
+        column('ID', 'id', 'id'),
+        column('FOLDER', 'folder'),
+        column('NAME', 'name'),
+        column('PROVIDER', 'provider'),
+        column('MODEL', 'model'),
+        column('COMMANDS', 'commandScope'),
+      ],
+      empty: 'There are no agents yet. The first start of the host makes one.',
+    },
+    run: async ({ registry }, { group }) =>
+      group === undefined ? registry.agentGroups() : [await agentGroupNamed(registry, group)],
+  }),
+  reads({
+    path: ['groups', 'get'],
+    summary: 'show one agent',
+    parameters: z.object({ group: groupArgument }),
+    agents: ownGroup(),
+    view: { type: 'record' },
+    run: ({ registry }, { group }) => agentGroupNamed(registry, group),
+  }),
+  changes({
+    path: ['groups', 'create'],
+    summary: 'create an agent',
+    parameters: z.object({
+      folder: argument(Text, 'its folder: unique, fixed for life; a–z, 0–9, "_" or "-"'),
+      name: option(Text.exactOptional(), 'its name, for people; the folder when left out'),
+      ...settings,
+    }),
+    agents: 'all',
+    view: { type: 'record' },
+    run: ({ registry }, { apt, npm, ...given }) =>
+      registry.createAgentGroup({
+        name: given.folder,
+        provider: DEFAULT_PROVIDER,
+        model: null,
+        effort: null,
+        assistantName: null,
+        messagesPerPrompt: 10,
+        packages: { apt: apt ?? [], npm: npm ?? [] },
+        ...given,
+      }),
+  }),
+  changes({
+    path: ['groups', 'update'],
+    summary: 'change an agent; what is left out stays as it is',
+    parameters: z.object({
+      group: groupArgument,
+      name: option(Text.exactOptional(), 'its name, for people'),
+      ...settings,
+    }),
+    agents: ownGroup(),
+    view: { type: 'record' },
+    run: async ({ registry }, { group, apt, npm, ...given }) => {
+      const { id, packages } = await agentGroupNamed(registry, group);
+      const after = await registry.updateAgentGroup(id, {
+        ...given,
+        ...((apt ?? npm) && { packages: { apt: apt ?? packages.apt, npm: npm ?? packages.npm } }),
+      });
+      if (after === undefined) throw notFound('agent group', group, 'groups list');
+      return after;
+    },
+  }),
+  changes({
+    path: ['groups', 'delete'],
+    summary: 'delete an agent that has no sessions any more; its folder stays on disk',
+    parameters: z.object({ group: groupArgument }),
+    agents: 'never',
+    view: { type: 'message' },
+    run: async ({ registry, data }, { group }) => {
+      const { id, folder } = await agentGroupNamed(registry, group);
+      if (!(await registry.deleteAgentGroup(id))) throw notFound('agent group', group, 'groups list');
+      return {
+        id,
+        message: `The agent ${folder} was deleted, with its wirings. Its files stay in ${data.agent(folder)}.`,
+      };
+    },
+  }),
+  asks({
+    path: ['groups', 'rebuild'],
+    summary: "build the image of an agent's packages and put it in force",
+    parameters: z.object({ group: groupArgument }),
+    agents: 'never',
+    view: { type: 'message' },
+    run: async ({ registry, live, onProgress }, { group }) => {
+      const { id, folder } = await agentGroupNamed(registry, group);
+      const rebuilt = await live.rebuildImage(id, onProgress);
+      if (rebuilt.type === 'failed') throw failedBuild(folder, rebuilt.reason);
+      return { id, image: rebuilt.image, message: `The agent ${folder} now runs from ${rebuilt.image}.` };
+    },
+  }),
+];
+
+function failedBuild(folder: string, reason: string): Problem {
+  return new Problem(`The image of ${folder} could not be built (${reason}). It goes on with the one that it has.`, 1);
+}

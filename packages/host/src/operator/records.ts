@@ -1,0 +1,103 @@
+/** `nanoclaw dropped-messages` and `nanoclaw audit`: what the host has written down about what it did and did not do. */
+import { z } from 'zod';
+import { Problem } from '../errors/index.ts';
+import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import { limit, Text, whole } from './parameters.ts';
+import { column } from './view.ts';
+
+/** What was not heard, per chat and reason. */
+export const droppedMessageCommands: readonly OperatorCommand[] = [
+  reads({
+    path: ['dropped-messages', 'list'],
+    summary: 'list the chats whose messages went to nobody, and why',
+    parameters: z.object({}),
+    agents: 'all',
+    view: {
+      type: 'table',
+      columns: [
+        column('CHANNEL', 'channelType'),
+        column('PLATFORM ID', 'platformId'),
+        column('WHY', 'reason'),
+        column('COUNT', 'count'),
+        column('FIRST', 'firstSeen', 'time'),
+        column('LAST', 'lastSeen', 'time'),
+      ],
+      empty: 'No message was dropped.',
+    },
+    run: ({ registry }) => registry.dropped.list(),
+  }),
+  reads({
+    path: ['dropped-messages', 'get'],
+    summary: 'show what was dropped of one chat',
+    parameters: z.object({
+      channelType: argument(Text, 'the channel'),
+      platformId: argument(Text, "the platform's own id of the chat"),
+    }),
+    agents: 'all',
+    view: {
+      type: 'table',
+      columns: [
+        column('WHY', 'reason'),
+        column('COUNT', 'count'),
+        column('FIRST', 'firstSeen', 'time'),
+        column('LAST', 'lastSeen', 'time'),
+      ],
+      empty: 'No message of this chat was dropped.',
+    },
+    run: async ({ registry }, { channelType, platformId }) =>
+      (await registry.dropped.list()).filter(
+        (each) => each.channelType === channelType && each.platformId === platformId,
+      ),
+  }),
+  changes({
+    path: ['dropped-messages', 'delete'],
+    alias: 'forget',
+    summary: 'forget the counts of one chat, or all of them',
+    parameters: z.object({
+      channelType: argument(Text.exactOptional(), 'the channel; left out: every chat'),
+      platformId: argument(Text.exactOptional(), "the platform's own id of the chat"),
+    }),
+    agents: 'never',
+    view: { type: 'message' },
+    run: async ({ registry }, { channelType, platformId }) => {
+      if (channelType !== undefined && platformId === undefined) {
+        throw new Problem('A chat is a channel and a platform id; nothing was changed. Give both or neither.', 2);
+      }
+      const count =
+        channelType === undefined || platformId === undefined
+          ? await registry.dropped.forget()
+          : await registry.dropped.forget({ channelType, platformId });
+      return { count, message: `${count} counts were forgotten.` };
+    },
+  }),
+];
+
+/** Who did what. */
+export const auditCommands: readonly OperatorCommand[] = [
+  reads({
+    path: ['audit'],
+    summary: 'show who did what that needed a permission',
+    parameters: z.object({
+      limit: limit(50),
+      before: option(whole(1, Number.MAX_SAFE_INTEGER).exactOptional(), 'only entries before this number', {
+        value: 'no',
+      }),
+      action: option(Text.exactOptional(), 'only this action'),
+    }),
+    agents: 'all',
+    view: {
+      type: 'table',
+      columns: [
+        column('NO', 'id'),
+        column('AT', 'at', 'time'),
+        column('WHO', 'actor'),
+        column('ACTION', 'action'),
+        column('ON', 'target'),
+        column('CAME OF IT', 'outcome'),
+        column('WHY', 'detail.reason'),
+      ],
+      empty: 'Nothing is in the audit log yet.',
+    },
+    run: ({ registry }, page) => registry.audit.list(page),
+  }),
+];

@@ -1,0 +1,175 @@
+/**
+ * Results as text for people. Pure. Everything in a result may be a stranger's words, so nothing in it drives the
+ * terminal: control characters are taken out before it is drawn.
+ */
+import { stripVTControlCharacters } from 'node:util';
+import type { Json } from '@nanoclaw/session-db';
+import Table from 'cli-table3';
+import type { Column, View } from './view.ts';
+
+/** What the text is drawn for. */
+export interface Page {
+  /** Columns of the terminal. */
+  readonly width: number;
+  /** The reader's; IANA. */
+  readonly timeZone: string;
+}
+
+/** A result in its view, without a line break at the end. */
+export function rendered(value: Json, view: View, page: Page): string {
+  switch (view.type) {
+    case 'table':
+      return table(Array.isArray(value) ? value : [], view.columns, view.empty, page);
+    case 'record':
+      return record(value, page);
+    case 'message':
+      return cell(field(value, 'message'));
+    case 'sections':
+      return view.sections
+        .map(({ key, heading, view: of }) => `${heading}\n${rendered(field(value, key), of, page)}`)
+        .join('\n\n');
+  }
+}
+
+/** Text without anything that drives a terminal; line breaks and tabs stay. */
+export function harmless(text: string): string {
+  return stripVTControlCharacters(text)
+    .replace(/(?![\n\t])\p{Cc}/gu, '')
+    .replace(/[\u202a-\u202e\u2066-\u2069]/gu, '');
+}
+
+function table(rows: readonly Json[], columns: readonly Column[], empty: string, page: Page): string {
+  if (rows.length === 0) return empty;
+  const texts = rows.map((row) => columns.map((column) => cellOf(field(row, column.key), column, page)));
+  const titled = [columns.map(({ title }) => title), ...shortIds(texts, columns)];
+  const widths = fitting(
+    columns.map((_, at) => Math.max(...titled.map((cells) => longestLine(cells[at] ?? '')))),
+    page.width - GAP * (columns.length - 1),
+  );
+  const drawn = new Table({
+    chars: NO_LINES,
+    colWidths: widths.map((width, at) => (at === columns.length - 1 ? width : width + GAP)),
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
+  });
+  drawn.push(...titled.map((cells) => cells.map((text, at) => wrapped(text, widths[at] ?? text.length))));
+  return drawn
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}
+
+/** Lines of a width, broken between words where that is possible. Nothing is left out. */
+function wrapped(text: string, width: number): string {
+  return text
+    .split('\n')
+    .flatMap((line) => line.match(new RegExp(`.{1,${width}}(?=\\s|$)\\s?|.{1,${width}}`, 'gu')) ?? [''])
+    .map((line) => line.trimEnd())
+    .join('\n');
+}
+
+const GAP = 2;
+const NO_LINES = Object.fromEntries(
+  ['top', 'mid', 'bottom', 'left', 'right']
+    .flatMap((side) => [side, `${side}-mid`, `${side}-left`, `${side}-right`])
+    .concat('mid-mid', 'middle')
+    .map((name) => [name, '']),
+);
+
+/** Ids cut to the shortest beginning that tells the ids of a column apart, and no shorter than eight characters. */
+function shortIds(texts: readonly (readonly string[])[], columns: readonly Column[]): readonly string[][] {
+  const lengths = columns.map((column, at) => {
+    if (column.as !== 'id') return Number.POSITIVE_INFINITY;
+    const ids = [...new Set(texts.map((cells) => cells[at] ?? ''))];
+    let length = ID_LENGTH_MIN;
+    while (new Set(ids.map((id) => id.slice(0, length))).size < ids.length) length += 1;
+    return length;
+  });
+  return texts.map((cells) => cells.map((text, at) => text.slice(0, lengths[at])));
+}
+
+const ID_LENGTH_MIN = 8;
+
+/** Widths that fit: the widest column gives way first, and none gets narrower than it must be to be read. */
+function fitting(natural: readonly number[], room: number): number[] {
+  const widths = natural.map((width) => Math.max(1, width));
+  for (let over = widths.reduce((sum, width) => sum + width, 0) - room; over > 0; over -= 1) {
+    const widest = Math.max(...widths);
+    if (widest <= COLUMN_WIDTH_MIN) break;
+    widths[widths.indexOf(widest)] = widest - 1;
+  }
+  return widths;
+}
+
+const COLUMN_WIDTH_MIN = 6;
+
+function longestLine(text: string): number {
+  return Math.max(...text.split('\n').map((line) => line.length));
+}
+
+function record(value: Json, page: Page): string {
+  if (!isObject(value)) return cell(value);
+  const lines = flattened(value).map(([name, of]) => [words(name), fieldText(name, of, page)] as const);
+  const width = Math.max(0, ...lines.map(([name]) => name.length));
+  return lines.map(([name, text]) => `${name.padEnd(width)}  ${indented(text, width + 2)}`).join('\n');
+}
+
+/** The fields of an object, those of objects within it by `outer.inner`. */
+function flattened(value: { readonly [key: string]: Json }, prefix = ''): (readonly [string, Json])[] {
+  return Object.entries(value).flatMap(([name, of]) =>
+    isObject(of) ? flattened(of, `${prefix}${name}.`) : [[`${prefix}${name}`, of] as const],
+  );
+}
+
+function indented(text: string, by: number): string {
+  return text.split('\n').join(`\n${' '.repeat(by)}`);
+}
+
+/** Times and durations are told by their names: `createdAt`, `since`, `nextSlot`; `oldestDueMs`. */
+function fieldText(name: string, value: Json, page: Page): string {
+  if (typeof value !== 'number') return cell(value);
+  if (/(^|\.)(at|since|until)$|(At|Slot)$/.test(name)) return time(value, page);
+  return name.endsWith('Ms') ? `${value / 1_000} s` : cell(value);
+}
+
+function cellOf(value: Json, { as }: Column, page: Page): string {
+  return as === 'time' && typeof value === 'number' ? time(value, page) : cell(value);
+}
+
+function cell(value: Json): string {
+  if (value === null) return '-';
+  if (typeof value === 'string') return value === '' ? '-' : harmless(value);
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  if (Array.isArray(value))
+    return value.length === 0 ? '-' : value.map((each) => cell(each)).join(value.some(isObject) ? '\n' : ', ');
+  if (!isObject(value)) return String(value);
+  const told = Object.entries(value).filter(([, of]) => of !== null);
+  // What a thing is, and how, says itself; all else is said with its name.
+  const names = (name: string) => (name === 'type' || name === 'state' ? '' : `${harmless(words(name))} `);
+  return told.map(([name, of]) => `${names(name)}${cell(of)}`).join(', ');
+}
+
+/** `2026-11-21 10:53:15`, by the reader's clock. */
+function time(at: number, { timeZone }: Page): string {
+  if (Math.abs(at) > DATE_MAX_MS) return String(at);
+  const format = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' });
+  return format.format(at);
+}
+
+const DATE_MAX_MS = 8.64e15;
+
+/** `nextDueAt` as `next due`, `oldestDueMs` as `oldest due`. */
+function words(name: string): string {
+  return name
+    .replaceAll('.', ' ')
+    .replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+    .replace(/ (at|ms)$/, '');
+}
+
+function field(value: Json, key: string): Json {
+  return key.split('.').reduce<Json>((of, name) => (isObject(of) ? (of[name] ?? null) : null), value);
+}
+
+function isObject(value: Json): value is { readonly [key: string]: Json } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

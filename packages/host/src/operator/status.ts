@@ -1,0 +1,142 @@
+/** `nanoclaw status`, `config` and `drain`: the host as a whole. */
+import type { Session } from '@nanoclaw/registry';
+import type { Millis, SessionView } from '@nanoclaw/session-db';
+import { z } from 'zod';
+import { isStillOpen } from '../decisions/index.ts';
+import { asks, type OperatorCommand, reads } from './command.ts';
+import type { Reading } from './operator.ts';
+import { isUnusable, withFiles } from './sessions.ts';
+import { column } from './view.ts';
+
+/** What `nanoclaw status --json` prints. Fields are added, never renamed or taken away. */
+export interface Status {
+  readonly host: 'running' | 'down';
+  readonly version: string;
+  readonly data: string;
+  /** `null` while the host is down, as are `since` and `isolation`. */
+  readonly pid: number | null;
+  readonly since: Millis | null;
+  readonly isolation: string | null;
+  readonly sessions: number;
+  readonly running: number;
+  /** Messages that would wake an agent now. */
+  readonly due: number;
+  /** For how long the oldest of them has been due, in milliseconds. */
+  readonly oldestDueMs: number | null;
+  readonly deadLetters: number;
+  /** Sessions that something keeps from running. */
+  readonly troubled: number;
+  readonly approvals: number;
+  readonly questions: number;
+  /** Sessions whose file could not be read for this. */
+  readonly unreadable: number;
+  readonly channels: readonly { readonly type: string; readonly state: string; readonly reason: string | null }[];
+}
+
+/** The host as a whole. */
+export const hostCommands: readonly OperatorCommand[] = [
+  reads({
+    path: ['status'],
+    summary: 'say how the host is and what waits in it',
+    parameters: z.object({}),
+    agents: 'all',
+    view: { type: 'record' },
+    run: status,
+  }),
+  reads({
+    path: ['config'],
+    summary: 'show every key of the configuration, its value and where that comes from; --help says what it is',
+    parameters: z.object({}),
+    agents: 'never',
+    view: {
+      type: 'table',
+      columns: [
+        column('KEY', 'key'),
+        column('VALUE', 'value'),
+        column('FROM', 'source'),
+        column('VARIABLE', 'variable'),
+      ],
+      empty: 'There are no keys.',
+    },
+    run: async ({ config }) => config,
+  }),
+  asks({
+    path: ['drain'],
+    summary: 'let what is under way end and stop the host; runs that go on are adopted by the next one',
+    parameters: z.object({}),
+    agents: 'never',
+    view: { type: 'message' },
+    run: async ({ live, onProgress }) => {
+      const { unfinished } = await live.drain(onProgress);
+      const rest =
+        unfinished.length === 0
+          ? 'Everything under way has ended.'
+          : `${unfinished.length} sessions had something under way still; it is gone on with at the next start.`;
+      return { unfinished, message: `The host stops. ${rest}` };
+    },
+  }),
+];
+
+/** How many questions and approvals are counted at most. */
+const COUNT_MAX = 1_000;
+
+async function status(operator: Reading): Promise<Status> {
+  const { registry, live, now, version, data } = operator;
+  const of = live?.status();
+  const sessions = await registry.sessions();
+  const counts = await counted(operator, sessions);
+  const at = now();
+  const waiting = { isOpen: true, limit: COUNT_MAX };
+  return {
+    host: live === undefined ? 'down' : 'running',
+    version,
+    data: data.root,
+    pid: of?.pid ?? null,
+    since: of?.since ?? null,
+    isolation: of?.isolation ?? null,
+    sessions: sessions.length,
+    running: of?.running.length ?? counts.runs,
+    due: counts.due,
+    oldestDueMs: counts.oldestDueAt === undefined ? null : Math.max(0, at - counts.oldestDueAt),
+    deadLetters: counts.deadLetters,
+    troubled: counts.troubled,
+    approvals: (await registry.approvals.list(waiting)).filter((one) => isStillOpen(one, at)).length,
+    questions: (await registry.questions.list(waiting)).filter((one) => isStillOpen(one, at)).length,
+    unreadable: counts.unreadable,
+    channels: of?.channels ?? [],
+  };
+}
+
+/** What all sessions have together. */
+interface Counts {
+  runs: number;
+  due: number;
+  oldestDueAt: Millis | undefined;
+  deadLetters: number;
+  troubled: number;
+  unreadable: number;
+}
+
+/** One whose file cannot be read is counted, and does not keep the others from it: `sessions get` says what it is. */
+async function counted(operator: Reading, sessions: readonly Session[]): Promise<Counts> {
+  const sum: Counts = { runs: 0, due: 0, oldestDueAt: undefined, deadLetters: 0, troubled: 0, unreadable: 0 };
+  for (const session of sessions) {
+    try {
+      await withFiles(operator, session, ({ files }) => add(sum, files, operator.now()));
+    } catch (error) {
+      if (!isUnusable(error)) throw error;
+      sum.unreadable += 1;
+    }
+  }
+  return sum;
+}
+
+function add(sum: Counts, files: SessionView, now: Millis): void {
+  const due = files.dueCount(now);
+  const oldest = due === 0 ? undefined : files.nextDueAt();
+  sum.due += due;
+  if (oldest !== undefined) sum.oldestDueAt = Math.min(oldest, sum.oldestDueAt ?? oldest);
+  if (files.liveRun() !== undefined) sum.runs += 1;
+  sum.deadLetters += files.deadLetters.count() + files.deliveries.deadLetterCount();
+  if (files.trouble.get('wake') ?? files.trouble.get('outbound')) sum.troubled += 1;
+}

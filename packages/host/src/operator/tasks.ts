@@ -1,0 +1,201 @@
+/** `nanoclaw tasks`: what sessions do by the clock. Changed by the same code that serves the agents' own requests. */
+import type { Session } from '@nanoclaw/registry';
+import type { HostSession, JsonObject, SeriesRecord, SessionView } from '@nanoclaw/session-db';
+import { applyScheduling, type SchedulingAction, type SchedulingRefusal } from '@nanoclaw/sweep';
+import { z } from 'zod';
+import { type ExitCode, Problem } from '../errors/index.ts';
+import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import { agentGroupNamed, notFound, oneOf, sessionNamed } from './lookup.ts';
+import type { Changing } from './operator.ts';
+import { ownSession } from './own.ts';
+import { groupOption, sessionArgument, Text, whole } from './parameters.ts';
+import { withFiles, withUsableFiles, words } from './sessions.ts';
+import { column } from './view.ts';
+
+const task = argument(Text, 'the task: its id, or the beginning of it');
+const CATCH_UP = ['skip', 'latest', 'all'] as const;
+const OVERLAP = ['skip', 'buffer-one', 'allow'] as const;
+const settings = {
+  processAfter: option(Text.exactOptional(), 'when, or not before: 2026-12-24T18:00, with or without an offset', {
+    value: 'time',
+  }),
+  recurrence: option(Text.exactOptional(), 'when it repeats: cron, five fields', { value: 'cron' }),
+  timeZone: option(Text.exactOptional(), 'the zone of both; IANA', { value: 'zone' }),
+  script: option(Text.exactOptional(), 'a bash script that decides whether the agent is woken', { value: 'bash' }),
+  end: option(Text.exactOptional(), 'not after this time', { value: 'time' }),
+  countMax: option(whole(1, 1_000_000).exactOptional(), 'how often at most', { value: 'n' }),
+  catchUp: option(z.enum(CATCH_UP).exactOptional(), 'what becomes of times that nobody was there for', {
+    value: 'how',
+    choices: CATCH_UP,
+  }),
+  overlap: option(z.enum(OVERLAP).exactOptional(), 'what becomes of times that come while it still runs', {
+    value: 'how',
+    choices: OVERLAP,
+  }),
+} as const;
+const sessionAndTask = z.object({ session: sessionArgument, task });
+
+/** The tasks. */
+export const taskCommands: readonly OperatorCommand[] = [
+  reads({
+    path: ['tasks', 'list'],
+    summary: 'list the tasks of all sessions that have not ended',
+    parameters: z.object({
+      group: groupOption,
+      session: option(Text.exactOptional(), 'only this session'),
+    }),
+    agents: async (parameters, own, operator) => {
+      const named = parameters.session && (await sessionNamed(operator, parameters.session));
+      if (named && named.key.agentGroupId !== own) return undefined;
+      const group = parameters.group && (await agentGroupNamed(operator.registry, parameters.group)).id;
+      return group === undefined || group === own ? { ...parameters, group: own } : undefined;
+    },
+    view: {
+      type: 'table',
+      columns: [
+        column('ID', 'id', 'id'),
+        column('SESSION', 'sessionId', 'id'),
+        column('STATUS', 'status'),
+        column('NEXT', 'nextAt', 'time'),
+        column('REPEATS', 'repeats'),
+        column('PROMPT', 'prompt'),
+      ],
+      empty: 'There are no tasks.',
+    },
+    run: async (operator, { group, session: named }) => {
+      const { registry } = operator;
+      const only = group === undefined ? undefined : (await agentGroupNamed(registry, group)).id;
+      const sessions =
+        named === undefined
+          ? (await registry.sessions()).filter(({ key }) => only === undefined || key.agentGroupId === only)
+          : [await sessionNamed(operator, named)];
+      const tasks: unknown[] = [];
+      for (const session of sessions) {
+        const look = named === undefined ? withUsableFiles : withFiles;
+        const own = await look(operator, session, ({ files }) =>
+          files.series.live().map((series) => told(session, series, files)),
+        );
+        tasks.push(...(own ?? []));
+      }
+      return tasks;
+    },
+  }),
+  reads({
+    path: ['tasks', 'get'],
+    summary: 'show one task',
+    parameters: sessionAndTask,
+    agents: ownSession(),
+    view: { type: 'record' },
+    run: async (operator, parameters) => {
+      const session = await sessionNamed(operator, parameters.session);
+      const found = await withFiles(operator, session, ({ files }) => {
+        const series = seriesNamed(files, parameters.task);
+        return { ...told(session, series, files), occurrences: files.series.open(series.id).map(({ id }) => id) };
+      });
+      if (found === undefined) throw notFound('task', parameters.task, 'tasks list');
+      return found;
+    },
+  }),
+  changes({
+    path: ['tasks', 'create'],
+    summary: 'give a session a task',
+    parameters: z.object({
+      session: sessionArgument,
+      prompt: argument(Text, 'what the agent is told each time'),
+      ...settings,
+    }),
+    agents: ownSession(),
+    view: { type: 'record' },
+    run: (operator, { session, ...content }) => schedule(operator, 'schedule_task', session, () => content),
+  }),
+  changes({
+    path: ['tasks', 'update'],
+    summary: 'change a task; what is left out stays as it is',
+    parameters: z.object({
+      session: sessionArgument,
+      task,
+      prompt: option(Text.exactOptional(), 'what the agent is told each time', { value: 'text' }),
+      ...settings,
+    }),
+    agents: ownSession(),
+    view: { type: 'record' },
+    run: (operator, { session, task: named, ...content }) =>
+      schedule(operator, 'update_task', session, (files) => ({ ...content, taskId: seriesNamed(files, named).id })),
+  }),
+  changes({
+    path: ['tasks', 'pause'],
+    summary: 'let a task rest until it is resumed',
+    parameters: sessionAndTask,
+    agents: ownSession(),
+    view: { type: 'record' },
+    run: (operator, parameters) => onTask(operator, 'pause_task', parameters),
+  }),
+  changes({
+    path: ['tasks', 'resume'],
+    summary: 'let a paused task go on; times that passed are not made up for',
+    parameters: sessionAndTask,
+    agents: ownSession(),
+    view: { type: 'record' },
+    run: (operator, parameters) => onTask(operator, 'resume_task', parameters),
+  }),
+  changes({
+    path: ['tasks', 'cancel'],
+    alias: 'delete',
+    summary: 'end a task, with what of it has not run yet',
+    parameters: sessionAndTask,
+    agents: ownSession(),
+    view: { type: 'record' },
+    run: (operator, parameters) => onTask(operator, 'cancel_task', parameters),
+  }),
+];
+
+function onTask(
+  operator: Changing,
+  action: SchedulingAction,
+  { session, task: named }: { readonly session: string; readonly task: string },
+): Promise<object> {
+  return schedule(operator, action, session, (files) => ({ taskId: seriesNamed(files, named).id }));
+}
+
+/** Does what an agent could ask for as well, in the session's own file. */
+async function schedule(
+  operator: Changing,
+  action: SchedulingAction,
+  named: string,
+  content: (files: HostSession) => JsonObject,
+): Promise<object> {
+  const { now, timeZone, newId, sessions, live } = operator;
+  const session = await sessionNamed(operator, named);
+  const actionId = `operator/${newId()}`;
+  const result = await sessions.withSession(session, ({ files }) => {
+    const { replyTo: address } = files.routing();
+    return applyScheduling(files, { ...content(files), action }, { actionId, address, timeZone }, now());
+  });
+  if (result.type === 'refused') throw new Problem(result.message, EXIT_CODE_OF[result.reason]);
+  live?.poke(session.id);
+  return { sessionId: session.id, ...result };
+}
+
+const EXIT_CODE_OF: Readonly<Record<SchedulingRefusal, ExitCode>> = {
+  malformed: 2,
+  'bad-time': 2,
+  'bad-recurrence': 2,
+  'too-long': 2,
+  'unknown-task': 6,
+  'too-many': 7,
+};
+
+/** Only one that has not ended: a finished task has nothing left that could be changed. */
+function seriesNamed(files: Pick<SessionView, 'series'>, text: string): SeriesRecord {
+  return files.series.get(text) ?? oneOf(files.series.live(), text, 'task', 'tasks list');
+}
+
+function told(session: Session, series: SeriesRecord, files: Pick<SessionView, 'series'>) {
+  return {
+    ...series,
+    sessionId: session.id,
+    nextAt: files.series.open(series.id)[0]?.processAfter ?? series.nextSlot,
+    repeats: series.recurrence === null ? 'once' : `${series.recurrence.cron} ${series.recurrence.timeZone}`,
+    prompt: words(series.content),
+  };
+}

@@ -1,0 +1,49 @@
+/**
+ * The endpoints of the webhook channel: `webhooks.json` in the data folder, for its owner only, because a signature needs
+ * the secret itself.
+ */
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { DataFolder } from '../data/index.ts';
+import { messageOf, Problem, systemCode } from '../errors/index.ts';
+
+const Endpoint = z.object({
+  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'a name has 1 to 64 letters a–z, digits or "-"'),
+  secret: z.string().min(16),
+  callback: z.object({ url: z.url({ protocol: /^https?$/ }) }).exactOptional(),
+});
+
+/** One endpoint: who calls it signs with its secret; with a callback, answers are sent there. */
+export type WebhookEndpoint = z.output<typeof Endpoint>;
+
+/** The name of an endpoint. */
+export const EndpointName = Endpoint.shape.name;
+
+/** The endpoints; none when there is no file yet. Throws a `Problem` (exit code 2) when the file is not what it should be. */
+export function readEndpoints(data: DataFolder): readonly WebhookEndpoint[] {
+  const file = fileOf(data);
+  try {
+    return z.array(Endpoint).parse(JSON.parse(readFileSync(file, 'utf8')));
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw new Problem(
+      `${file} is not a list of endpoints (${messageOf(error).split('\n')[0]}); it was left as it is. Correct it, or ` +
+        'remove it and create the endpoints anew.',
+      2,
+      { cause: error },
+    );
+  }
+}
+
+/** Writes the endpoints down, all or none of them. */
+export function writeEndpoints(data: DataFolder, endpoints: readonly WebhookEndpoint[]): void {
+  const file = fileOf(data);
+  const partial = `${file}.partial`;
+  writeFileSync(partial, `${JSON.stringify(endpoints, null, 2)}\n`, { mode: 0o600, flush: true });
+  renameSync(partial, file);
+}
+
+function fileOf(data: DataFolder): string {
+  return join(data.root, 'webhooks.json');
+}

@@ -1,0 +1,363 @@
+/**
+ * Hop 8: where an outbound message goes, one attempt to send it, and what is removed after it. The row is a request: where
+ * it may go, whom it answers and which earlier message it is about is decided from what the host itself has written.
+ */
+import { statSync } from 'node:fs';
+import {
+  type Channel,
+  type Address as ChannelAddress,
+  type OutgoingFile,
+  type OutgoingMessage,
+  refusal,
+} from '@nanoclaw/channels';
+import type { Attempt, Rate, Route } from '@nanoclaw/delivery';
+import {
+  type Address,
+  type Attachment,
+  addressKey,
+  type OutboundMessage,
+  type Routing,
+  type SendResult,
+  type Target,
+} from '@nanoclaw/session-db';
+import { asText, fileNames, ownKind, questionOf, showing, withRefusals } from '../channels/index.ts';
+import { openUntil } from '../decisions/index.ts';
+import { AGENT, answered, platformIdOf, type SessionHandle, writeResult } from '../session/index.ts';
+import { type MailContext, sendMail } from './mail.ts';
+
+/** The channels of a host, by their types. */
+export type Channels = ReadonlyMap<string, Channel>;
+
+/** What hop 8 works with. */
+export interface OutboundContext extends MailContext {
+  readonly channels: Channels;
+  /** Does what an agent asks of the host. Rejects when it cannot be done now. */
+  readonly act: (session: SessionHandle, message: OutboundMessage, attempt: Attempt) => Promise<void>;
+  /** Removes the files of a message. `unfinished`: there are more, and it is to be called again. */
+  readonly remove: (session: SessionHandle, messageId: string) => Promise<'removed' | 'unfinished'>;
+  /** Writes down that a question is open at an address. The same message again gives the same question. */
+  readonly openQuestion: OpenQuestion;
+}
+
+/** Opens a question, or says in one sentence for the agent why not. */
+export type OpenQuestion = (
+  session: SessionHandle,
+  message: OutboundMessage,
+  address: Address,
+) => Promise<{ readonly questionId: string } | { readonly refused: string }>;
+
+/** With room before it for what the host calls things that belong to a row; an honest row's id has some 60. */
+const ROW_ID_LENGTH_MAX = 200;
+
+/** The lane and account of what an agent asks of its host, and the account of mail between agents. */
+const HOST = 'host';
+
+/**
+ * Decides where a message goes: to the host itself, to another agent, or to a chat among this agent's destinations, by
+ * default the one that it answers.
+ */
+export function routeOf(
+  session: Pick<SessionHandle, 'id' | 'files'>,
+  message: OutboundMessage,
+  channels: Channels,
+): Route {
+  // What is named after it, its result, a mail, its files, would have no room for more.
+  if (message.id.length > ROW_ID_LENGTH_MAX) return refused('The id of the message is longer than any honest one.');
+  const rates = [rowsOf(session.id)];
+  const cleansUp = fileNames(message.content).length > 0;
+  if (message.kind === 'system') {
+    const perRow = [...rates, actionsOf(session.id)];
+    return { type: 'deliver', lane: HOST, account: HOST, duplicates: 'key', cleansUp, rates: perRow };
+  }
+  const routing = session.files.routing();
+  const address = placeOf(session, message, routing);
+  if (address === null) return refused('The message names no place and its session has none.');
+  if (!mayWriteTo(address, routing)) {
+    return refused(`This agent may not write to ${address.channelType} ${address.platformId}.`);
+  }
+  if (!isOwnThread(session, message, address, routing)) {
+    return refused('This message names a thread that its session has nothing to do with.');
+  }
+  if (address.channelType === AGENT) {
+    // One lane for each agent written to: who else is in the address is for the return path to say.
+    const lane = addressKey({ ...address, threadId: null });
+    return {
+      type: 'deliver',
+      lane,
+      account: AGENT,
+      duplicates: 'key',
+      cleansUp,
+      rates: [...rates, mailsOf(session.id)],
+    };
+  }
+  const channel = channels.get(address.channelType);
+  if (channel === undefined) return refused(`There is no channel "${address.channelType}".`);
+  const shown = showing(message.content, channel, channelAddress(address));
+  if (shown.type === 'impossible') return refused(shown.reason);
+  return {
+    type: 'deliver',
+    lane: addressKey(address),
+    account: channel.type,
+    duplicates: channel.duplicates,
+    cleansUp,
+    rates,
+    ...(shown.type === 'parts' ? { parts: shown.parts } : shown.target === undefined ? {} : { target: shown.target }),
+  };
+}
+
+/** Makes one attempt at a message, or one part of it, that `routeOf` has let through. */
+export async function send(
+  session: SessionHandle,
+  message: OutboundMessage,
+  attempt: Attempt,
+  context: OutboundContext,
+): Promise<SendResult> {
+  if (message.kind === 'system') {
+    await context.act(session, message, attempt);
+    return { type: 'sent', platformMessageId: null };
+  }
+  const routing = session.files.routing();
+  const address = placeOf(session, message, routing);
+  if (address === null || !mayWriteTo(address, routing)) return never('This agent may no longer write there.');
+  if (address.channelType === AGENT) {
+    if (message.content['operation'] !== 'ask_question') return sendMail(session, message, address.platformId, context);
+    return unasked(session, message, 'Only people can be asked to choose; send the agent a message.', context);
+  }
+  const channel = context.channels.get(address.channelType);
+  if (channel === undefined) return { type: 'offline' };
+  const composed = await compose(session, message, attempt, { channel, address }, context);
+  if ('type' in composed) return composed;
+  const { key, attempt: number, uncertain } = attempt;
+  return channel.send(channelAddress(address), composed, { key, attempt: number, uncertain });
+}
+
+/** Removes what a message that has ended has left behind. Rejects while there is more to remove: to be called again. */
+export async function cleanUp(
+  session: SessionHandle,
+  messageOutId: string,
+  { remove }: Pick<OutboundContext, 'remove'>,
+): Promise<void> {
+  if ((await remove(session, messageOutId)) === 'removed') return;
+  throw new Error('The files of a message are too many to be removed at once; the rest follows.');
+}
+
+/** At most so many rows of a session at once, and then two a second: the rest waits. */
+function rowsOf(sessionId: string): Rate {
+  return { key: `rows/${sessionId}`, burst: 240, everyMs: 500 };
+}
+
+/** At most so many requests of a session at once, and then six a minute: each leaves something behind at the host. */
+function actionsOf(sessionId: string): Rate {
+  return { key: `actions/${sessionId}`, burst: 60, everyMs: 10_000 };
+}
+
+/** At most so many mails of a session at once, and then one a minute: the rest waits. */
+function mailsOf(sessionId: string): Rate {
+  return { key: `mails/${sessionId}`, burst: 30, everyMs: 60_000 };
+}
+
+/**
+ * The place of a message: of the earlier message that it edits or reacts to; else the one it names; else of the message
+ * that it answers; else where its session answers. All but the one it names are the host's own word.
+ */
+function placeOf(
+  session: Pick<SessionHandle, 'files'>,
+  message: OutboundMessage,
+  { replyTo }: Routing,
+): Address | null {
+  const named = message.address ?? answered(session.files, message)?.address ?? replyTo;
+  // A message of the same commit is not known yet; delivery looks for it once more when its turn comes.
+  return placeOfEarlier(session, message) ?? named;
+}
+
+/** Of the earlier message that this one edits or reacts to. */
+function placeOfEarlier({ files }: Pick<SessionHandle, 'files'>, { content }: OutboundMessage): Address | undefined {
+  const { operation, messageId } = content;
+  if ((operation !== 'edit' && operation !== 'reaction') || typeof messageId !== 'number') return undefined;
+  return addressOf(files.deliveries.target(messageId));
+}
+
+function addressOf(target: Target | undefined): Address | undefined {
+  if (target?.type === 'person') return target.address ?? undefined;
+  const lane = target?.parts[0]?.lane;
+  return lane === undefined ? undefined : readAddressKey(lane);
+}
+
+/** The address of which a lane is the key; `undefined` for a lane that is none. */
+function readAddressKey(lane: string): Address | undefined {
+  if (!lane.startsWith('[')) return undefined;
+  const [channelType, platformId, threadId]: readonly unknown[] = JSON.parse(lane);
+  if (typeof channelType !== 'string' || typeof platformId !== 'string') return undefined;
+  return { channelType, platformId, threadId: typeof threadId === 'string' ? threadId : null };
+}
+
+function mayWriteTo(address: Address, { destinations }: Routing): boolean {
+  return destinations.some((one) =>
+    one.type === 'channel'
+      ? one.channelType === address.channelType && one.platformId === address.platformId
+      : address.channelType === AGENT && one.agentGroupId === address.platformId,
+  );
+}
+
+/**
+ * Whether the thread of a place is one that the host knows of: that of the message answered, of the earlier message
+ * that this one is about, or where the session answers. Any text could name one, and each would be a lane of its own.
+ */
+function isOwnThread(
+  session: Pick<SessionHandle, 'files'>,
+  message: OutboundMessage,
+  { channelType, platformId, threadId }: Address,
+  { replyTo }: Routing,
+): boolean {
+  if (threadId === null || channelType === AGENT) return true;
+  const key = addressKey({ channelType, platformId, threadId });
+  const known = [answered(session.files, message)?.address, replyTo, placeOfEarlier(session, message)];
+  return known.some((place) => place && addressKey(place) === key);
+}
+
+interface Place {
+  readonly channel: Channel;
+  readonly address: Address;
+}
+
+/** The message as its channel takes it, or the result when there is none to be sent. */
+async function compose(
+  session: SessionHandle,
+  message: OutboundMessage,
+  attempt: Attempt,
+  place: Place,
+  context: OutboundContext,
+): Promise<OutgoingMessage | SendResult> {
+  const { content } = message;
+  switch (content['operation']) {
+    case 'edit':
+    case 'reaction':
+      return aboutEarlier(message, attempt.target, place);
+    case 'ask_question':
+      return question(session, message, place, context);
+    case 'card': {
+      const card = ownKind(content, '');
+      return card === undefined
+        ? never('The card is not well-formed.')
+        : { ...card, ...reply(session, message, place) };
+    }
+    default:
+      return textWithFiles(session, message, attempt, place, context);
+  }
+}
+
+/** An edit or a reaction, to the earlier message's own id on its platform. */
+function aboutEarlier(
+  { content }: OutboundMessage,
+  target: Target | undefined,
+  { address }: Place,
+): OutgoingMessage | SendResult {
+  const number = String(content['messageId']);
+  if (target === undefined) return never(`There is no message ${number}.`);
+  const at = addressOf(target);
+  if (at === undefined || addressKey(at) !== addressKey(address)) {
+    return never(`Message ${number} is not in the chat that this is for.`);
+  }
+  if (content['operation'] === 'edit' && target.type === 'person') {
+    return never(`Message ${number} is a person's, and only an agent's own messages can be edited.`);
+  }
+  if (content['operation'] === 'edit' && target.type === 'agent' && target.parts.length > 1) {
+    return never(`Message ${number} was sent in ${target.parts.length} parts, so it cannot be edited as one.`);
+  }
+  const id =
+    target.type === 'person'
+      ? platformIdOf(at, target.messageId)
+      : target.parts.findLast((part) => part.platformMessageId !== null)?.platformMessageId;
+  if (id === undefined || id === null) return never(`Message ${number} has no id on its platform.`);
+  return ownKind(content, id) ?? never('The message has nothing that can be shown.');
+}
+
+async function question(
+  session: SessionHandle,
+  message: OutboundMessage,
+  place: Place,
+  context: OutboundContext,
+): Promise<OutgoingMessage | SendResult> {
+  const { content } = message;
+  const asked = questionOf(content);
+  if (asked === undefined) return unasked(session, message, 'The question is not well-formed.', context);
+  const now = context.now();
+  const expiresAt = openUntil(asked.expiresAt, now);
+  if (expiresAt <= now) return never('The question could not be shown before its time was over.');
+  const opened = await context.openQuestion(session, message, place.address);
+  if ('refused' in opened) return unasked(session, message, opened.refused, context);
+  const { title, question: text, choices } = asked;
+  const replying = reply(session, message, place);
+  const own = { kind: 'question', questionId: opened.questionId, title, question: text, choices, expiresAt } as const;
+  // Decided when it was taken in: its text is there when it is shown as text.
+  const asLines = typeof content['text'] === 'string' ? content['text'] : asText({ ...content, text: null });
+  const isOwn = content['text'] === undefined && !refusal(place.channel, channelAddress(place.address), own);
+  return isOwn ? { ...own, ...replying } : { kind: 'text', text: asLines ?? '', ...replying };
+}
+
+/** The question will not be asked: the agent, which waits for the answer, hears so at once. */
+function unasked(
+  session: SessionHandle,
+  message: OutboundMessage,
+  reason: string,
+  context: OutboundContext,
+): SendResult {
+  writeResult(session.files, message, 'ask_question', { status: 'error', error: reason }, context.now());
+  context.wake(session.id);
+  return never(reason);
+}
+
+async function textWithFiles(
+  session: SessionHandle,
+  message: OutboundMessage,
+  { isPossibleDuplicate }: Attempt,
+  place: Place,
+  { spool }: OutboundContext,
+): Promise<OutgoingMessage | SendResult> {
+  const { limits } = place.channel;
+  const names = place.channel.shows.has('files') ? fileNames(message.content) : [];
+  const spooled = names.length === 0 ? [] : await spool(session, message.id, names);
+  const files: OutgoingFile[] = [];
+  const refusals: { name: string; reason: string }[] = [];
+  for (const one of spooled) {
+    const reason = one.type === 'refused' ? one.reason : tooBig(one, limits.fileBytesMax);
+    if (reason === undefined && one.type === 'stored') files.push({ name: one.name, path: one.path });
+    else refusals.push({ name: one.name, reason: reason ?? '' });
+  }
+  const said = typeof message.content['text'] === 'string' ? message.content['text'] : '';
+  const text = withRefusals(isPossibleDuplicate ? marked(said, limits.text.max) : said, refusals, limits.text);
+  if (text.trim() === '' && files.length === 0) return never('The message has nothing that can be shown.');
+  return { kind: 'text', text, ...(files.length === 0 ? {} : { files }), ...reply(session, message, place) };
+}
+
+/** Says that people may see a text for the second time, where there is room to say so. */
+function marked(text: string, max: number): string {
+  const whole = `(Perhaps a repetition.) ${text}`;
+  return Buffer.byteLength(whole) <= max ? whole : text;
+}
+
+function tooBig({ path }: Extract<Attachment, { type: 'stored' }>, bytesMax: number | undefined): string | undefined {
+  if (bytesMax === undefined) return undefined;
+  const bytes = statSync(path).size;
+  return bytes <= bytesMax ? undefined : `It has ${bytes} bytes, and its channel takes at most ${bytesMax}.`;
+}
+
+/** Which message of the chat it answers, when the host has that one and its platform knows it. */
+function reply(session: SessionHandle, message: OutboundMessage, { address }: Place): { readonly inReplyTo?: string } {
+  const received = answered(session.files, message);
+  if (!received?.address || addressKey(received.address) !== addressKey(address)) return {};
+  const inReplyTo = platformIdOf(address, received.id);
+  return inReplyTo === undefined ? {} : { inReplyTo };
+}
+
+function channelAddress({ channelType, platformId, threadId }: Address): ChannelAddress {
+  return { channelType, platformId, threadId };
+}
+
+function refused(reason: string): Route {
+  return { type: 'refused', reason };
+}
+
+function never(reason: string): SendResult {
+  return { type: 'failed', permanent: true, reason };
+}

@@ -1,0 +1,250 @@
+/**
+ * What a run is started with: the program, what it sees of the disk, and its configuration. The spec is the same for
+ * every driver; the paths in it are as seen from inside.
+ *
+ * The configuration is generated into a folder of the host and shown read-only: nothing the host writes lies where an
+ * agent can write. All that makes a run differ is in the spec's hash, so a change of an agent's settings is seen by
+ * comparing two of them.
+ */
+import { createHash } from 'node:crypto';
+import { lchownSync, lstatSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import {
+  extraMounts,
+  isNetworkName,
+  type Mount,
+  type RunSpec,
+  type Sandbox,
+  SpawnError,
+  sessionMounts,
+} from '@nanoclaw/containers';
+import type { AgentGroup, AgentGroupId } from '@nanoclaw/registry';
+import { PROTOCOL_VERSION, type RunId, type SessionFolder } from '@nanoclaw/session-db';
+import type { DataFolder, HostSettings } from '../data/index.ts';
+import { type ContainerIsolation, type Isolation, isolationNow, networkFor } from './driver-choice.ts';
+import type { GroupImages } from './group-images.ts';
+import { generateSkills } from './skills.ts';
+
+export interface RunContext {
+  readonly installId: string;
+  readonly data: DataFolder;
+  readonly config: HostSettings;
+  /** The folder with the bundled agent-runner. */
+  readonly runnerFolder: string;
+  /** The folder with the skills of this version. */
+  readonly skillsFolder: string;
+  readonly isolation: Isolation;
+  readonly groupImages: Pick<GroupImages, 'imageFor'>;
+  /** What of the host's environment reaches the model's client: the keys that begin with `ANTHROPIC_`. */
+  readonly modelEnv: Readonly<Record<string, string>>;
+  /** What an agent was to have and does not get, one sentence each; it starts without. Must not throw. */
+  readonly onRefused: (agentGroupId: AgentGroupId, refusals: readonly string[]) => void;
+}
+
+/**
+ * Makes the folders of a run and gives its spec. Rejects with the file system's error when a folder cannot be made, and
+ * with a `SpawnError` when the agent's settings make no sense, or there is no engine or image for it just now.
+ */
+export async function runSpec(
+  session: { readonly id: string; readonly folder: SessionFolder },
+  agent: AgentGroup,
+  runId: RunId,
+  context: RunContext,
+): Promise<RunSpec> {
+  const { data, config, installId } = context;
+  const wrong = settingsProblem(agent);
+  if (wrong !== undefined) throw new SpawnError({ type: 'bad-spec', reason: wrong });
+  const isolation = await isolationNow(context.isolation);
+  const provider = providerOf(agent, config, context.modelEnv);
+  const sandbox = isolation.type === 'container' ? await sandboxOf(agent, provider, isolation, context) : undefined;
+  const extras = await extraMounts(agent.mounts, config.mountAllowlist, guardedPlaces(context));
+
+  const agentFolder = data.agent(agent.folder);
+  const stateFolder = data.modelState(agent.id);
+  const generated = data.generated(agent.id);
+  const logs = join(session.folder.host, 'logs');
+  for (const folder of [agentFolder, stateFolder, join(generated, 'config'), logs])
+    mkdirSync(folder, { recursive: true });
+  const skills = generateSkills(context.skillsFolder, join(generated, 'skills'), agent.skills);
+  const settings = containerJson(agent, provider, isolation, config);
+  writeWhole(join(generated, 'config', 'container.json'), settings);
+  const refusals = [...extras.refusals, ...skills.missing.map((name) => `There is no skill ${JSON.stringify(name)}.`)];
+  if (refusals.length > 0) context.onRefused(agent.id, refusals);
+
+  // Only a run that talks to the model gets the model's credentials.
+  const model = provider === 'claude' ? modelAccess(context.modelEnv, isolation) : { env: {}, mounts: [] };
+  if (sandbox)
+    for (const folder of [session.folder.outbound.root, agentFolder, stateFolder]) give(folder, sandbox.user);
+  return {
+    runId,
+    sessionId: session.id,
+    installId,
+    command: [
+      'bun',
+      '/app/src/main.js',
+      '--run',
+      runId,
+      '--config',
+      '/app/config/container.json',
+      '--inbound',
+      '/workspace/inbound',
+      '--outbound',
+      '/workspace/outbound',
+      '--agent',
+      '/workspace/agent',
+      ...(skills.folder === undefined ? [] : ['--skills', '/app/skills']),
+    ],
+    workdir: '/workspace/agent',
+    mounts: [
+      ...sessionMounts({
+        inbound: session.folder.inbound.root,
+        outbound: session.folder.outbound.root,
+        agent: agentFolder,
+        state: stateFolder,
+        config: join(generated, 'config'),
+        runner: context.runnerFolder,
+        skills: skills.folder,
+        extras: extras.mounts,
+      }),
+      ...model.mounts,
+    ],
+    env: { HOME: '/workspace/state', ...model.env },
+    timeZone: timeZoneOf(config),
+    // The settings are in a file, of which the spec knows the place alone; their hash makes them part of the spec's.
+    labels: { agentGroup: agent.id, settings: createHash('sha256').update(settings).digest('hex').slice(0, 16) },
+    logFile: join(logs, `${runId}.log`),
+    ...(sandbox && { sandbox }),
+  };
+}
+
+/** What an agent's settings say that no run can be started with, as a clause; `undefined` when they make sense. */
+export function settingsProblem(agent: Pick<AgentGroup, 'model' | 'effort' | 'network'>): string | undefined {
+  const { model, effort, network } = agent;
+  if (effort !== null && !EFFORTS.includes(effort)) {
+    return `the agent's effort is ${JSON.stringify(effort)}, and must be one of ${EFFORTS.join(', ')}`;
+  }
+  if (model !== null && !/^[A-Za-z0-9][\w.:/@[\]-]{0,199}$/.test(model)) {
+    return `the agent's model ${JSON.stringify(model)} is not the name of one`;
+  }
+  if (network !== null && !isNetworkName(network)) {
+    return `the agent's network ${JSON.stringify(network)} is not the name of one, or is the host's own`;
+  }
+  return undefined;
+}
+
+/** As the agent's program knows them. */
+const EFFORTS: readonly string[] = ['low', 'medium', 'high', 'xhigh', 'max'];
+
+/** What no agent may be shown of the host's disk, whatever its owner's list says: the data folder, and the project. */
+export function guardedPlaces({
+  data,
+  runnerFolder,
+  skillsFolder,
+}: Pick<RunContext, 'data' | 'runnerFolder' | 'skillsFolder'>): readonly string[] {
+  return [data.root, commonFolder(runnerFolder, skillsFolder)];
+}
+
+/** The deepest folder that holds both. */
+function commonFolder(a: string, b: string): string {
+  let folder = dirname(a);
+  while (!`${b}/`.startsWith(folder.endsWith('/') ? folder : `${folder}/`)) folder = dirname(folder);
+  return folder;
+}
+
+/** How the model is reached from inside: by the host's own variables, and by the socket where they name one. */
+function modelAccess(
+  modelEnv: RunContext['modelEnv'],
+  isolation: Isolation,
+): { env: Readonly<Record<string, string>>; mounts: readonly Mount[] } {
+  const socket = modelEnv['ANTHROPIC_UNIX_SOCKET'];
+  if (socket === undefined || isolation.type === 'none') return { env: modelEnv, mounts: [] };
+  return {
+    env: { ...modelEnv, ANTHROPIC_UNIX_SOCKET: MODEL_SOCKET },
+    // To connect is no writing: a socket can be used through a read-only mount.
+    mounts: [{ source: socket, target: MODEL_SOCKET, readonly: true }],
+  };
+}
+
+/** Where a run in a container finds the socket of the model's API. */
+const MODEL_SOCKET = '/run/model.sock';
+
+/** Where the image has the Claude binary. */
+const CLAUDE_INSIDE = '/usr/local/bin/claude';
+
+async function sandboxOf(
+  agent: AgentGroup,
+  provider: string,
+  isolation: ContainerIsolation,
+  { config, modelEnv, groupImages }: RunContext,
+): Promise<Sandbox> {
+  const image = await groupImages.imageFor(agent, provider, isolation);
+  return {
+    image: image.id,
+    protocolVersion: PROTOCOL_VERSION,
+    network: networkFor(provider, config, modelEnv, agent.network),
+    user: isolation.user,
+    limits: isolation.limits,
+  };
+}
+
+/**
+ * Makes a folder the run's own, with all in it, unless it is already: so a folder that was used without isolation, or
+ * was just made by a host that is root, can be written from inside. The folder itself comes last, for it is the mark.
+ */
+function give(path: string, user: Sandbox['user']): void {
+  const { uid, gid } = lstatSync(path);
+  if (uid === user.uid && gid === user.gid) return;
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    const inner = join(path, entry.name);
+    // Links are not followed: neither by the listing nor by the change of owner.
+    if (entry.isDirectory()) give(inner, user);
+    else lchownSync(inner, user.uid, user.gid);
+  }
+  lchownSync(path, user.uid, user.gid);
+}
+
+/** Stands in an agent group for the provider that the settings name. */
+export const DEFAULT_PROVIDER = 'default';
+
+/** Who answers for an agent: its own choice, or the configuration's. */
+export function providerOf(
+  agent: Pick<AgentGroup, 'provider'>,
+  config: Pick<HostSettings, 'provider'>,
+  modelEnv: Readonly<Record<string, string>>,
+): string {
+  if (agent.provider !== DEFAULT_PROVIDER) return agent.provider;
+  if (config.provider !== 'auto') return config.provider;
+  return modelEnv['ANTHROPIC_API_KEY'] || modelEnv['ANTHROPIC_BASE_URL'] ? 'claude' : 'offline';
+}
+
+/** The text of `container.json`; see `container/README.md`. */
+function containerJson(agent: AgentGroup, provider: string, isolation: Isolation, config: HostSettings): string {
+  const settings = {
+    protocolVersion: PROTOCOL_VERSION,
+    agentGroupId: agent.id,
+    assistantName: agent.assistantName ?? agent.name,
+    provider,
+    ...(agent.model === null ? {} : { model: agent.model }),
+    ...(agent.effort === null ? {} : { effort: agent.effort }),
+    mcpServers: Object.fromEntries(agent.mcpServers.map(({ name, command, args }) => [name, { command, args }])),
+    timeZone: timeZoneOf(config),
+    idleExitMs: config.idleExitMs,
+    messagesPerPrompt: agent.messagesPerPrompt,
+    ...(provider === 'claude'
+      ? { claude: { executable: isolation.type === 'none' ? config.claudeBinary : CLAUDE_INSIDE } }
+      : {}),
+  };
+  return `${JSON.stringify(settings, null, 2)}\n`;
+}
+
+/** The zone of all times that agents see and write. */
+export function timeZoneOf(config: Pick<HostSettings, 'timeZone'>): string {
+  return config.timeZone || Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
+
+/** Writes a file so that a reader finds the old one or the new one, whole. */
+function writeWhole(path: string, text: string): void {
+  const temporary = `${path}.new`;
+  writeFileSync(temporary, text);
+  renameSync(temporary, path);
+}

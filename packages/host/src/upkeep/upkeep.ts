@@ -1,0 +1,155 @@
+/**
+ * One visit of the sweep to a session, and what follows from it: people are told, counters raised, a run is started or
+ * stopped. Starting and stopping are not waited for: they poke when they are done.
+ */
+import type { RateLimits } from '@nanoclaw/delivery';
+import type { Millis } from '@nanoclaw/session-db';
+import { observe, type SweepPolicy, type SweepReport, sweepSession, type Vitals } from '@nanoclaw/sweep';
+import type { Voice } from '../channels/index.ts';
+import { messageOf } from '../errors/index.ts';
+import type { Counting, Logger } from '../observability/index.ts';
+import type { Runs } from '../runs/index.ts';
+import type { SessionHandle, Sessions } from '../session/index.ts';
+import { sayOwed } from './notices.ts';
+import { FORGET_EVERY_MS, forgetInSession, type RetentionPolicy } from './retention.ts';
+import type { Typing } from './typing.ts';
+
+/** What a visit needs. */
+export interface UpkeepOptions {
+  readonly sessions: Sessions;
+  readonly runs: Runs;
+  readonly voice: Voice;
+  readonly rates: RateLimits;
+  readonly typing: Typing;
+  readonly counting: Counting;
+  readonly policy: SweepPolicy;
+  readonly retention: RetentionPolicy;
+  readonly now: () => Millis;
+  readonly log: Logger;
+  /** A message will not be answered now, and why, as one sentence. Must not throw. */
+  readonly onUnanswered: (reason: string) => void;
+}
+
+/** What is due over all sessions, as of the last visit to each. */
+export interface Queue {
+  readonly dueMessages: number;
+  /** Since when the oldest of them has been due; `undefined` when none is. */
+  readonly oldestDueAt: Millis | undefined;
+}
+
+/** The visits of a host to its sessions, and what is remembered between them. */
+export class Upkeep {
+  readonly #options: UpkeepOptions;
+  readonly #vitals = new Map<string, Vitals>();
+  readonly #forgotAt = new Map<string, Millis>();
+  /** Only sessions in which something is due. */
+  readonly #due = new Map<string, { readonly count: number; readonly since: Millis }>();
+  /** Sessions whose run was seen to have nothing in hand. */
+  readonly #atRest = new Set<string>();
+
+  constructor(options: UpkeepOptions) {
+    this.#options = options;
+  }
+
+  /** Visits a session; gives when to come again, `undefined` when only an event can bring something to do. */
+  async visit(id: string, steadySince: Millis): Promise<Millis | undefined> {
+    const { sessions, runs, voice, rates, typing, policy, now, log } = this.#options;
+    const session = sessions.known(id);
+    if (session === undefined) return undefined;
+    const seen = await observe(session.files, session.reader, () => runs.state(session));
+    const report = sweepSession(session.files, { ...seen, vitals: this.#vitals.get(id), steadySince }, now(), policy);
+    if (report.vitals) this.#vitals.set(id, report.vitals);
+    else this.#vitals.delete(id);
+    if (seen.read.type === 'read') {
+      // Those of messages are counted where they would have been delivered.
+      const acks = seen.read.refused.filter(({ table }) => table === 'processing_ack');
+      for (const { table } of acks) this.#options.counting.count('rows_refused', table);
+      typing.seen(session, seen.read.openClaims, seen.read.container?.progressAt ?? 0, now());
+      if (seen.read.openClaims.length === 0) this.#atRest.add(id);
+      else this.#atRest.delete(id);
+    }
+    this.#noteQueue(session);
+    this.#tell(session, report);
+    const sayAgainAt = await sayOwed(session, report.notices, { voice, sessions, rates, now, log });
+    this.#act(session, report);
+    return earliest(report.lookAgainAt, sayAgainAt);
+  }
+
+  /** Whether the session's run has something in hand, as far as is known: one that nobody has looked at has. */
+  isBusy(sessionId: string): boolean {
+    return !this.#atRest.has(sessionId) || this.#due.has(sessionId);
+  }
+
+  /** What waits in all sessions. */
+  queue(): Queue {
+    const due = [...this.#due.values()];
+    return {
+      dueMessages: due.reduce((sum, { count }) => sum + count, 0),
+      oldestDueAt: due.length === 0 ? undefined : Math.min(...due.map(({ since }) => since)),
+    };
+  }
+
+  /** Drops what is remembered of a session that is gone. */
+  forget(sessionId: string): void {
+    this.#vitals.delete(sessionId);
+    this.#forgotAt.delete(sessionId);
+    this.#due.delete(sessionId);
+    this.#atRest.delete(sessionId);
+  }
+
+  #noteQueue(session: SessionHandle): void {
+    const now = this.#options.now();
+    const since = session.files.nextDueAt();
+    if (since === undefined || since > now) this.#due.delete(session.id);
+    else this.#due.set(session.id, { count: session.files.dueCount(now), since });
+  }
+
+  #tell(session: SessionHandle, report: SweepReport): void {
+    const { counting, log, onUnanswered } = this.#options;
+    for (const { messageId, to, ...settled } of report.settled) {
+      if (to === 'completed') continue;
+      counting.count('attempts_failed', to);
+      const error = 'error' in settled ? settled.error : '';
+      log.warn({ session: session.id, message: messageId, to, reason: error }, 'attempt failed');
+      if (to === 'failed') onUnanswered(`The message was given up: ${error}`);
+    }
+  }
+
+  #act(session: SessionHandle, { verdict }: SweepReport): void {
+    const { runs, counting, log } = this.#options;
+    switch (verdict.type) {
+      case 'wake':
+        void runs.wake(session);
+        return;
+      case 'kill':
+        counting.count('kills', verdict.reason);
+        log.warn(
+          { session: session.id, run: verdict.runId, reason: verdict.reason, tool: verdict.tool },
+          'killing a run',
+        );
+        void runs.stop(session, verdict.reason).catch((error: unknown) => {
+          log.error({ session: session.id, error: messageOf(error) }, 'a run could not be stopped');
+        });
+        return;
+      case 'nothing':
+        if (verdict.because !== 'idle') return;
+        this.#forgetOld(session);
+        session.rest();
+        return;
+    }
+  }
+
+  /** Forgets what ended long ago, now and then and a batch at a time. */
+  #forgetOld(session: SessionHandle): void {
+    const { now, retention } = this.#options;
+    const at = now();
+    if (at - (this.#forgotAt.get(session.id) ?? Number.NEGATIVE_INFINITY) < FORGET_EVERY_MS) return;
+    this.#forgotAt.set(session.id, at);
+    forgetInSession(session.files, session.folder, retention, at);
+  }
+}
+
+function earliest(a: Millis | undefined, b: Millis | undefined): Millis | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return Math.min(a, b);
+}

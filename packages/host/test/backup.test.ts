@@ -1,0 +1,148 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openRegistry, type Registry } from '@nanoclaw/registry';
+import { createSession, HostSession, sessionFolder } from '@nanoclaw/session-db';
+import { openSqlite } from '@nanoclaw/session-db/node';
+import { execa } from 'execa';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type BackupOptions, backup, restore, restoreSessionFrom } from '../src/data/backup.ts';
+import { type DataFolder, dataFolder, makeDataFolder } from '../src/data/data-folder.ts';
+import { ensureDefaults, MAIN_CHAT } from '../src/host/defaults.ts';
+
+let place: string;
+let data: DataFolder;
+let registry: Registry;
+
+beforeEach(async () => {
+  place = mkdtempSync(join(tmpdir(), 'nano-backup-'));
+  data = makeDataFolder(join(place, 'data'));
+  registry = await opened(data);
+  await ensureDefaults(registry);
+});
+
+afterEach(async () => {
+  await registry.close();
+  rmSync(place, { recursive: true, force: true });
+});
+
+function opened(folder: DataFolder): Promise<Registry> {
+  let ids = 0;
+  return openRegistry({ file: folder.registry, now: () => 1_000, newId: () => `id-${++ids}` });
+}
+
+/** The default agent's session, with one message in it. */
+async function sessionWith(text: string) {
+  const wired = await registry.wiringsFor('terminal', MAIN_CHAT);
+  const wiring = wired?.wirings[0]?.wiring;
+  if (wiring === undefined) throw new Error('There is no default wiring.');
+  const { agentGroupId, messagingGroupId } = wiring;
+  const session = await registry.sessionFor({ scope: 'chat', agentGroupId, messagingGroupId });
+  const folder = createSession(data.session(agentGroupId, session.id));
+  enqueue(folder.root, text);
+  return { id: session.id, agentGroupId, root: folder.root };
+}
+
+function enqueue(root: string, text: string): void {
+  using files = HostSession.open(sessionFolder(root), openSqlite);
+  const address = { channelType: 'terminal', platformId: MAIN_CHAT, threadId: null };
+  files.enqueue({ id: text, kind: 'chat', timestamp: 1, trigger: 'wakes', address, content: { text } }, 1);
+}
+
+function messagesIn(root: string): string[] {
+  const db = openSqlite(sessionFolder(root).inbound.database, 'read');
+  try {
+    return db.all<{ id: string }>('SELECT id FROM messages_in ORDER BY seq').map(({ id }) => id);
+  } finally {
+    db.close();
+  }
+}
+
+function options(changes: Partial<BackupOptions> = {}): BackupOptions {
+  return {
+    data,
+    into: join(place, 'backup'),
+    sessions: async () =>
+      (await registry.sessions()).map(({ id, key }) => ({ id, agentGroupId: key.agentGroupId, runEnded: true })),
+    now: () => 5_000,
+    sleep: () => Promise.resolve(),
+    onProgress: () => undefined,
+    ...changes,
+  };
+}
+
+test('a data folder made from a backup has all that was there, while the first one goes on', async () => {
+  const session = await sessionWith('before');
+  const group = (await registry.agentGroups())[0];
+  mkdirSync(data.agent(MAIN_CHAT), { recursive: true });
+  writeFileSync(join(data.agent(MAIN_CHAT), 'memory.md'), 'what I know');
+  writeFileSync(join(data.root, 'config.json'), '{}');
+
+  expect(await backup(options())).toEqual({ sessions: 1, leftOut: [] });
+  enqueue(session.root, 'after');
+  const again = dataFolder(join(place, 'again'));
+  expect(await restore(join(place, 'backup'), again.root)).toEqual({ sessions: 1, leftOut: [] });
+
+  expect(messagesIn(again.session(session.agentGroupId, session.id))).toEqual(['before']);
+  expect(messagesIn(session.root)).toEqual(['before', 'after']);
+  expect(readFileSync(join(again.agent(MAIN_CHAT), 'memory.md'), 'utf8')).toBe('what I know');
+  expect(existsSync(join(again.root, 'config.json'))).toBe(true);
+  await using restored = await opened(again);
+  expect(await restored.agentGroups()).toEqual([group]);
+});
+
+test('one session can be put back, and what was there is moved aside', async () => {
+  const session = await sessionWith('before');
+  await backup(options());
+  enqueue(session.root, 'after');
+  const aside = restoreSessionFrom(join(place, 'backup'), data, session.id, 7_000);
+  expect(messagesIn(session.root)).toEqual(['before']);
+  expect(messagesIn(aside ?? '')).toEqual(['before', 'after']);
+  expect(() => restoreSessionFrom(join(place, 'backup'), data, 'nobody', 7_000)).toThrow(/does not have the session/);
+});
+
+test('links and pipes that an agent has planted neither leak a file of the host nor stop the backup', async () => {
+  await sessionWith('before');
+  const own = data.agent(MAIN_CHAT);
+  mkdirSync(own, { recursive: true });
+  writeFileSync(join(place, 'secret'), 'the key');
+  symlinkSync(join(place, 'secret'), join(own, 'link'));
+  await execa('mkfifo', [join(own, 'pipe')]);
+  await backup(options());
+  expect(readFileSync(join(place, 'backup', 'agents.tar'), 'latin1')).not.toContain('the key');
+  await restore(join(place, 'backup'), join(place, 'again'));
+  expect(readFileSync(join(place, 'secret'), 'utf8')).toBe('the key');
+});
+
+test('a damaged session is left out, and the others are saved', async () => {
+  const session = await sessionWith('before');
+  writeFileSync(sessionFolder(session.root).inbound.database, 'not a database, and long enough to be taken for one');
+  const { leftOut } = await backup(options());
+  expect(leftOut).toEqual([expect.stringMatching(/was left out, because its file is damaged/)]);
+});
+
+test('nothing is overwritten, and nothing is left behind that is not whole', async () => {
+  await sessionWith('before');
+  const taken = options();
+  await backup(taken);
+  await expect(backup(taken)).rejects.toMatchObject({ exitCode: 7 });
+  await expect(restore(taken.into, data.root)).rejects.toMatchObject({ exitCode: 7 });
+  await expect(restore(join(place, 'nothing'), join(place, 'again'))).rejects.toMatchObject({ exitCode: 2 });
+
+  const failing = options({
+    into: join(place, 'second'),
+    sessions: () => Promise.reject(new Error('The registry is gone.')),
+  });
+  await expect(backup(failing)).rejects.toThrow(/could not be written \(The registry is gone.\)/);
+  expect(existsSync(join(place, 'second'))).toBe(false);
+  expect(existsSync(join(place, 'second.partial'))).toBe(false);
+});
+
+test('a backup that was changed afterwards is refused, and makes nothing', async () => {
+  const session = await sessionWith('before');
+  await backup(options());
+  const saved = join(place, 'backup', 'sessions', session.agentGroupId, session.id, 'inbound', 'inbound.db');
+  writeFileSync(saved, 'something else');
+  await expect(restore(join(place, 'backup'), join(place, 'again'))).rejects.toMatchObject({ exitCode: 2 });
+  expect(existsSync(join(place, 'again'))).toBe(false);
+});

@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest';
+import { harmless, rendered } from '../src/operator/render.ts';
+import { column, type View } from '../src/operator/view.ts';
+
+const PAGE = { width: 80, timeZone: 'UTC' };
+const TABLE: View = {
+  type: 'table',
+  columns: [
+    column('ID', 'id', 'id'),
+    column('SINCE', 'createdAt', 'time'),
+    column('PLACE', 'place.name'),
+    column('SAID', 'said'),
+  ],
+  empty: 'There is nothing.',
+};
+const AT = Date.UTC(2026, 10, 21, 12);
+
+describe('a table', () => {
+  it('has a line per row under its titles', () => {
+    const rows = [
+      { id: 'aaaaaaaa-1', createdAt: AT, place: { name: 'main' }, said: 'hello' },
+      { id: 'bbbbbbbb-2', createdAt: null, place: { name: '' }, said: true },
+    ];
+    expect(rendered(rows, TABLE, PAGE)).toBe(
+      [
+        'ID        SINCE                PLACE  SAID',
+        'aaaaaaaa  2026-11-21 12:00:00  main   hello',
+        'bbbbbbbb  -                    -      yes',
+      ].join('\n'),
+    );
+  });
+
+  it('cuts ids to what tells them apart', () => {
+    const text = rendered([{ id: 'aaaaaaaaaa-1' }, { id: 'aaaaaaaaaa-2' }], TABLE, PAGE);
+    expect(text).toContain('aaaaaaaaaa-1');
+    expect(text).toContain('aaaaaaaaaa-2');
+  });
+
+  it('stays within the width of the terminal, and loses no word for it', () => {
+    const said = Array.from({ length: 60 }, (_, at) => `word${at}`).join(' ');
+    const text = rendered([{ id: 'a', createdAt: AT, place: { name: 'x'.repeat(100) }, said }], TABLE, PAGE);
+    expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
+    expect(text.replace(/\s/g, '')).toContain('2026-11-21');
+    for (const word of ['word0', 'word59']) expect(text.replace(/\s+/g, '')).toContain(word);
+  });
+
+  it('breaks lines between words, and only words that are longer than their column', () => {
+    const view: View = { type: 'table', columns: [column('SAID', 'said')], empty: '' };
+    const said = `one two three ${'x'.repeat(30)} four`;
+    expect(rendered([{ said }], view, { ...PAGE, width: 20 })).toBe(
+      ['SAID', 'one two three', 'x'.repeat(20), `${'x'.repeat(10)} four`].join('\n'),
+    );
+  });
+
+  it('says so when it is empty', () => {
+    expect(rendered([], TABLE, PAGE)).toBe('There is nothing.');
+  });
+});
+
+describe('a record', () => {
+  it('has a line per field, those of fields within it too', () => {
+    const value = {
+      name: 'main',
+      nextDueAt: AT,
+      engage: { mode: 'pattern' },
+      skills: ['a', 'b'],
+      packages: { apt: [] },
+      denied: false,
+      model: null,
+    };
+    expect(rendered(value, { type: 'record' }, PAGE)).toBe(
+      [
+        'name          main',
+        'next due      2026-11-21 12:00:00',
+        'engage mode   pattern',
+        'skills        a, b',
+        'packages apt  -',
+        'denied        no',
+        'model         -',
+      ].join('\n'),
+    );
+  });
+});
+
+it('shows objects of a list one per line', () => {
+  const channels = [
+    { type: 'terminal', state: 'online', reason: null },
+    { type: 'webhook', state: 'offline', reason: 'The port is taken.' },
+  ];
+  expect(rendered({ channels }, { type: 'record' }, PAGE)).toBe(
+    ['channels  terminal, online', '          webhook, offline, reason The port is taken.'].join('\n'),
+  );
+});
+
+describe('what strangers have written', () => {
+  it('does not drive the terminal, in whatever place it is shown', () => {
+    const hostile = 'a\u001b[2Jb\u001b]0;title\u0007c\u202ed\u0000e\rf';
+    const views: readonly View[] = [
+      { type: 'table', columns: [column('SAID', 'said')], empty: '' },
+      { type: 'record' },
+      { type: 'message' },
+      { type: 'sections', sections: [{ key: 'within', heading: 'SAID', view: { type: 'record' } }] },
+    ];
+    const value = {
+      said: hostile,
+      message: hostile,
+      within: { said: hostile, list: [hostile], deep: { json: [{ hostile }] } },
+    };
+    for (const view of views) {
+      const text = rendered(view.type === 'table' ? [value] : value, view, PAGE);
+      expect(text.replaceAll('\n', '')).not.toMatch(/\p{Cc}|\u202e/u);
+    }
+    expect(harmless('line\n\ttab')).toBe('line\n\ttab');
+  });
+});

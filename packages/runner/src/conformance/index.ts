@@ -1,0 +1,2 @@
+/** The suite that every provider must pass. It knows no test framework. */
+export { type ProviderCase, type ProviderUnderTest, providerConformance } from './conformance.ts';
