@@ -5,6 +5,10 @@
 //   in   the platform hears "got it" only after the host has the message on disk; until then it comes again.
 //   out  `sent` means that people can see the message; whoever is unsure says so and is asked again, with the same key.
 
+import type { Address, Json, JsonObject, SendResult } from '@nanoclaw/session-db';
+
+export type { Address, Json, JsonObject, SendResult };
+
 /**
  * A chat platform as the host sees it. Messages come in through `start`, go out through `send`.
  *
@@ -43,13 +47,6 @@ export interface Channel {
 
 /** What not every platform can show. */
 export type Showable = 'files' | 'edit' | 'reaction' | 'question' | 'card';
-
-/** A place on a platform. `threadId` is null where there is no thread, and on platforms that know none. */
-export interface Address {
-  channelType: string;
-  platformId: string;
-  threadId: string | null;
-}
 
 /**
  * Resolves once the host has the event durably on disk, and only then does the channel acknowledge it to the platform.
@@ -127,14 +124,6 @@ export interface Sender {
   name: string;
 }
 
-/** A value that JSON can say. */
-export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
-
-/** An object that JSON can say. */
-export interface JsonObject {
-  readonly [key: string]: Json;
-}
-
 /**
  * What can be shown. Told apart by `kind`, so that a new kind is an error of the compiler in every channel that has not
  * thought about it.
@@ -209,18 +198,6 @@ export interface Attempt {
  * once; `history`, the channel can look up whether the message is there; `none`, a repeated attempt may show twice.
  */
 export type Duplicates = 'key' | 'history' | 'none';
-
-/** The outcome of one attempt. */
-export type SendResult =
-  /** People can see it. The id is null only on platforms that give none. */
-  | { type: 'sent'; platformMessageId: string | null }
-  /** Not attempted, for certain; nothing is visible. Spends no attempt. */
-  | { type: 'offline' }
-  /**
-   * Not known to be visible. `permanent`: the same attempt can never succeed. `retryAfterMs`: the platform's own wish.
-   * `reason` is one sentence for an operator, without the text of the message.
-   */
-  | { type: 'failed'; permanent: boolean; retryAfterMs?: number; reason: string };
 
 /**
  * What a channel refuses, so that the host can split or refuse before it sends. What is left out has no limit of its

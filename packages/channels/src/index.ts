@@ -39,6 +39,6 @@ export type { TerminalClientOptions, TerminalClosed } from './terminal-client.ts
 export { ConnectionLost, MessageRefused, TerminalClient } from './terminal-client.ts';
 export { terminalText } from './terminal-text.ts';
 export type { TerminalDetail, TerminalFile, TerminalMessage, TerminalPast } from './terminal-wire.ts';
-export type { SetTimer, WebhookChannelOptions, WebhookEndpoint, WebhookTrouble } from './webhook.ts';
+export type { WebhookChannelOptions, WebhookEndpoint, WebhookTrouble } from './webhook.ts';
 export { WebhookChannel } from './webhook.ts';
 export { signWebhook } from './webhook-signature.ts';

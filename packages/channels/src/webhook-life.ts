@@ -7,12 +7,13 @@
 //   marked, not yet answered      the program sends it again and is told at once
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { SetTimer } from '@nanoclaw/session-db';
 import type { Attempt, JsonObject, OutgoingMessage, Receive, ReceivedEvent, SendResult } from './channel.ts';
 import { messageOf } from './message-of.ts';
 import { UnsendableFile } from './outgoing-files.ts';
 import { refused } from './refusal.ts';
 import { Turns } from './turns.ts';
-import type { SetTimer, WebhookEndpoint, WebhookTrouble } from './webhook.ts';
+import type { WebhookEndpoint, WebhookTrouble } from './webhook.ts';
 import { postCallback } from './webhook-callback.ts';
 import { contentOfMessage, digestOf, digestOfMessage } from './webhook-content.ts';
 import {

@@ -3,6 +3,7 @@
 // behind it, so it keeps a store, as the terminal does.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { SetTimer } from '@nanoclaw/session-db';
 import type {
   Address,
   Attempt,
@@ -39,9 +40,6 @@ export interface WebhookChannelOptions {
   /** How long a request may take to come in, in milliseconds. Default 15 000. */
   requestMaxMs?: number;
 }
-
-/** Runs `action` after so many milliseconds, unless the function that it returns is called before. */
-export type SetTimer = (delayMs: number, action: () => void) => () => void;
 
 /** A program that talks to the bot. */
 export interface WebhookEndpoint {

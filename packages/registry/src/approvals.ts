@@ -10,12 +10,12 @@
 import type { Selectable } from 'kysely';
 import type {
   Actor,
+  Address,
   AgentGroupId,
   ApprovalId,
   JsonObject,
   MessagingGroupId,
   Millis,
-  Place,
   SessionId,
   UserId,
 } from './entities.ts';
@@ -54,7 +54,7 @@ export type ApprovalKind = 'sender' | 'channel' | 'action';
 /** The person who was asked to decide, and the place where the card is. */
 export interface Asked {
   readonly of: UserId;
-  readonly place: Place;
+  readonly place: Address;
 }
 
 /** What was decided, by whom; when nobody did in time, it is the host that lets it expire. */
@@ -120,7 +120,7 @@ export class Approvals {
   }
 
   /** The open approvals whose cards are in a place, in that very thread, oldest first. */
-  async openAt(place: Place): Promise<Approval[]> {
+  async openAt(place: Address): Promise<Approval[]> {
     const rows = await this.#store.db
       .selectFrom('approvals')
       .selectAll()

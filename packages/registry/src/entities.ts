@@ -5,8 +5,9 @@
  * "there is no such thing" in an answer and "leave it as it is" in a change. Times are epoch milliseconds, UTC.
  */
 
-/** Epoch milliseconds, UTC: the only form of time. */
-export type Millis = number;
+import type { Address, Json, JsonObject, Millis } from '@nanoclaw/session-db';
+
+export type { Address, Json, JsonObject, Millis };
 
 /** An agent: its folder, the model it speaks with, and how it is called. May have many sessions. */
 export interface AgentGroup extends AgentGroupSettings {
@@ -162,19 +163,6 @@ export interface WiredAgent {
   readonly wiring: Wiring;
   readonly agentGroup: AgentGroup;
 }
-
-/** A place on a platform down to the thread; `null`: outside any thread. */
-export interface Place {
-  readonly channelType: string;
-  readonly platformId: string;
-  readonly threadId: string | null;
-}
-
-/** A value that JSON can say. */
-export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
-
-/** An object that JSON can say. */
-export type JsonObject = { readonly [key: string]: Json };
 
 export type AgentGroupId = Id<'AgentGroup'>;
 export type MessagingGroupId = Id<'MessagingGroup'>;

@@ -29,6 +29,7 @@ export type { Engine } from './dialect.ts';
 export type { Dropped, DroppedMessages } from './dropped.ts';
 export {
   type Actor,
+  type Address,
   type AgentGroup,
   type AgentGroupId,
   type AgentGroupSettings,
@@ -49,7 +50,6 @@ export {
   type Millis,
   type MountWish,
   type Packages,
-  type Place,
   type Quarantine,
   type QuestionId,
   type Session,

@@ -7,7 +7,7 @@
  * An outcome is set once, by one statement that looks for the state it leaves.
  */
 import type { Selectable } from 'kysely';
-import type { Millis, Place, QuestionId, SessionId, UserId } from './entities.ts';
+import type { Address, Millis, QuestionId, SessionId, UserId } from './entities.ts';
 import { RegistryError } from './errors.ts';
 import { refusals } from './refusals.ts';
 import type { QuestionRow } from './schema.ts';
@@ -20,7 +20,7 @@ export interface Question {
   /** The outbound message that asks it; with `sessionId` it names the question. */
   readonly messageId: string;
   /** Where it is asked. */
-  readonly place: Place;
+  readonly place: Address;
   readonly title: string;
   readonly question: string;
   /** The choices, 1–20; an answer is an index. */
@@ -122,7 +122,7 @@ export class Questions {
   }
 
   /** The open questions of a place, in that very thread, oldest first. */
-  async openAt(place: Place): Promise<Question[]> {
+  async openAt(place: Address): Promise<Question[]> {
     const rows = await this.#store.db
       .selectFrom('questions')
       .selectAll()

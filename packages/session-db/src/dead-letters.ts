@@ -4,8 +4,9 @@
  *
  * They stay until an operator decides or retention forgets them.
  */
-import type { Address, InboundKind, JsonObject, Millis } from './messages.ts';
+import type { Address, InboundKind, JsonObject } from './messages.ts';
 import type { Sqlite } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 
 /** A message for the agent that was given up after its last attempt. */
 export interface InboundDeadLetter {

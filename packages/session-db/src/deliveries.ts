@@ -13,9 +13,10 @@ import {
   type DeliveryStatus,
   type RetryPolicy,
 } from './lifecycle.ts';
-import type { Address, JsonObject, Millis, OutboundMessage } from './messages.ts';
+import type { Address, JsonObject, OutboundMessage } from './messages.ts';
 import { inTransaction } from './open.ts';
 import type { Sqlite } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 
 /** An outbound message as the host has decided on it. */
 export type TakenIn = { readonly message: OutboundMessage } & (

@@ -6,7 +6,7 @@
  * A bell may be missed; what is lost is then one poll of the change token, never a message.
  */
 import { closeSync, type FSWatcher, lstatSync, openSync, utimesSync, watch } from 'node:fs';
-import type { Millis } from './messages.ts';
+import type { Millis, SetTimer } from './time.ts';
 
 /**
  * Rings the bell in one's own folder, after the commit it announces. Each ring leaves a time of its own, `now` or the
@@ -18,9 +18,6 @@ export function ring(bell: string, now: Millis): void {
   const last = lstatSync(bell, { throwIfNoEntry: false });
   touch(bell, last === undefined ? now : Math.max(now, Math.round(last.mtimeMs) + 1));
 }
-
-/** Calls `action` once after `delayMs` and returns what cancels it. The clock of whoever owns the process. */
-export type SetTimer = (delayMs: number, action: () => void) => () => void;
 
 export interface DoorbellOptions {
   readonly setTimer: SetTimer;

@@ -4,7 +4,7 @@
  */
 import { lstatSync } from 'node:fs';
 import { touch } from './doorbell.ts';
-import type { Millis } from './messages.ts';
+import type { Millis } from './time.ts';
 
 /** Says "alive at `now`". Throws the file system's error when the folder cannot be written. */
 export function beat(path: string, now: Millis): void {

@@ -10,7 +10,7 @@ import { Deliveries } from './deliveries.ts';
 import { ring } from './doorbell.ts';
 import type { SessionFolder } from './folder.ts';
 import { type Attemptable, type InboundStatus, type RetryPolicy, type Settlement, settlement } from './lifecycle.ts';
-import { type Ack, type Millis, type NewInbound, type RunId, runId } from './messages.ts';
+import { type Ack, type NewInbound, type RunId, runId } from './messages.ts';
 import { OwedNotices } from './notices.ts';
 import { inTransaction, isAtLeast, openOwnFile, openPeerFile, SQLITE_VERSION_MIN, sqliteVersion } from './open.ts';
 import { type ReceivedRow, readInHand, readReceived } from './received.ts';
@@ -19,6 +19,7 @@ import { type Routing, readRouting, sameRouting, writeRouting } from './routing.
 import { INBOUND_MIGRATIONS, migrate, PROTOCOL_VERSION, userVersion, VersionError } from './schema.ts';
 import { type OccurrenceOf, Series, type SeriesEdit } from './series.ts';
 import type { OpenSqlite, Sqlite } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 import { type History, type HistoryPage, readHistory } from './timeline.ts';
 import { Trouble } from './trouble.ts';
 import type { OutboundCursor } from './untrusted.ts';

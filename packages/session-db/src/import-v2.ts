@@ -13,12 +13,13 @@ import { ATTACHMENT_LIMITS, isFileName, messageFiles } from './attachments.ts';
 import { Directory } from './beneath.ts';
 import { createSession, type SessionFolder, sessionFolder } from './folder.ts';
 import { HostSession } from './host-session.ts';
-import { type Address, addressKey, type Millis, type OutboundMessage } from './messages.ts';
+import { type Address, addressKey, type OutboundMessage } from './messages.ts';
 import { inTransaction, openOwnFile, openPeerFile } from './open.ts';
 import { copyFile, openPlainFile, readBytes, syncDirectory, writeAll } from './plain-file.ts';
 import { recoveredCopy } from './recovery.ts';
 import { migrate, OUTBOUND_MIGRATIONS } from './schema.ts';
 import type { OpenSqlite, Sqlite } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 import { OUTBOUND_LIMITS, type OutboundFinding, readUntrusted } from './untrusted.ts';
 import {
   type ImportOptions,

@@ -19,7 +19,7 @@ export {
 } from './attachments.ts';
 export { type InboundDeadLetter, InboundDeadLetters } from './dead-letters.ts';
 export * from './deliveries.ts';
-export { changeToken, Doorbell, type DoorbellOptions, ring, type SetTimer } from './doorbell.ts';
+export { changeToken, Doorbell, type DoorbellOptions, ring } from './doorbell.ts';
 export * from './folder.ts';
 export { beat, lastBeat } from './heartbeat.ts';
 export {
@@ -86,6 +86,7 @@ export {
   SqliteError,
   type SqliteValue,
 } from './sqlite/index.ts';
+export type { Clock, Millis, SetTimer } from './time.ts';
 export {
   type History,
   type HistoryPage,

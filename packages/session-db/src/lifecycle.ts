@@ -25,7 +25,8 @@
  *
  * Set, don't add: every attempt has its number, and settling attempt n twice writes the same values twice.
  */
-import type { Ack, Millis } from './messages.ts';
+import type { Ack } from './messages.ts';
+import type { Millis } from './time.ts';
 
 export const INBOUND_STATUSES = ['pending', 'paused', 'completed', 'failed', 'cancelled'] as const;
 export type InboundStatus = (typeof INBOUND_STATUSES)[number];

@@ -1,9 +1,7 @@
 /**
  * What the two files carry, as plain values. Rows become these types where the SQL is and nowhere else.
  */
-
-/** Epoch milliseconds, UTC: the only form of time in the protocol. */
-export type Millis = number;
+import type { Millis } from './time.ts';
 
 declare const brand: unique symbol;
 

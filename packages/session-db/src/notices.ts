@@ -5,8 +5,9 @@
  * A notice is owed from the very transaction that makes it necessary, and until it is marked as told: a crash in between
  * says it again, and loses none.
  */
-import type { Address, InboundKind, Millis } from './messages.ts';
+import type { Address, InboundKind } from './messages.ts';
 import type { Sqlite } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 
 /** A notice that nobody has been given yet. What it is about and `at` name it for good: together they make a key. */
 export type OwedNotice = {

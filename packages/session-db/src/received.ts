@@ -3,8 +3,9 @@
  * through `HostSession.received` and `HostSession.inHand`.
  */
 import type { InboundStatus } from './lifecycle.ts';
-import type { Address, InboundKind, JsonObject, Millis, Trigger } from './messages.ts';
+import type { Address, InboundKind, JsonObject, Trigger } from './messages.ts';
 import type { Sqlite } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 
 /** A message for the agent as the host has it. */
 export interface ReceivedRow {

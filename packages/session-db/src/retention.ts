@@ -5,9 +5,10 @@
 import { removeStoredAttachments } from './attachments.ts';
 import type { Deliveries } from './deliveries.ts';
 import type { SessionFolder } from './folder.ts';
-import type { Millis } from './messages.ts';
+
 import { inTransaction } from './open.ts';
 import type { Sqlite } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 
 export interface Retention {
   /** What ended longer ago than this is forgotten, in milliseconds. */

@@ -16,7 +16,6 @@ import {
   type InboundKind,
   type InboundMessage,
   type JsonObject,
-  type Millis,
   type NewOutbound,
   type Outcome,
   type Recurrence,
@@ -36,6 +35,7 @@ import {
   VersionError,
 } from './schema.ts';
 import { isBusy, type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 
 /** What a run says of itself at its start. */
 export interface Handshake {

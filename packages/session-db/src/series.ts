@@ -5,9 +5,10 @@
  * An occurrence's id is its series and its slot, so one slot cannot be written twice; the row stands before its time,
  * so that a live run takes it without the host.
  */
-import type { Address, Json, JsonObject, Millis, NewInbound, Recurrence } from './messages.ts';
+import type { Address, Json, JsonObject, NewInbound, Recurrence } from './messages.ts';
 import { inTransaction } from './open.ts';
 import type { Sqlite } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 
 export const SERIES_STATUSES = ['active', 'paused', 'ended', 'cancelled'] as const;
 export type SeriesStatus = (typeof SERIES_STATUSES)[number];

@@ -12,7 +12,7 @@ import { dirname, join } from 'node:path';
 import { ATTACHMENT_LIMITS, isFileName } from './attachments.ts';
 import { Directory } from './beneath.ts';
 import { createSession, type SessionFolder, sessionFolder } from './folder.ts';
-import type { Json, Millis } from './messages.ts';
+import type { Json } from './messages.ts';
 import { openOwnFile, openPeerFile } from './open.ts';
 import {
   copyFile,
@@ -26,6 +26,7 @@ import {
 import { recoveredCopy } from './recovery.ts';
 import { INBOUND_MIGRATIONS, migrate, PROTOCOL_VERSION, userVersion } from './schema.ts';
 import { isBusy, type OpenSqlite, type Sqlite } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 import { OUTBOUND_LIMITS, type OutboundFinding, outboundSchema, readUntrusted } from './untrusted.ts';
 
 /** What a snapshot holds. */

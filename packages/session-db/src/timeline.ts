@@ -5,8 +5,9 @@
 import type { DeliveredPart, Deliveries } from './deliveries.ts';
 import type { HostSession } from './host-session.ts';
 import type { InboundStatus } from './lifecycle.ts';
-import type { Ack, Address, InboundKind, JsonObject, Millis, OutboundMessage, Trigger } from './messages.ts';
+import type { Ack, Address, InboundKind, JsonObject, OutboundMessage, Trigger } from './messages.ts';
 import type { Sqlite } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 import type { OutboundFinding, OutboundReader } from './untrusted.ts';
 
 /** Which part of a history: the newest `limit` messages, or those before the number `before`. */

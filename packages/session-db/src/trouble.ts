@@ -6,8 +6,9 @@
  * be told stays owed until it has been said.
  */
 import { backoffMs, type RetryPolicy } from './lifecycle.ts';
-import type { Millis } from './messages.ts';
+
 import type { Sqlite } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 
 /** `wake`: no run can be started. `outbound`: what the container wrote cannot be read. */
 export type TroubleKind = 'wake' | 'outbound';

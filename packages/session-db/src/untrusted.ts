@@ -14,7 +14,6 @@ import {
   type ContainerState,
   type Json,
   type JsonObject,
-  type Millis,
   OUTBOUND_KINDS,
   type OutboundMessage,
   type ToolInFlight,
@@ -24,6 +23,7 @@ import { isOpenElsewhere, type OpenedFile, openPlainFile, readBytes } from './pl
 import { recoveredCopy } from './recovery.ts';
 import { OUTBOUND_MIGRATIONS, PROTOCOL_VERSION, schemaText, userVersion } from './schema.ts';
 import { isBusy, type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.ts';
+import type { Millis } from './time.ts';
 
 /** From where a read goes on: numbers up to which everything has been taken over. */
 export interface OutboundCursor {

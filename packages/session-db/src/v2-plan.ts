@@ -8,12 +8,12 @@ import {
   type InboundKind,
   type Json,
   type JsonObject,
-  type Millis,
   OUTBOUND_KINDS,
   type OutboundKind,
   type OutboundMessage,
 } from './messages.ts';
 import type { SeriesRecord } from './series.ts';
+import type { Millis } from './time.ts';
 import { jsonObject } from './untrusted.ts';
 
 export interface ImportOptions {
