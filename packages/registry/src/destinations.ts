@@ -24,6 +24,25 @@ export type DestinationTarget =
   | { readonly type: 'channel'; readonly messagingGroupId: MessagingGroupId }
   | { readonly type: 'agent'; readonly agentGroupId: AgentGroupId };
 
+/**
+ * Where a run of an agent may write: an entry of its address book, or a chat that it is wired to and that the book does
+ * not have. Such a chat has no `name` (`null`). `displayName` is what people call the chat or the agent.
+ */
+export type ReachableDestination =
+  | {
+      readonly type: 'channel';
+      readonly name: string | null;
+      readonly displayName: string;
+      readonly channelType: string;
+      readonly platformId: string;
+    }
+  | {
+      readonly type: 'agent';
+      readonly name: string;
+      readonly displayName: string;
+      readonly agentGroupId: AgentGroupId;
+    };
+
 /** The operations on destinations; `registry.destinations`. */
 export class Destinations {
   readonly #store: Store;
@@ -72,6 +91,61 @@ export class Destinations {
     return (await some.execute()).map(destinationOf);
   }
 
+  /**
+   * All that a run of an agent may write to, in one statement, because each message that is routed asks for it: first
+   * the address book, then the wired chats that are not in it; each oldest first.
+   */
+  async reachable(agentGroupId: AgentGroupId): Promise<ReachableDestination[]> {
+    const rows = await this.#store.db
+      .selectFrom('destinations')
+      .leftJoin('messaging_groups', 'messaging_groups.id', 'destinations.messaging_group_id')
+      .leftJoin('agent_groups', 'agent_groups.id', 'destinations.target_agent_group_id')
+      .where('destinations.agent_group_id', '=', agentGroupId)
+      .select(({ lit, cast, ref }) => [
+        lit<number>(1).as('part'),
+        'destinations.created_at as created_at',
+        cast<string>(ref('destinations.id'), 'text').as('id'),
+        cast<string | null>(ref('destinations.name'), 'text').as('name'),
+        'messaging_groups.name as chat_name',
+        'messaging_groups.channel_type as channel_type',
+        'messaging_groups.platform_id as platform_id',
+        'destinations.target_agent_group_id as agent_group_id',
+        'agent_groups.name as agent_name',
+      ])
+      .unionAll((wired) =>
+        wired
+          .selectFrom('wirings')
+          .innerJoin('messaging_groups', 'messaging_groups.id', 'wirings.messaging_group_id')
+          .where('wirings.agent_group_id', '=', agentGroupId)
+          .where(({ not, exists, selectFrom }) =>
+            not(
+              exists(
+                selectFrom('destinations')
+                  .select('destinations.id')
+                  .where('destinations.agent_group_id', '=', agentGroupId)
+                  .whereRef('destinations.messaging_group_id', '=', 'wirings.messaging_group_id'),
+              ),
+            ),
+          )
+          .select(({ lit, cast, ref }) => [
+            lit<number>(2).as('part'),
+            'wirings.created_at as created_at',
+            cast<string>(ref('wirings.id'), 'text').as('id'),
+            cast<string | null>(lit(null), 'text').as('name'),
+            'messaging_groups.name as chat_name',
+            'messaging_groups.channel_type as channel_type',
+            'messaging_groups.platform_id as platform_id',
+            cast<AgentGroupId | null>(lit(null), 'text').as('agent_group_id'),
+            cast<string | null>(lit(null), 'text').as('agent_name'),
+          ]),
+      )
+      .orderBy('part')
+      .orderBy('created_at')
+      .orderBy('id')
+      .execute();
+    return rows.map(reachableOf);
+  }
+
   /** Changes the name. Throws `conflict` when it is taken, and `invalid`. */
   async update(id: DestinationId, changes: Pick<Destination, 'name'>): Promise<Destination | undefined> {
     const conflict = `There is a destination of the name ${changes.name} already.`;
@@ -110,6 +184,27 @@ function targetOf(row: Selectable<DestinationRow>): DestinationTarget {
   if (row.messaging_group_id !== null) return { type: 'channel', messagingGroupId: row.messaging_group_id };
   if (row.target_agent_group_id !== null) return { type: 'agent', agentGroupId: row.target_agent_group_id };
   throw new TypeError(`the destination ${row.id} leads nowhere, which its table forbids`);
+}
+
+/** A row of the joined tables; of a chat its four columns are there, of an agent its two. */
+interface ReachableRow {
+  readonly name: string | null;
+  readonly chat_name: string | null;
+  readonly channel_type: string | null;
+  readonly platform_id: string | null;
+  readonly agent_group_id: AgentGroupId | null;
+  readonly agent_name: string | null;
+}
+
+function reachableOf(row: ReachableRow): ReachableDestination {
+  const { name, chat_name, channel_type: channelType, platform_id: platformId, agent_name } = row;
+  if (chat_name !== null && channelType !== null && platformId !== null) {
+    return { type: 'channel', name, displayName: chat_name, channelType, platformId };
+  }
+  if (name !== null && agent_name !== null && row.agent_group_id !== null) {
+    return { type: 'agent', name, displayName: agent_name, agentGroupId: row.agent_group_id };
+  }
+  throw new TypeError(`the destination ${name} leads nowhere, which its table forbids`);
 }
 
 function targetColumns(

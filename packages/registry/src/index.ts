@@ -24,7 +24,7 @@ export type {
   NewApproval,
 } from './approvals.ts';
 export type { Audit, AuditEntry } from './audit.ts';
-export type { Destination, Destinations, DestinationTarget } from './destinations.ts';
+export type { Destination, Destinations, DestinationTarget, ReachableDestination } from './destinations.ts';
 export type { Engine } from './dialect.ts';
 export type { Dropped, DroppedMessages } from './dropped.ts';
 export {

@@ -424,19 +424,6 @@ export class Registry implements AsyncDisposable {
     return numDeletedRows > 0n;
   }
 
-  /** The messaging groups that are wired to an agent group, oldest wiring first. */
-  async messagingGroupsOf(agentGroupId: AgentGroupId): Promise<MessagingGroup[]> {
-    const rows = await this.#db
-      .selectFrom('wirings')
-      .innerJoin('messaging_groups', 'messaging_groups.id', 'wirings.messaging_group_id')
-      .selectAll('messaging_groups')
-      .where('wirings.agent_group_id', '=', agentGroupId)
-      .orderBy('wirings.created_at')
-      .orderBy('wirings.id')
-      .execute();
-    return rows.map(messagingGroupOf);
-  }
-
   // ── Wirings ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**

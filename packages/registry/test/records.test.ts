@@ -1,7 +1,17 @@
 import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
-import type { Mail } from '../src/index.ts';
-import { aChat, agentWithSession, anAgent, ENGINES, emptyPostgres, registryOn, user } from './folder.ts';
+import type { DestinationTarget, Mail, MessagingGroup, Registry } from '../src/index.ts';
+import {
+  aChat,
+  agentWithSession,
+  anAgent,
+  aWiring,
+  ENGINES,
+  emptyPostgres,
+  registryOn,
+  user,
+  wiredPair,
+} from './folder.ts';
 
 describe.each(ENGINES)('on %s', (engine) => {
   it('A destination is a chat or another agent, by a name and a target that are unique', async () => {
@@ -37,6 +47,33 @@ describe.each(ENGINES)('on %s', (engine) => {
     expect([await destinations.delete(first.id), await destinations.delete(first.id)]).toEqual([true, false]);
     await registry.deleteAgentGroup(other.id);
     expect(await destinations.list()).toEqual([]);
+  });
+
+  it('What an agent may write to is its address book, oldest first, and then the wired chats that are not in it', async () => {
+    const registry = await registryOn(engine);
+    const { agent, chat } = await wiredPair(registry);
+    const bea = await registry.createAgentGroup({ ...anAgent, folder: 'bea', name: 'Bea' });
+    const [hall, far] = [await chatOf(registry, 'hall'), await chatOf(registry, 'far')];
+    await registry.createWiring({ ...aWiring, agentGroupId: agent.id, messagingGroupId: hall.id });
+    await registry.createWiring({ ...aWiring, agentGroupId: bea.id, messagingGroupId: far.id });
+    const add = (name: string, target: DestinationTarget) =>
+      registry.destinations.create({ agentGroupId: agent.id, name, target });
+    await add('zulu', { type: 'channel', messagingGroupId: far.id });
+    await add('colleague', { type: 'agent', agentGroupId: bea.id });
+    await add('family', { type: 'channel', messagingGroupId: chat.id });
+
+    const telegram = { type: 'channel', channelType: 'telegram' };
+    expect(await registry.destinations.reachable(agent.id)).toEqual([
+      { ...telegram, name: 'zulu', displayName: 'The far', platformId: 'far' },
+      { type: 'agent', name: 'colleague', displayName: 'Bea', agentGroupId: bea.id },
+      { ...telegram, name: 'family', displayName: 'Family', platformId: chat.platformId },
+      { ...telegram, name: null, displayName: 'The hall', platformId: 'hall' },
+    ]);
+    expect(await registry.destinations.reachable(bea.id)).toEqual([
+      { ...telegram, name: null, displayName: 'The far', platformId: 'far' },
+    ]);
+    await registry.deleteAgentGroup(bea.id);
+    expect((await registry.destinations.reachable(agent.id)).map(({ name }) => name)).toEqual(['zulu', 'family', null]);
   });
 
   it('Mail is written down once, leads back to the session that asked, and is bounded for each root (34)', async () => {
@@ -109,6 +146,10 @@ describe.each(ENGINES)('on %s', (engine) => {
     expect((await audit.list({ limit: 1 }))[0]?.id).toBeGreaterThan(all[0]?.id ?? 0);
   });
 });
+
+async function chatOf(registry: Registry, platformId: string): Promise<MessagingGroup> {
+  return registry.createMessagingGroup({ ...aChat, platformId, name: `The ${platformId}` });
+}
 
 it('Chats that strangers make up do not fill the list of dropped messages: the most recent stay (52)', async () => {
   const db = await emptyPostgres();

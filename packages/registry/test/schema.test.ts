@@ -5,7 +5,7 @@ import { type CompiledQuery, Kysely, SqliteDialect } from 'kysely';
 import { describe, expect, it } from 'vitest';
 import { openRegistry, Registry, type Tables } from '../src/index.ts';
 import { RULES } from '../src/rules.ts';
-import { temporaryFolder, temporaryRegistry, user, wiredPair } from './folder.ts';
+import { anAgent, temporaryFolder, temporaryRegistry, user, wiredPair } from './folder.ts';
 
 const options = { now: () => 0, newId: () => 'id' };
 
@@ -433,12 +433,7 @@ describe('what runs for every message or in every pass', () => {
   it('reads by index, never a whole table', async () => {
     const file = join(temporaryFolder(), 'registry.db');
     const { agent, chat } = await wiredPair(await temporaryRegistry(file));
-    const database = new Database(file);
-    const queries: CompiledQuery[] = [];
-    const db = new Kysely<Tables>({
-      dialect: new SqliteDialect({ database }),
-      log: (event) => void queries.push(event.query),
-    });
+    const { database, queries, db } = recording(file);
     await using registry = new Registry(db, options);
 
     await registry.wiringsFor('telegram', '-100200');
@@ -449,6 +444,7 @@ describe('what runs for every message or in every pass', () => {
     await registry.people.ensureUser(someone, 'Ann');
     await registry.people.person(someone);
     await registry.destinations.list(agent.id);
+    await registry.destinations.reachable(agent.id);
     const place = { channelType: 'telegram', platformId: '-100200', threadId: null };
     await registry.questions.openAt(place);
     await registry.questions.openCount(sessionId);
@@ -480,7 +476,34 @@ describe('what runs for every message or in every pass', () => {
     expect(sortedToTheLimit).toEqual([]);
     expect(plans.at(-1)).toEqual([expect.stringContaining('sessions_by_next_due')]);
   });
+
+  it('asks for all that an agent may write to in one statement, however much it is', async () => {
+    const file = join(temporaryFolder(), 'registry.db');
+    const { agent, chat } = await wiredPair(await temporaryRegistry(file));
+    const { queries, db } = recording(file);
+    let made = 0;
+    await using registry = new Registry(db, { now: () => 0, newId: () => `more-${(made += 1)}` });
+    for (let n = 0; n < 5; n += 1) {
+      const other = await registry.createAgentGroup({ ...anAgent, folder: `other-${n}` });
+      const target = { type: 'agent', agentGroupId: other.id } as const;
+      await registry.destinations.create({ agentGroupId: agent.id, name: `other-${n}`, target });
+    }
+    const family = { type: 'channel', messagingGroupId: chat.id } as const;
+    await registry.destinations.create({ agentGroupId: agent.id, name: 'family', target: family });
+
+    queries.length = 0;
+    expect(await registry.destinations.reachable(agent.id)).toHaveLength(6);
+    expect(queries).toHaveLength(1);
+  });
 });
+
+/** The file's tables, and every query that is made through them. */
+function recording(file: string): { database: Database.Database; queries: CompiledQuery[]; db: Kysely<Tables> } {
+  const database = new Database(file);
+  const queries: CompiledQuery[] = [];
+  const log = (event: { query: CompiledQuery }) => void queries.push(event.query);
+  return { database, queries, db: new Kysely<Tables>({ dialect: new SqliteDialect({ database }), log }) };
+}
 
 /** All that is found is put in order first, of which a limit then takes a little. */
 function isSort(detail: string): boolean {
