@@ -87,7 +87,7 @@ export function stopSignal(): { readonly signal: AbortSignal; readonly abort: ()
 /** Makes the driver of an isolation, by a configuration. */
 export function driverMaker(config: Config): (isolation: Isolation, installId: string, stateFolder: string) => Driver {
   return (isolation, installId, stateFolder) =>
-    driverFor(isolation, { installId, config, stateFolder, env: process.env, process, clock: { now, sleep } });
+    driverFor(isolation, { installId, config, stateFolder, env: process.env, process, clock: { now, setTimer } });
 }
 
 /** What a conversation at this terminal needs, with the host of a data folder. */

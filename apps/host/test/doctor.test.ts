@@ -8,6 +8,7 @@ import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../src/config.ts';
 import { type Check, type DoctorOptions, diagnose, report } from '../src/doctor.ts';
+import { setTimer } from '../src/process.ts';
 
 let folder: string;
 let dataFolder: string;
@@ -35,7 +36,7 @@ function examined(env: Record<string, string>, options: Partial<DoctorOptions> =
         stateFolder,
         env: process.env,
         process,
-        clock: { now: Date.now, sleep: (ms, signal) => delay(ms, undefined, { signal }).catch(() => undefined) },
+        clock: { now: Date.now, setTimer },
       }),
     newId: () => 'test',
     sleep: (ms) => delay(ms),

@@ -130,14 +130,6 @@ export interface Listing {
   readonly troubles: readonly string[];
 }
 
-/** Time for code that has to wait; the app owns it. */
-export interface Clock {
-  /** Epoch milliseconds. */
-  now(): number;
-  /** Resolves after `ms` milliseconds, or at once when `signal` aborts; never rejects. */
-  sleep(ms: number, signal: AbortSignal): Promise<void>;
-}
-
 /** Why a run was not started. After each of them nothing of the run is alive. */
 export type SpawnProblem =
   /** The spec contradicts itself or the driver. */

@@ -6,10 +6,10 @@
  * it is asked every `pollMs` as well.
  */
 import { constants } from 'node:fs';
-import { open, rm, stat } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { Clock } from '@nanoclaw/session-db';
 import {
-  type Clock,
   type Driver,
   type Exit,
   KILLED,
@@ -29,9 +29,11 @@ import {
   isUnknownImage,
   lastLine,
 } from './engine-client.ts';
-import { logTail, openLog } from './log-file.ts';
+import { ERROR_OUTPUT_BYTES_MAX, LOGS_BYTES_MAX, logTail } from './log-file.ts';
 import { errorCode } from './process-table.ts';
 import { specHash as hashOf, isSafeId, specProblem } from './spec.ts';
+import { openRunLog, requireMountSources } from './start-checks.ts';
+import { resolvesWithin, sleep } from './waiting.ts';
 
 export interface EngineDriverOptions extends EngineOptions {
   readonly installId: string;
@@ -95,7 +97,7 @@ export class EngineDriver implements Driver {
     const run = await this.#find(runId);
     if (run === undefined) return { type: 'unknown', reason: 'it was not running' };
     await this.#client.kill(run.containerId, 'TERM');
-    if (!(await this.#within(run.exited(), graceMs))) {
+    if (!(await resolvesWithin(this.#clock, graceMs, run.exited()))) {
       run.isKilled = true;
       await this.#client.kill(run.containerId, 'KILL');
       await this.#look();
@@ -129,7 +131,7 @@ export class EngineDriver implements Driver {
     const run = await this.#find(runId);
     if (run === undefined) return undefined;
     await this.#copyOutput(run.containerId, run.logFile);
-    return logTail(run.logFile, LOGS_MAX_BYTES);
+    return logTail(run.logFile, LOGS_BYTES_MAX);
   }
 
   close(): void {
@@ -172,12 +174,9 @@ export class EngineDriver implements Driver {
   async #checked(spec: RunSpec): Promise<Sandbox> {
     const { sandbox } = spec;
     if (sandbox === undefined) throw new SpawnError({ type: 'bad-spec', reason: 'it has no sandbox' });
-    for (const mount of spec.mounts) {
-      if (!(await isThere(mount.source))) {
-        throw new SpawnError({ type: 'bad-mount', mount, reason: 'the source does not exist' });
-      }
-    }
-    await prepareLog(spec.logFile);
+    await requireMountSources(spec);
+    const log = await openRunLog(spec.logFile);
+    await log.close();
     // One that an earlier run has left says nothing of this one.
     await takeOomNote(spec.logFile);
     const { image, protocolVersion: wanted } = sandbox;
@@ -203,11 +202,11 @@ export class EngineDriver implements Driver {
 
   /** Rejects if the run ends, and not well, within the settling time. */
   async #settle(run: EngineRun, spec: RunSpec): Promise<void> {
-    if (!(await this.#within(run.exited(), this.#settleMs))) await this.#look();
+    if (!(await resolvesWithin(this.#clock, this.#settleMs, run.exited()))) await this.#look();
     if (!run.hasExited) return;
     const exit = await run.exited();
     if (exit.type === 'code' && exit.code === 0) return;
-    const output = (await logTail(run.logFile, ERROR_OUTPUT_MAX_BYTES)) ?? '';
+    const output = (await logTail(run.logFile, ERROR_OUTPUT_BYTES_MAX)) ?? '';
     const [executable] = spec.command;
     // The image's init could not become the command.
     if (exit.type === 'code' && exit.code === 127 && output.includes(`exec ${executable} failed`)) {
@@ -268,7 +267,7 @@ export class EngineDriver implements Driver {
   async #rungOrLate(ms: number, signal: AbortSignal): Promise<void> {
     const timer = new AbortController();
     try {
-      await Promise.race([this.#bell.promise, this.#clock.sleep(ms, AbortSignal.any([timer.signal, signal]))]);
+      await Promise.race([this.#bell.promise, sleep(this.#clock, ms, AbortSignal.any([timer.signal, signal]))]);
     } finally {
       timer.abort();
     }
@@ -329,21 +328,8 @@ export class EngineDriver implements Driver {
       await file.close();
     }
   }
-
-  /** Whether `done` comes within `ms` milliseconds. */
-  async #within(done: Promise<unknown>, ms: number): Promise<boolean> {
-    const timer = new AbortController();
-    const late = this.#clock.sleep(ms, timer.signal).then(() => false);
-    try {
-      return await Promise.race([done.then(() => true), late]);
-    } finally {
-      timer.abort();
-    }
-  }
 }
 
-const LOGS_MAX_BYTES = 64 * 1024;
-const ERROR_OUTPUT_MAX_BYTES = 4 * 1024;
 const FIRST_LOOK_MS = 500;
 
 /** What a container's labels say of its run. */
@@ -448,26 +434,6 @@ function startProblem(stderr: string, spec: RunSpec, sandbox: Sandbox): SpawnPro
   if (isUnknownImage(stderr)) return { type: 'no-image', image: sandbox.image };
   const mount = spec.mounts.find(({ source }) => stderr.includes(source));
   return mount === undefined ? { type: 'refused', reason } : { type: 'bad-mount', mount, reason };
-}
-
-async function prepareLog(logFile: string): Promise<void> {
-  try {
-    const log = await openLog(logFile);
-    await log.close();
-  } catch (error) {
-    throw new SpawnError({ type: 'bad-log', logFile, reason: errorCode(error) ?? String(error) }, { cause: error });
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    const code = errorCode(error);
-    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES') return false;
-    throw error;
-  }
 }
 
 function messageOf(error: unknown): string {

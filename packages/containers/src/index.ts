@@ -1,7 +1,6 @@
 /** At most one run per session, on whatever runs programs here. Read `containers.ts` first, then the port, then a driver. */
 export { type Backoff, Containers, type ContainersOptions, type Ended, type Reconciliation } from './containers.ts';
 export {
-  type Clock,
   type Driver,
   type Exit,
   exitPhrase,
@@ -15,6 +14,7 @@ export {
   SpawnError,
   type SpawnProblem,
 } from './driver.ts';
+export type { DriverFactory, DriverModule, DriverPorts } from './driver-module.ts';
 export { EngineDriver, type EngineDriverOptions } from './engine.ts';
 export { LABELS } from './engine-arguments.ts';
 export {
@@ -32,6 +32,7 @@ export {
   type Packages,
   packagesProblem,
 } from './group-image.ts';
+export { inProcess, type RunProgram, type RunProgramPorts } from './in-process.ts';
 export { logTail } from './log-file.ts';
 export {
   type AllowedPlace,

@@ -7,6 +7,13 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { errorCode } from './process-table.ts';
 
+/** A run's log file over this many bytes is cut when it is next looked at. */
+export const LOG_BYTES_MAX = 8 * 1024 * 1024;
+/** What `Driver.logs` gives at most, in bytes. */
+export const LOGS_BYTES_MAX = 64 * 1024;
+/** How much of a run's output an error repeats at most, in bytes. */
+export const ERROR_OUTPUT_BYTES_MAX = 4 * 1024;
+
 /**
  * The last part of a run's output, at most `maxBytes` bytes of UTF-8, beginning at the beginning of a line where it is
  * cut; `undefined` if there is no such file.

@@ -9,10 +9,10 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
+import type { Clock } from '@nanoclaw/session-db';
 import {
-  type Clock,
   type Driver,
   type Exit,
   type Listing,
@@ -21,10 +21,12 @@ import {
   SpawnError,
   type SpawnProblem,
 } from './driver.ts';
-import { logTail, openLog, trimLog } from './log-file.ts';
+import { LOG_BYTES_MAX, LOGS_BYTES_MAX, logTail, trimLog } from './log-file.ts';
 import { errorCode, type ProcessTable } from './process-table.ts';
 import { type RunRecord, readRecord, recordedRuns, removeRecord, writeRecord } from './run-records.ts';
 import { hostPath, isSafeId, specHash, specProblem } from './spec.ts';
+import { openRunLog, requireMountSources, requireSettled, statOf } from './start-checks.ts';
+import { resolvesWithin, sleep } from './waiting.ts';
 
 export interface ProcessDriverOptions {
   readonly installId: string;
@@ -60,7 +62,7 @@ export class ProcessDriver implements Driver {
       bunPath: options.bunPath,
       settleMs: positive('settleMs', options.settleMs ?? 200),
       pollMs: positive('pollMs', options.pollMs ?? 500),
-      logMaxBytes: positive('logMaxBytes', options.logMaxBytes ?? 8 * 1024 * 1024),
+      logMaxBytes: positive('logMaxBytes', options.logMaxBytes ?? LOG_BYTES_MAX),
     };
     this.#folder = join(options.stateFolder, options.installId);
   }
@@ -72,7 +74,7 @@ export class ProcessDriver implements Driver {
     this.#starting.add(spec.runId);
     try {
       const run = await this.#begin(spec);
-      await this.#settle(run);
+      await requireSettled(run, this.#options.settleMs, this.#options.clock);
       return run;
     } finally {
       this.#starting.delete(spec.runId);
@@ -83,7 +85,7 @@ export class ProcessDriver implements Driver {
     const run = await this.#find(runId);
     if (run === undefined) return { type: 'unknown', reason: 'it was not running' };
     await this.#signal(run.record, 'SIGTERM');
-    const left = await this.#within(run.exited(), graceMs);
+    const left = await resolvesWithin(this.#options.clock, graceMs, run.exited());
     if (!left) await this.#signal(run.record, 'SIGKILL');
     return run.exited();
   }
@@ -112,7 +114,7 @@ export class ProcessDriver implements Driver {
 
   async logs(runId: string): Promise<string | undefined> {
     const run = await this.#find(runId);
-    return run === undefined ? undefined : logTail(run.logFile, LOGS_MAX_BYTES);
+    return run === undefined ? undefined : logTail(run.logFile, LOGS_BYTES_MAX);
   }
 
   close(): void {
@@ -169,11 +171,7 @@ export class ProcessDriver implements Driver {
   /** Everything the spawn needs, with each of the spec's paths proved on the host first. */
   async #plan(spec: RunSpec): Promise<Plan> {
     const translated = (text: string) => hostPath(text, spec.mounts);
-    for (const mount of spec.mounts) {
-      if (!(await isThere(mount.source))) {
-        throw new SpawnError({ type: 'bad-mount', mount, reason: 'the source does not exist' });
-      }
-    }
+    await requireMountSources(spec);
     const cwd = translated(spec.workdir);
     if (!(await isDirectory(cwd))) {
       throw new SpawnError({
@@ -203,26 +201,6 @@ export class ProcessDriver implements Driver {
     }
     const lookedIn = given.includes('/') ? given : path;
     throw new SpawnError({ type: 'no-runtime', executable: program, lookedIn });
-  }
-
-  /** Rejects if the run ends, and not well, within the settling time. */
-  async #settle(run: ProcessRun): Promise<void> {
-    if (!(await this.#within(run.exited(), this.#options.settleMs))) return;
-    const exit = await run.exited();
-    if (exit.type === 'code' && exit.code === 0) return;
-    const output = (await logTail(run.logFile, ERROR_OUTPUT_MAX_BYTES)) ?? '';
-    throw new SpawnError({ type: 'exit-at-once', exit, output, logFile: run.logFile });
-  }
-
-  /** Whether `done` comes within `ms` milliseconds. */
-  async #within(done: Promise<unknown>, ms: number): Promise<boolean> {
-    const timer = new AbortController();
-    const late = this.#options.clock.sleep(ms, timer.signal).then(() => false);
-    try {
-      return await Promise.race([done.then(() => true), late]);
-    } finally {
-      timer.abort();
-    }
   }
 
   /** A run by its id: known in this life, or adopted from its record. */
@@ -308,7 +286,7 @@ export class ProcessDriver implements Driver {
   /** Once the driver is closed this never returns: nobody wants to know any more. */
   async #sleep(ms: number): Promise<void> {
     const { signal } = this.#closing;
-    await this.#options.clock.sleep(ms, signal);
+    await sleep(this.#options.clock, ms, signal);
     if (signal.aborted) await new Promise<never>(() => undefined);
   }
 
@@ -326,8 +304,6 @@ const GO = 'go\n';
 const WAIT_THEN_BECOME = 'read -r word && [ "$word" = go ] || exit 125; exec "$@" </dev/null';
 /** Stands in the environment of each process of a run that does not take it out. */
 const MARK_NAME = 'NANOCLAW_PROCESS_RUN';
-const LOGS_MAX_BYTES = 64 * 1024;
-const ERROR_OUTPUT_MAX_BYTES = 4 * 1024;
 const KILL_CHECK_MS = 20;
 
 interface Plan {
@@ -387,7 +363,7 @@ interface WaitingChild {
 }
 
 async function spawnWaiting({ command, cwd, env }: Plan, logFile: string): Promise<WaitingChild> {
-  const log = await logForRun(logFile);
+  const log = await openRunLog(logFile);
   try {
     // Node's own `spawn`, for execa takes no open file descriptor above 9.
     const child = spawn('/bin/sh', ['-c', WAIT_THEN_BECOME, 'nanoclaw', ...command], {
@@ -413,14 +389,6 @@ async function spawnWaiting({ command, cwd, env }: Plan, logFile: string): Promi
   }
 }
 
-async function logForRun(logFile: string) {
-  try {
-    return await openLog(logFile);
-  } catch (error) {
-    throw new SpawnError({ type: 'bad-log', logFile, reason: errorCode(error) ?? String(error) }, { cause: error });
-  }
-}
-
 /** The end of a child as its parent is told; rejects if it had no beginning. */
 function ending(child: ChildProcess): Promise<Exit> {
   return new Promise((resolve, reject) => {
@@ -442,10 +410,6 @@ function asSpawnError(error: unknown, runId: string): SpawnError {
   return new SpawnError(problem, { cause: error });
 }
 
-async function isThere(path: string): Promise<boolean> {
-  return (await statOf(path)) !== undefined;
-}
-
 async function isDirectory(path: string): Promise<boolean> {
   return (await statOf(path))?.isDirectory() ?? false;
 }
@@ -457,16 +421,6 @@ async function isExecutable(path: string): Promise<boolean> {
     return true;
   } catch (error) {
     if (errorCode(error) === 'EACCES') return false;
-    throw error;
-  }
-}
-
-async function statOf(path: string) {
-  try {
-    return await stat(path);
-  } catch (error) {
-    const code = errorCode(error);
-    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES') return undefined;
     throw error;
   }
 }

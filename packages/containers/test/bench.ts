@@ -1,13 +1,13 @@
 /** What the tests of drivers share: waiting, and real time behind the `Clock` port. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Clock, Exit } from '../src/index.ts';
+import type { Clock } from '@nanoclaw/session-db';
+import type { Exit } from '../src/index.ts';
 
 export const clock: Clock = {
   now: () => Date.now(),
-  sleep: async (ms, signal) => {
-    await delay(ms, undefined, { signal }).catch((error: unknown) => {
-      if (!signal.aborted) throw error;
-    });
+  setTimer: (delayMs, action) => {
+    const timer = setTimeout(action, delayMs);
+    return () => clearTimeout(timer);
   },
 };
 

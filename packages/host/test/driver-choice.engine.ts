@@ -1,13 +1,13 @@
 /** An engine that is named by the configuration and is down when the host starts, and what happens when it comes back. */
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Containers, EngineError, SpawnError } from '@nanoclaw/containers';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DEFAULT_SETTINGS } from '../src/data/settings.ts';
 import { chooseIsolation, driverFor } from '../src/runs/driver-choice.ts';
 import { ENGINE, EngineBench, engineKind, until } from './engine-bench.ts';
+import { setTimer } from './whole-host.ts';
 
 describe.skipIf(ENGINE === '')('an engine that is down when the host starts', () => {
   let bench: EngineBench;
@@ -34,7 +34,7 @@ describe.skipIf(ENGINE === '')('an engine that is down when the host starts', ()
       stateFolder: bench.folder,
       env,
       process,
-      clock: { now: Date.now, sleep: (ms, signal) => delay(ms, undefined, { signal }).catch(() => undefined) },
+      clock: { now: Date.now, setTimer },
     });
     const containers = new Containers({ driver, runsMax: 1, graceMs: 5_000, onExit: () => undefined });
     const context = bench.context({ isolation });

@@ -99,7 +99,7 @@ describe('the isolation of a machine', () => {
       stateFolder: folder,
       env: { PATH: folder },
       process,
-      clock: { now: Date.now, sleep: () => Promise.resolve() },
+      clock: { now: Date.now, setTimer: () => () => undefined },
     });
     try {
       await expect(driver.list()).rejects.toThrow('docker is not installed');

@@ -19,6 +19,7 @@ import {
   isolationNow,
 } from '../src/runs/driver-choice.ts';
 import { type RunContext, runSpec } from '../src/runs/run-spec.ts';
+import { setTimer } from './whole-host.ts';
 
 export const ENGINE = process.env['NANOCLAW_TEST_ENGINE'] ?? '';
 
@@ -77,7 +78,7 @@ export class EngineBench {
       stateFolder: this.folder,
       env: process.env,
       process,
-      clock: { now: Date.now, sleep: (ms, signal) => delay(ms, undefined, { signal }).catch(() => undefined) },
+      clock: { now: Date.now, setTimer },
     });
   }
 

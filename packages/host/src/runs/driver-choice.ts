@@ -4,7 +4,6 @@
  * whenever an agent is to start, and until then none does.
  */
 import {
-  type Clock,
   DEFAULT_LIMITS,
   type Driver,
   EngineClient,
@@ -21,7 +20,7 @@ import {
   processTable,
   SpawnError,
 } from '@nanoclaw/containers';
-import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
+import { type Clock, PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import type { HostSettings } from '../data/index.ts';
 
 /** How the runs of this host are closed in. */
