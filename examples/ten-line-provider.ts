@@ -7,8 +7,16 @@
  * was made before. Needs Node 22.18 or newer.
  */
 import { parseArgs } from 'node:util';
-import { type Clock, type Provider, Runner } from '@nanoclaw/runner';
-import { createSession, Doorbell, HostSession, inProcessReader, RunnerSession, runId } from '@nanoclaw/session-db';
+import { type Provider, Runner } from '@nanoclaw/runner';
+import {
+  type Clock,
+  createSession,
+  Doorbell,
+  HostSession,
+  inProcessReader,
+  RunnerSession,
+  runId,
+} from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 
 const shouting: Provider = {
@@ -26,7 +34,7 @@ const shouting: Provider = {
 
 const clock: Clock = {
   now: () => Date.now(),
-  after: (ms, callback) => {
+  setTimer: (ms, callback) => {
     const timer = setTimeout(callback, ms);
     return () => clearTimeout(timer);
   },
@@ -57,7 +65,7 @@ const end = await new Runner({
   clock,
   bell: {
     listen: (heard) => {
-      const doorbell = new Doorbell(folder.inbound, heard, { setTimer: clock.after });
+      const doorbell = new Doorbell(folder.inbound, heard, { setTimer: clock.setTimer });
       return () => doorbell[Symbol.dispose]();
     },
   },

@@ -38,7 +38,7 @@ async function main(): Promise<number> {
       },
       clock,
       bell: hostBell(folders.inbound),
-      runScript: bashScripts(places.agent, scriptEnvironment(config), clock.after),
+      runScript: bashScripts(places.agent, scriptEnvironment(config), clock.setTimer),
       policy: {
         ...(config.idleExitMs === undefined ? {} : { idleExitMs: config.idleExitMs }),
         ...(config.messagesPerPrompt === undefined ? {} : { messagesPerPrompt: config.messagesPerPrompt }),
@@ -93,7 +93,7 @@ async function makeProvider(config: Config): Promise<Provider> {
         uid: process.getuid?.() ?? 0,
         report: (sentence) => console.error(sentence),
         newId: () => randomUUID(),
-        setTimer: clock.after,
+        setTimer: clock.setTimer,
       });
     }
   }

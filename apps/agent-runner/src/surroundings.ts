@@ -4,18 +4,17 @@
 import { spawn } from 'node:child_process';
 import {
   type Bell,
-  type Clock,
   type RunScript,
   SCRIPT_OUTPUT_BYTES_MAX,
   SCRIPT_TIMEOUT_MS,
   type ScriptEnd,
 } from '@nanoclaw/runner';
-import { Doorbell, type InboundFolder } from '@nanoclaw/session-db';
+import { type Clock, Doorbell, type InboundFolder, type SetTimer } from '@nanoclaw/session-db';
 
 /** The machine's clock and timers. */
 export const clock: Clock = {
   now: () => Date.now(),
-  after: (ms, callback) => {
+  setTimer: (ms, callback) => {
     const timer = setTimeout(callback, ms);
     return () => clearTimeout(timer);
   },
@@ -42,7 +41,7 @@ export function sleep(ms: number, signal: AbortSignal): Promise<void> {
 export function hostBell(folder: InboundFolder): Bell {
   return {
     listen: (heard) => {
-      const doorbell = new Doorbell(folder, heard, { setTimer: clock.after, pollMaxMs: POLL_MAX_MS });
+      const doorbell = new Doorbell(folder, heard, { setTimer: clock.setTimer, pollMaxMs: POLL_MAX_MS });
       return () => doorbell[Symbol.dispose]();
     },
   };
@@ -52,7 +51,7 @@ export function hostBell(folder: InboundFolder): Bell {
 const POLL_MAX_MS = 250;
 
 /** Runs task scripts with bash in `cwd`, each in a process group of its own, which ends with it. */
-export function bashScripts(cwd: string, env: Readonly<Record<string, string>>, after: Clock['after']): RunScript {
+export function bashScripts(cwd: string, env: Readonly<Record<string, string>>, setTimer: SetTimer): RunScript {
   return (script, signal) =>
     new Promise((resolve) => {
       if (signal.aborted) {
@@ -74,7 +73,7 @@ export function bashScripts(cwd: string, env: Readonly<Record<string, string>>, 
         resolve(how);
       };
       const abort = (): void => end({ type: 'aborted' });
-      const cancelLimit = after(SCRIPT_TIMEOUT_MS, () => end({ type: 'timed-out' }));
+      const cancelLimit = setTimer(SCRIPT_TIMEOUT_MS, () => end({ type: 'timed-out' }));
       signal.addEventListener('abort', abort);
 
       const count = (text: string): string => {

@@ -22,7 +22,7 @@ const PATH = process.env['PATH'] ?? '';
 const STAYS = new AbortController().signal;
 
 function run(script: string, signal = STAYS): ReturnType<ReturnType<typeof bashScripts>> {
-  return bashScripts(cwd, { PATH }, clock.after)(script, signal);
+  return bashScripts(cwd, { PATH }, clock.setTimer)(script, signal);
 }
 
 /** Whether a process is there and not only waiting to be collected. */
@@ -88,7 +88,7 @@ describe('a script', () => {
   });
 
   test('that cannot be started says why', async () => {
-    expect(await bashScripts(join(cwd, 'nowhere'), { PATH }, clock.after)('true', STAYS)).toMatchObject({
+    expect(await bashScripts(join(cwd, 'nowhere'), { PATH }, clock.setTimer)('true', STAYS)).toMatchObject({
       type: 'not-started',
     });
   });

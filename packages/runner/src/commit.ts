@@ -2,8 +2,7 @@
  * Commits to the session's own file while the host may be reading it. The file's busy time-out is short, because a
  * longer one would hold the whole event loop; so a commit that finds the file locked is tried again after a nap.
  */
-import { isBusy, type Millis } from '@nanoclaw/session-db';
-import type { Clock } from './runner.ts';
+import { type Clock, isBusy, type Millis } from '@nanoclaw/session-db';
 
 /** Runs a synchronous transaction, again and again while a file is locked: the own, or the host's for a read of it. */
 export type Commit = <T>(transaction: () => T) => Promise<T>;
@@ -22,7 +21,7 @@ export function committer(clock: Clock): Commit {
         return transaction();
       } catch (error) {
         if (!isBusy(error) || clock.now() - since > LOCKED_MAX_MS) throw error;
-        await new Promise<void>((resolve) => clock.after(nap, resolve));
+        await new Promise<void>((resolve) => clock.setTimer(nap, resolve));
       }
     }
   };

@@ -8,7 +8,6 @@ export * from './provider.ts';
 export { NOTHING_SAID, type Reply, type ReplySetting, replies } from './reply.ts';
 export {
   type Bell,
-  type Clock,
   RUNNER_POLICY,
   type RunEnd,
   Runner,

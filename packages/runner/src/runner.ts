@@ -15,6 +15,7 @@ import {
   type ClaimLimits,
   ClaimLostError,
   type ClaimResult,
+  type Clock,
   type Destination,
   isBusy,
   type Json,
@@ -42,13 +43,6 @@ import { instructionsText } from './prompt.ts';
 import type { Effort, McpServer, Provider, Skill, Usage } from './provider.ts';
 import { type RunScript, SCRIPT_TIMEOUT_MS, scriptVerdict } from './task-script.ts';
 import { type Ending, RunningTurn } from './turn.ts';
-
-/** Time, as the runner's surroundings give it. */
-export interface Clock {
-  now(): Millis;
-  /** Calls back once after `ms`; the result cancels it. */
-  after(ms: Millis, callback: () => void): () => void;
-}
 
 /**
  * Hears the host's commits: the `Doorbell` of session-db, or what a simulation has in its place. A deaf one costs a
@@ -203,7 +197,7 @@ export class Runner {
     if (this.#ended) return;
     if (this.#stop === 'no') {
       this.#stop = 'asked';
-      this.#cancelGrace = this.#clock.after(this.#policy.stopGraceMs, () => this.stop());
+      this.#cancelGrace = this.#clock.setTimer(this.#policy.stopGraceMs, () => this.stop());
     } else {
       this.#stop = 'at-once';
     }
@@ -470,7 +464,7 @@ export class Runner {
   #beats(): () => void {
     let cancel: (() => void) | undefined;
     const next = (): void => {
-      cancel = this.#clock.after(this.#policy.heartbeatEveryMs, () => {
+      cancel = this.#clock.setTimer(this.#policy.heartbeatEveryMs, () => {
         try {
           this.#session.beat(this.#clock.now());
           next();
@@ -493,7 +487,7 @@ export class Runner {
   async #rest(): Promise<void> {
     if (!this.#isWoken) {
       await new Promise<void>((resolve) => {
-        const cancel = this.#clock.after(this.#restMs(), resolve);
+        const cancel = this.#clock.setTimer(this.#restMs(), resolve);
         this.#wake = () => {
           cancel();
           resolve();

@@ -5,6 +5,7 @@
 import {
   type Address,
   type Claim,
+  type Clock,
   type Destination,
   type InboundMessage,
   type Millis,
@@ -20,7 +21,7 @@ import type { Progress } from './progress.ts';
 import { promptText } from './prompt.ts';
 import type { Provider, StartOptions, Turn, TurnEvent, Usage } from './provider.ts';
 import { placeKey, type Reply, replies } from './reply.ts';
-import type { AgentSettings, Clock } from './runner.ts';
+import type { AgentSettings } from './runner.ts';
 import { agentTools } from './tools/index.ts';
 import type { RequestResult, ToolScope } from './tools/scope.ts';
 
@@ -163,7 +164,7 @@ export class RunningTurn {
     if (this.#abortCause !== undefined) return;
     this.#abortCause = cause;
     this.#isTaking = false;
-    this.#cancelAbort = this.#ports.clock.after(this.#ports.abortMaxMs, () => this.#giveUp?.());
+    this.#cancelAbort = this.#ports.clock.setTimer(this.#ports.abortMaxMs, () => this.#giveUp?.());
     this.#provided?.abort(ABORT_REASONS[cause]);
     this.#release();
   }
@@ -332,7 +333,7 @@ export class RunningTurn {
   #answerTo(messageOutId: string, timeoutMs: Millis): Promise<InboundMessage | undefined> {
     this.#assertOpen();
     return new Promise((resolve) => {
-      const cancel = this.#ports.clock.after(timeoutMs, () => settle(undefined));
+      const cancel = this.#ports.clock.setTimer(timeoutMs, () => settle(undefined));
       const settle = (answer: InboundMessage | undefined): void => {
         cancel();
         this.#waiters.delete(messageOutId);

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import {
   type Ack,
   type Address,
+  type Clock,
   createSession,
   HostSession,
   INBOUND_RETRY,
@@ -25,7 +26,7 @@ import {
   type Sqlite,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '#driver';
-import { type Clock, type Provider, type RunEnd, Runner, type RunnerPolicy, type RunScript } from '../src/index.ts';
+import { type Provider, type RunEnd, Runner, type RunnerPolicy, type RunScript } from '../src/index.ts';
 
 export const PLACE: Address = { channelType: 'terminal', platformId: 'main', threadId: null };
 export const OTHER_PLACE: Address = { channelType: 'terminal', platformId: 'other', threadId: 't9' };
@@ -38,7 +39,7 @@ export class ManualClock implements Clock {
 
   now = (): Millis => this.#now;
 
-  after = (ms: Millis, callback: () => void): (() => void) => {
+  setTimer = (ms: Millis, callback: () => void): (() => void) => {
     this.#lastTimer += 1;
     const timer = this.#lastTimer;
     this.#timers.set(timer, { at: this.#now + ms, callback });

@@ -177,7 +177,7 @@ export class Runtime {
       };
       const provider = agent(world, actor, folders.inbound.files);
       const now = (): number => world.wall('runner');
-      const after = (ms: number, callback: () => void): (() => void) => world.after(ms, callback, actor);
+      const setTimer = (ms: number, callback: () => void): (() => void) => world.after(ms, callback, actor);
       const handshake = { runId: runId(spec.runId), runnerVersion: '0.0.0', provider: provider.name };
       using session = RunnerSession.open(folders, openSqlite, handshake, now());
       const runner = new Runner({
@@ -189,10 +189,10 @@ export class Runtime {
           cwd: mounted(spec, '/workspace/agent'),
           model: undefined,
         },
-        clock: { now, after },
+        clock: { now, setTimer },
         bell: {
           listen: (heard) => {
-            const doorbell = new Doorbell(folders.inbound, heard, { setTimer: after });
+            const doorbell = new Doorbell(folders.inbound, heard, { setTimer });
             return () => doorbell[Symbol.dispose]();
           },
         },
