@@ -4,10 +4,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { EXIT_CODES, findSkills } from '@nanoclaw/runner';
 import { runId } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/bun';
-import { EXIT_CODES } from '../src/exit-codes.ts';
-import { findSkills } from '../src/skills.ts';
 import { CONFIG, outcome, SessionHost, TEST_MAX_MS, texts } from './session-host.ts';
 
 let session: SessionHost;

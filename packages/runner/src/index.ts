@@ -2,6 +2,16 @@
  * The agent's side of a session: claim, turn, tools, acks. The public surface, in reading order.
  */
 
+export {
+  type AgentProgram,
+  type AgentProgramOptions,
+  type AgentRun,
+  agentProgram,
+  type MakeProvider,
+} from './agent/agent-program.ts';
+export { ConfigError, type ProviderConfig } from './agent/config.ts';
+export { EXIT_CODES } from './agent/exit-codes.ts';
+export { findSkills } from './agent/skills.ts';
 export * from './content.ts';
 export { type Item, instructionsText, type PromptSetting, promptText } from './prompt.ts';
 export * from './provider.ts';

@@ -1,11 +1,12 @@
 /** Task scripts under their limits, and that nothing of them is left. */
-import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { SCRIPT_OUTPUT_BYTES_MAX } from '@nanoclaw/runner';
-import { bashScripts, clock } from '../src/surroundings.ts';
+import type { SetTimer } from '@nanoclaw/session-db';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { bashScripts } from '../src/agent/bash-scripts.ts';
+import { SCRIPT_OUTPUT_BYTES_MAX } from '../src/task-script.ts';
 
 let cwd: string;
 
@@ -17,12 +18,17 @@ afterEach(() => {
   rmSync(cwd, { recursive: true });
 });
 
+const setTimer: SetTimer = (ms, callback) => {
+  const timer = setTimeout(callback, ms);
+  return () => clearTimeout(timer);
+};
+
 const PATH = process.env['PATH'] ?? '';
 /** Of a run that goes on. */
 const STAYS = new AbortController().signal;
 
 function run(script: string, signal = STAYS): ReturnType<ReturnType<typeof bashScripts>> {
-  return bashScripts(cwd, { PATH }, clock.setTimer)(script, signal);
+  return bashScripts(cwd, { PATH }, setTimer)(script, signal);
 }
 
 /** Whether a process is there and not only waiting to be collected. */
@@ -66,7 +72,7 @@ describe('a script', () => {
       return () => undefined;
     };
     const end = bashScripts(cwd, { PATH }, after)('sleep 600 & echo $! > pid; echo ok > ready; wait', STAYS);
-    while (!(await Bun.file(join(cwd, 'ready')).exists())) await wait(5);
+    while (!existsSync(join(cwd, 'ready'))) await wait(5);
     expect(limits.map((limit) => limit.ms)).toEqual([30_000]);
     limits[0]?.reached();
     expect(await end).toEqual({ type: 'timed-out' });
@@ -76,7 +82,7 @@ describe('a script', () => {
   test('that is aborted is ended with all it started', async () => {
     const controller = new AbortController();
     const end = run('sleep 600 & echo $! > pid; echo ok > ready; wait', controller.signal);
-    while (!(await Bun.file(join(cwd, 'ready')).exists())) await wait(5);
+    while (!existsSync(join(cwd, 'ready'))) await wait(5);
     controller.abort();
     expect(await end).toEqual({ type: 'aborted' });
     await untilGone('pid');
@@ -84,11 +90,11 @@ describe('a script', () => {
 
   test('that was aborted before it began is not run', async () => {
     expect(await run('echo x > never', AbortSignal.abort())).toEqual({ type: 'aborted' });
-    expect(await Bun.file(join(cwd, 'never')).exists()).toBe(false);
+    expect(existsSync(join(cwd, 'never'))).toBe(false);
   });
 
   test('that cannot be started says why', async () => {
-    expect(await bashScripts(join(cwd, 'nowhere'), { PATH }, clock.setTimer)('true', STAYS)).toMatchObject({
+    expect(await bashScripts(join(cwd, 'nowhere'), { PATH }, setTimer)('true', STAYS)).toMatchObject({
       type: 'not-started',
     });
   });

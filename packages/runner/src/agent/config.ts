@@ -1,12 +1,13 @@
 /**
- * `container.json`: all of this program's configuration, written by the host and read once. Environment variables
- * configure nothing here; credentials are handed to a provider by `main.ts` alone.
+ * `container.json`: all of an agent's configuration, written by the host and read once. Environment variables configure
+ * nothing here; credentials reach the provider alone.
  */
 import { readFileSync } from 'node:fs';
-import { EFFORTS, type Effort, type McpServer } from '@nanoclaw/runner';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
+import { EFFORTS, type Effort, type McpServer } from '../provider.ts';
 
-export interface Config {
+/** What `container.json` says, checked. */
+export interface AgentConfig {
   readonly agentGroupId: string;
   readonly assistantName: string;
   readonly provider: ProviderConfig;
@@ -25,6 +26,7 @@ export interface Config {
   readonly messagesPerPrompt: number | undefined;
 }
 
+/** Who answers: a provider by its name, with what it needs to be told. */
 export type ProviderConfig =
   | { readonly name: 'offline' }
   /** `executable` is the agent SDK's native program. */
@@ -41,7 +43,7 @@ export class ProtocolMismatchError extends Error {
 }
 
 /** Reads and checks the file. Throws `ConfigError`, or `ProtocolMismatchError`, with one sentence for the operator. */
-export function readConfig(path: string): Config {
+export function readConfig(path: string): AgentConfig {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -54,7 +56,7 @@ export function readConfig(path: string): Config {
 }
 
 /** The configuration in the text of a file; `path` is for the messages only. */
-export function parseConfig(text: string, path: string): Config {
+export function parseConfig(text: string, path: string): AgentConfig {
   const json = jsonObject(text, path);
   const wrong: Wrong = (what) => new ConfigError(`${path}: ${what} Nothing was started; write the file again.`);
 
@@ -102,7 +104,7 @@ export function parseConfig(text: string, path: string): Config {
   };
 }
 
-const KEYS = [
+const KEYS: readonly string[] = [
   'protocolVersion',
   'agentGroupId',
   'assistantName',

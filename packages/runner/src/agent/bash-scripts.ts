@@ -1,56 +1,9 @@
-/**
- * The world as this program gives it to the runner: the clock, the host's bell, and bash.
- */
+/** Task scripts, run with bash under their limits. */
 import { spawn } from 'node:child_process';
-import {
-  type Bell,
-  type RunScript,
-  SCRIPT_OUTPUT_BYTES_MAX,
-  SCRIPT_TIMEOUT_MS,
-  type ScriptEnd,
-} from '@nanoclaw/runner';
-import { type Clock, Doorbell, type InboundFolder, type SetTimer } from '@nanoclaw/session-db';
+import type { SetTimer } from '@nanoclaw/session-db';
+import { type RunScript, SCRIPT_OUTPUT_BYTES_MAX, SCRIPT_TIMEOUT_MS, type ScriptEnd } from '../task-script.ts';
 
-/** The machine's clock and timers. */
-export const clock: Clock = {
-  now: () => Date.now(),
-  setTimer: (ms, callback) => {
-    const timer = setTimeout(callback, ms);
-    return () => clearTimeout(timer);
-  },
-};
-
-/** Resolves after `ms`, or as soon as the signal is aborted. */
-export function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve();
-      return;
-    }
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done);
-  });
-}
-
-/** The host's commits, by the system's file notification and a poll of its own. */
-export function hostBell(folder: InboundFolder): Bell {
-  return {
-    listen: (heard) => {
-      const doorbell = new Doorbell(folder, heard, { setTimer: clock.setTimer, pollMaxMs: POLL_MAX_MS });
-      return () => doorbell[Symbol.dispose]();
-    },
-  };
-}
-
-/** Where notifications do not cross a mount, /stop must still be obeyed within a second. */
-const POLL_MAX_MS = 250;
-
-/** Runs task scripts with bash in `cwd`, each in a process group of its own, which ends with it. */
+/** Runs task scripts with bash in `cwd`, with `env` alone, each in a process group of its own, which ends with it. */
 export function bashScripts(cwd: string, env: Readonly<Record<string, string>>, setTimer: SetTimer): RunScript {
   return (script, signal) =>
     new Promise((resolve) => {
@@ -98,6 +51,7 @@ export function bashScripts(cwd: string, env: Readonly<Record<string, string>>, 
 function killGroup(pid: number | undefined): void {
   if (pid === undefined) return;
   try {
+    // tidy: allow environment — a process group is ended by its number, and only `process` can do that
     process.kill(-pid, 'SIGKILL');
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;

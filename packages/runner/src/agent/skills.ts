@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { Skill } from '@nanoclaw/runner';
+import type { Skill } from '../provider.ts';
 import { ConfigError } from './config.ts';
 
 /**
