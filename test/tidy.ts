@@ -279,7 +279,7 @@ function isGlobal(node: ts.Identifier, checker: ts.TypeChecker): boolean {
 
 /** Where SQL may be: by name (schemas, dialects, sessions, stores, histories, drivers), and in session-db one file per table or task. */
 const SQL_FILES = [
-  /^packages\/[\w-]+\/src\/(schema|registry|dialect|[\w-]+-(session|store|history)|sqlite(\/\w+)?)\.ts$/,
+  /^packages\/[\w-]+\/src\/([\w-]+\/)?(schema|registry|dialect|[\w-]+-(session|store|history)|sqlite(\/\w+)?)\.ts$/,
   /^packages\/host\/src\/data\/(backup|lease)\.ts$/,
   /^packages\/session-db\/src\/(open|untrusted|recovery|retention|routing|series|deliveries|trouble|snapshot|probe|import-v2|dead-letters|notices|timeline|received)\.ts$/,
 ];

@@ -1,5 +1,5 @@
 // The contract between a host and a chat platform. A channel translates, and decides nothing about routing,
-// permissions or retries: those are the host's. `contract.ts` holds the suite that every channel must pass.
+// permissions or retries: those are the host's. `contract/` holds the suite that every channel must pass.
 //
 // Two promises carry the whole contract:
 //   in   the platform hears "got it" only after the host has the message on disk; until then it comes again.

@@ -29,16 +29,16 @@ export type {
   TextUnit,
 } from './channel.ts';
 export { textLength } from './channel.ts';
-export type { Heard, MemoryPlatformOptions, Shown, ShownFile, Step } from './memory.ts';
-export { MemoryPlatform } from './memory.ts';
 export type { Refused, Refusing } from './refusal.ts';
 export { choicePayload, readChoicePayload, refusal, refused } from './refusal.ts';
-export type { TerminalChannelOptions, TerminalTrouble } from './terminal.ts';
-export { TerminalChannel, terminalSocketPath } from './terminal.ts';
-export type { TerminalClientOptions, TerminalClosed } from './terminal-client.ts';
-export { ConnectionLost, MessageRefused, TerminalClient } from './terminal-client.ts';
-export { terminalText } from './terminal-text.ts';
-export type { TerminalDetail, TerminalFile, TerminalMessage, TerminalPast } from './terminal-wire.ts';
-export type { WebhookChannelOptions, WebhookEndpoint, WebhookTrouble } from './webhook.ts';
-export { WebhookChannel } from './webhook.ts';
-export { signWebhook } from './webhook-signature.ts';
+export { terminalText } from './terminal/message-text.ts';
+export type { TerminalDetail, TerminalFile, TerminalMessage, TerminalPast } from './terminal/protocol.ts';
+export type { TerminalChannelOptions, TerminalTrouble } from './terminal/terminal-channel.ts';
+export { TerminalChannel, terminalSocketPath } from './terminal/terminal-channel.ts';
+export type { TerminalClientOptions, TerminalClosed } from './terminal/terminal-client.ts';
+export { ConnectionLost, MessageRefused, TerminalClient } from './terminal/terminal-client.ts';
+export type { Heard, MemoryPlatformOptions, Shown, ShownFile, Step } from './testing/memory-platform.ts';
+export { MemoryPlatform } from './testing/memory-platform.ts';
+export { signWebhook } from './webhook/signature.ts';
+export type { WebhookChannelOptions, WebhookEndpoint, WebhookTrouble } from './webhook/webhook-channel.ts';
+export { WebhookChannel } from './webhook/webhook-channel.ts';

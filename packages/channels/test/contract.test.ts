@@ -1,5 +1,5 @@
 import { describe, test } from 'vitest';
-import { channelContract } from '../src/contract.ts';
+import { channelContract } from '../src/contract/index.ts';
 import { openMemory } from './memory-platform.ts';
 import { openTerminal } from './terminal-platform.ts';
 import { openWebhook } from './webhook-platform.ts';

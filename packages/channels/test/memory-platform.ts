@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Address, IncomingFile, ReceivedEvent } from '../src/channel.ts';
-import type { Heard, PlatformUnderTest, Said, Seen } from '../src/contract.ts';
-import { MemoryPlatform, type MemoryPlatformOptions, type Shown } from '../src/memory.ts';
+import type { Heard, PlatformUnderTest, Said, Seen } from '../src/contract/index.ts';
+import { MemoryPlatform, type MemoryPlatformOptions, type Shown } from '../src/testing/memory-platform.ts';
 import { type Change, folded } from './support.ts';
 
 export async function openMemory(options: MemoryPlatformOptions): Promise<PlatformUnderTest> {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Attempt, ReceivedMessage } from '../src/channel.ts';
-import { MemoryPlatform } from '../src/memory.ts';
+import { MemoryPlatform } from '../src/testing/memory-platform.ts';
 
 const address = { channelType: 'memory', platformId: 'chat', threadId: null };
 const hello = { kind: 'text', text: 'hello' } as const;

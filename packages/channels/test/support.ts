@@ -5,15 +5,15 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Address, Receive, ReceivedEvent } from '../src/channel.ts';
-import type { Seen } from '../src/contract.ts';
+import type { Seen } from '../src/contract/index.ts';
+import type { TerminalFile, TerminalMessage } from '../src/terminal/protocol.ts';
 import {
   TerminalChannel,
   type TerminalChannelOptions,
   type TerminalTrouble,
   terminalSocketPath,
-} from '../src/terminal.ts';
-import { TerminalClient, type TerminalClientOptions } from '../src/terminal-client.ts';
-import type { TerminalFile, TerminalMessage } from '../src/terminal-wire.ts';
+} from '../src/terminal/terminal-channel.ts';
+import { TerminalClient, type TerminalClientOptions } from '../src/terminal/terminal-client.ts';
 
 export const MAIN: Address = { channelType: 'terminal', platformId: 'main', threadId: null };
 

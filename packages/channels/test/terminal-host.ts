@@ -1,7 +1,7 @@
 // A process that serves a terminal folder, for the tests that kill it. Everything it does is said on stdout, a word and
 // JSON per line. Usage: terminal-host.ts <folder> <inbox file> <manner>
 import { appendFileSync } from 'node:fs';
-import { TerminalChannel } from '../src/terminal.ts';
+import { TerminalChannel } from '../src/terminal/terminal-channel.ts';
 
 const [folder, inbox, manner] = process.argv.slice(2);
 if (folder === undefined || inbox === undefined || manner === undefined) throw new Error('three arguments');

@@ -4,7 +4,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ConnectionLost } from '../src/terminal-client.ts';
+import { ConnectionLost } from '../src/terminal/terminal-client.ts';
 import { type HostProcess, spawnHost } from './host-process.ts';
 import { World } from './support.ts';
 

@@ -4,10 +4,10 @@ import { basename, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { QuestionMessage, ReceivedEvent } from '../src/channel.ts';
-import { type Content, contentOf } from '../src/contract-content.ts';
-import { ConnectionLost, MessageRefused } from '../src/terminal-client.ts';
-import { terminalText } from '../src/terminal-text.ts';
-import { FILE_MAX_BYTES, PIECE_MAX_BYTES } from '../src/terminal-wire.ts';
+import { type Content, contentOf } from '../src/contract/event-content.ts';
+import { terminalText } from '../src/terminal/message-text.ts';
+import { FILE_MAX_BYTES, PIECE_MAX_BYTES } from '../src/terminal/protocol.ts';
+import { ConnectionLost, MessageRefused } from '../src/terminal/terminal-client.ts';
 import { heardOut, MAIN, until, World } from './support.ts';
 
 let world: World;

@@ -1,9 +1,9 @@
 // The terminal as the suite of the contract sees it: a person with clients in front of a real channel.
 import type { Address } from '../src/channel.ts';
-import type { PlatformUnderTest, Said, Seen } from '../src/contract.ts';
-import { terminalSocketPath } from '../src/terminal.ts';
-import { TerminalClient } from '../src/terminal-client.ts';
-import type { TerminalMessage } from '../src/terminal-wire.ts';
+import type { PlatformUnderTest, Said, Seen } from '../src/contract/index.ts';
+import type { TerminalMessage } from '../src/terminal/protocol.ts';
+import { terminalSocketPath } from '../src/terminal/terminal-channel.ts';
+import { TerminalClient } from '../src/terminal/terminal-client.ts';
 import { folded, MAIN, readFiles, World } from './support.ts';
 
 export async function openTerminal(): Promise<PlatformUnderTest> {

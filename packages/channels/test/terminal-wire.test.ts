@@ -12,7 +12,7 @@ import {
   parseServerLine,
   type ServerLine,
   TEXT_MAX_BYTES,
-} from '../src/terminal-wire.ts';
+} from '../src/terminal/protocol.ts';
 
 async function* streamOf(...chunks: (string | Buffer)[]): AsyncGenerator<Buffer> {
   for (const chunk of chunks) yield Buffer.from(chunk);

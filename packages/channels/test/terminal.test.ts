@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ReceivedEvent } from '../src/channel.ts';
-import { TerminalChannel, terminalSocketPath } from '../src/terminal.ts';
-import { ConnectionLost, MessageRefused, TerminalClient } from '../src/terminal-client.ts';
-import { LINE_MAX_BYTES, TEXT_MAX_BYTES } from '../src/terminal-wire.ts';
+import { LINE_MAX_BYTES, TEXT_MAX_BYTES } from '../src/terminal/protocol.ts';
+import { TerminalChannel, terminalSocketPath } from '../src/terminal/terminal-channel.ts';
+import { ConnectionLost, MessageRefused, TerminalClient } from '../src/terminal/terminal-client.ts';
 import { heardOut, MAIN, textOf, until, World } from './support.ts';
 
 let world: World;

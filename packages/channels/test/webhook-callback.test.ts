@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { postResult } from '../src/webhook-callback.ts';
-import { SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER } from '../src/webhook-signature.ts';
+import { postResult } from '../src/webhook/callback.ts';
+import { SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER } from '../src/webhook/signature.ts';
 import { until } from './support.ts';
 import { HOOK, SECRET, WebhookWorld } from './webhook-world.ts';
 

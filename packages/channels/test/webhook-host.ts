@@ -1,7 +1,7 @@
 // A process that serves a webhook folder, for the tests that kill it. Everything it does is said on stdout, a word and
 // JSON per line. Usage: webhook-host.ts <folder> <inbox file> <manner> <secret> [<callback>]
 import { appendFileSync } from 'node:fs';
-import { WebhookChannel } from '../src/webhook.ts';
+import { WebhookChannel } from '../src/webhook/webhook-channel.ts';
 
 const [folder, inbox, manner, secret, url] = process.argv.slice(2);
 if (folder === undefined || inbox === undefined || manner === undefined || secret === undefined) {

@@ -1,6 +1,6 @@
 // The webhook channel as the suite of the contract sees it: a program that posts, and fetches or has a callback.
 import type { Address } from '../src/channel.ts';
-import type { Heard, PlatformUnderTest, Said, Seen } from '../src/contract.ts';
+import type { Heard, PlatformUnderTest, Said, Seen } from '../src/contract/index.ts';
 import { type Change, folded } from './support.ts';
 import { HOOK, SECRET, WebhookWorld } from './webhook-world.ts';
 

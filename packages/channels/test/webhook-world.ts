@@ -7,13 +7,13 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Address, Receive } from '../src/channel.ts';
+import { SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER } from '../src/webhook/signature.ts';
 import {
   WebhookChannel,
   type WebhookChannelOptions,
   type WebhookEndpoint,
   type WebhookTrouble,
-} from '../src/webhook.ts';
-import { SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER } from '../src/webhook-signature.ts';
+} from '../src/webhook/webhook-channel.ts';
 
 export const SECRET = 'a secret of the tests';
 export const HOOK: Address = { channelType: 'webhook', platformId: 'hook', threadId: null };

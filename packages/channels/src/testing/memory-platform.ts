@@ -13,9 +13,9 @@ import type {
   ReceivedEvent,
   SendResult,
   Showable,
-} from './channel.ts';
-import { readOutgoing, UnsendableFile } from './outgoing-files.ts';
-import { refusal, refused } from './refusal.ts';
+} from '../channel.ts';
+import { readOutgoing, UnsendableFile } from '../outgoing-files.ts';
+import { refusal, refused } from '../refusal.ts';
 
 /** What kind of platform it is. */
 export interface MemoryPlatformOptions {

@@ -4,12 +4,12 @@
 //
 // A channel to a real service is tested against a fake of the service's network interface, so that the channel's own
 // code runs in full.
-import { INCOMING } from './contract-incoming.ts';
-import { LIFE } from './contract-life.ts';
-import { OUTGOING } from './contract-outgoing.ts';
-import type { PlatformUnderTest } from './contract-platform.ts';
+import { INCOMING } from './incoming-cases.ts';
+import { OUTGOING } from './outgoing-cases.ts';
+import type { PlatformUnderTest } from './platform-under-test.ts';
+import { LIFE } from './start-stop-cases.ts';
 
-export type { Heard, PlatformUnderTest, Said, Seen } from './contract-platform.ts';
+export type { Heard, PlatformUnderTest, Said, Seen } from './platform-under-test.ts';
 
 /** One promise of the contract. `run` throws an `AssertionError` when the channel breaks it. */
 export interface ContractCase {

@@ -1,8 +1,8 @@
 // HTTP as the webhook channel speaks it: small JSON bodies, bounded in size and time, and refusals of one sentence.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { JsonObject } from './channel.ts';
-import { SIGNATURE_HEADER, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE_S } from './webhook-signature.ts';
-import { BODY_MAX_BYTES, isEndpointName } from './webhook-wire.ts';
+import type { JsonObject } from '../channel.ts';
+import { BODY_MAX_BYTES, isEndpointName } from './protocol.ts';
+import { SIGNATURE_HEADER, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE_S } from './signature.ts';
 
 /** A request that is answered with an error. The message is the sentence that the program gets. */
 export class HttpProblem extends Error {

@@ -1,6 +1,6 @@
 // The contract of a channel: how it starts, stops, and starts again.
 import assert from 'node:assert/strict';
-import { acknowledgedSay, type Check, firstAttempt, Inbox, sendText, shownTexts } from './contract-support.ts';
+import { acknowledgedSay, type Check, firstAttempt, Inbox, sendText, shownTexts } from './case-support.ts';
 
 /** The cases about starts and stops, by what each promises. */
 export const LIFE: Readonly<Record<string, Check>> = {

@@ -10,10 +10,10 @@ import { createHash, type Hash } from 'node:crypto';
 import { createReadStream, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { type FileHandle, mkdtemp, open, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { OutgoingFile } from './channel.ts';
-import { diskName } from './file-name.ts';
-import { outgoingBytes } from './outgoing-files.ts';
-import type { DeclaredFile } from './terminal-wire.ts';
+import type { OutgoingFile } from '../channel.ts';
+import { diskName } from '../file-name.ts';
+import { outgoingBytes } from '../outgoing-files.ts';
+import type { DeclaredFile } from './protocol.ts';
 
 /** A file that is kept. */
 export interface KeptFile extends DeclaredFile {

@@ -1,8 +1,8 @@
 // What the webhook channel keeps, in SQLite: what came in until the host has it, what went out until it was fetched or
 // posted, and of both, for a while, under which id or key it was. The open store is also the lock on its folder.
 import type Database from 'better-sqlite3';
-import { openStore } from './sqlite.ts';
-import type { WebhookMessage } from './webhook-wire.ts';
+import { openStore } from '../sqlite.ts';
+import type { WebhookMessage } from './protocol.ts';
 
 /** What came in and the host was not confirmed to have. */
 export interface Pending {

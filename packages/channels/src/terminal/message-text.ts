@@ -1,5 +1,5 @@
 // A message of the bot in plain lines, for programs that print it. Pure.
-import type { TerminalMessage } from './terminal-wire.ts';
+import type { TerminalMessage } from './protocol.ts';
 
 /**
  * All of a message as text: an edit and a reaction say what they are about, a question has its choices numbered from 1,

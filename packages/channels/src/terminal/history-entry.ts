@@ -1,5 +1,5 @@
 // What of a message of the bot a terminal's history keeps. Pure.
-import type { OutgoingMessage } from './channel.ts';
+import type { OutgoingMessage } from '../channel.ts';
 import type { Outgoing, OutgoingDetail } from './terminal-history.ts';
 
 /** A message as the history has it, but for where and when. */

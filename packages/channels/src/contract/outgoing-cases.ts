@@ -1,6 +1,6 @@
 // The contract of a channel, second half: what the host sends can be seen, or the channel says why not.
 import assert from 'node:assert/strict';
-import { type OutgoingMessage, type Showable, textLength } from './channel.ts';
+import { type OutgoingMessage, type Showable, textLength } from '../channel.ts';
 import {
   acknowledgedSay,
   assertRefusedForGood,
@@ -15,7 +15,7 @@ import {
   shownTexts,
   started,
   TRICKY_TEXT,
-} from './contract-support.ts';
+} from './case-support.ts';
 
 /** The cases about what the host sends, by what each promises. */
 export const OUTGOING: Readonly<Record<string, Check>> = {

@@ -1,7 +1,7 @@
 // What a terminal client and the host say to each other over the socket: one JSON object per line. Both ends treat
 // the other as untrusted, so lines are bounded and every field is checked. Pure, apart from reading the stream.
 import { TextDecoder } from 'node:util';
-import { isFileName } from './file-name.ts';
+import { isFileName } from '../file-name.ts';
 
 /** The longest text of one message in either direction, in bytes of UTF-8. */
 export const TEXT_MAX_BYTES = 64 * 1024;

@@ -1,8 +1,8 @@
 // A message of the bot as a program gets it: JSON, with the files in it.
 import { createHash } from 'node:crypto';
-import type { JsonObject, OutgoingMessage } from './channel.ts';
-import { readOutgoing } from './outgoing-files.ts';
-import { FILE_MAX_BYTES } from './webhook-wire.ts';
+import type { JsonObject, OutgoingMessage } from '../channel.ts';
+import { readOutgoing } from '../outgoing-files.ts';
+import { FILE_MAX_BYTES } from './protocol.ts';
 
 /** The message without its number and time. Throws `UnsendableFile`, and what the file system says. */
 export async function contentOfMessage(thread: string | null, message: OutgoingMessage): Promise<JsonObject> {

@@ -4,9 +4,9 @@
 // The open history is also the lock on its folder: SQLite holds the file exclusively until it is closed or the process
 // dies, so two hosts can never serve one folder, and a dead one leaves nothing to clean up.
 import type Database from 'better-sqlite3';
-import { openStore } from './sqlite.ts';
+import { openStore } from '../sqlite.ts';
+import type { TerminalDetail } from './protocol.ts';
 import type { KeptFile } from './terminal-files.ts';
-import type { TerminalDetail } from './terminal-wire.ts';
 
 /** What a person did, as it was first stored. */
 export interface Incoming {

@@ -1,8 +1,8 @@
 // What the cases of the contract share: a host that is told things, and ways to say, send and look.
 import assert from 'node:assert/strict';
-import type { Attempt, Channel, OutgoingMessage, QuestionMessage, Receive } from './channel.ts';
-import { type Content, contentOf } from './contract-content.ts';
-import type { PlatformUnderTest } from './contract-platform.ts';
+import type { Attempt, Channel, OutgoingMessage, QuestionMessage, Receive } from '../channel.ts';
+import { type Content, contentOf } from './event-content.ts';
+import type { PlatformUnderTest } from './platform-under-test.ts';
 
 /** What a case does: throws when the channel breaks its promise. */
 export type Check = (platform: PlatformUnderTest) => Promise<void>;

@@ -5,9 +5,9 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { basename } from 'node:path';
-import { isFileName } from './file-name.ts';
-import { messageOf } from './message-of.ts';
-import { LastSeen } from './terminal-last-seen.ts';
+import { messageOf } from '../error-message.ts';
+import { isFileName } from '../file-name.ts';
+import { LastSeen } from './last-seen.ts';
 import {
   type ClientLine,
   type DeclaredFile,
@@ -22,7 +22,7 @@ import {
   TEXT_MAX_BYTES,
   type TerminalMessage,
   type TerminalPast,
-} from './terminal-wire.ts';
+} from './protocol.ts';
 
 /** Which chat, from where on, and what is done with what comes. */
 export interface TerminalClientOptions {

@@ -1,7 +1,7 @@
 // What programs say to the webhook channel, checked. Pure. Every field is known and bounded: what is not known is refused,
 // so that no message of the bot can be sent back as one of a program.
-import type { Json, OutsideEvent } from './channel.ts';
-import { isFileName } from './file-name.ts';
+import type { Json, OutsideEvent } from '../channel.ts';
+import { isFileName } from '../file-name.ts';
 
 /** The longest text, in bytes of UTF-8. */
 export const TEXT_MAX_BYTES = 64 * 1024;

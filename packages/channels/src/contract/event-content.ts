@@ -1,5 +1,5 @@
 // What came with an event, read to the end, so that two of them can be compared.
-import type { ReceivedChoice, ReceivedEvent, ReceivedMessage } from './channel.ts';
+import type { ReceivedChoice, ReceivedEvent, ReceivedMessage } from '../channel.ts';
 
 /** An event as plain data. */
 export type Content =

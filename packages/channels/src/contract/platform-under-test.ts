@@ -1,5 +1,5 @@
 // The port of the contract's suite: a platform, or the fake of one, as the cases use it.
-import type { Address, Channel, JsonObject } from './channel.ts';
+import type { Address, Channel, JsonObject } from '../channel.ts';
 
 /** What the suite needs of a platform, or of the fake of one. Each case opens one of its own. */
 export interface PlatformUnderTest {

@@ -8,33 +8,18 @@
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { SetTimer } from '@nanoclaw/session-db';
-import type { Attempt, JsonObject, OutgoingMessage, Receive, ReceivedEvent, SendResult } from './channel.ts';
-import { messageOf } from './message-of.ts';
-import { UnsendableFile } from './outgoing-files.ts';
-import { refused } from './refusal.ts';
-import { Turns } from './turns.ts';
-import type { WebhookEndpoint, WebhookTrouble } from './webhook.ts';
-import { postCallback } from './webhook-callback.ts';
-import { contentOfMessage, digestOf, digestOfMessage } from './webhook-content.ts';
-import {
-  answer,
-  bodyOf,
-  HttpProblem,
-  hooksServer,
-  type Signed,
-  signedBy,
-  type Target,
-  targetOf,
-} from './webhook-http.ts';
-import {
-  isSigned,
-  SIGNATURE_HEADER,
-  signWebhook,
-  TIMESTAMP_HEADER,
-  TIMESTAMP_TOLERANCE_S,
-} from './webhook-signature.ts';
+import type { Attempt, JsonObject, OutgoingMessage, Receive, ReceivedEvent, SendResult } from '../channel.ts';
+import { messageOf } from '../error-message.ts';
+import { Turns } from '../keyed-queue.ts';
+import { UnsendableFile } from '../outgoing-files.ts';
+import { refused } from '../refusal.ts';
+import { postCallback } from './callback.ts';
+import { answer, bodyOf, HttpProblem, hooksServer, type Signed, signedBy, type Target, targetOf } from './http.ts';
+import { contentOfMessage, digestOf, digestOfMessage } from './message-json.ts';
+import { parseWebhookMessage, type WebhookMessage } from './protocol.ts';
+import { isSigned, SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE_S } from './signature.ts';
+import type { WebhookEndpoint, WebhookTrouble } from './webhook-channel.ts';
 import type { Kept, Pending, StoredOutgoing, WebhookStore } from './webhook-store.ts';
-import { parseWebhookMessage, type WebhookMessage } from './webhook-wire.ts';
 
 /** What a life needs. It closes the store at its end. */
 export interface WebhookLifeOptions {

@@ -1,6 +1,6 @@
 // The terminal channel: people talk to their agents over a Unix socket, from any number of terminals at once. It is a
 // small platform of its own, because there is none behind it: it keeps the history that clients catch up from, knows
-// every message by its id or key, and hands a message to the host until the host has confirmed it (`terminal-life.ts`).
+// every message by its id or key, and hands a message to the host until the host has confirmed it (`terminal-server.ts`).
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type {
@@ -13,19 +13,12 @@ import type {
   Receive,
   SendResult,
   Showable,
-} from './channel.ts';
-import { refusal, refused } from './refusal.ts';
+} from '../channel.ts';
+import { refusal, refused } from '../refusal.ts';
+import { CHOICE_MAX_BYTES, CHOICES_MAX, FILE_MAX_BYTES, FILES_MAX, isChatName, TEXT_MAX_BYTES } from './protocol.ts';
 import { TerminalFiles } from './terminal-files.ts';
 import { History } from './terminal-history.ts';
-import { Life, PERSON } from './terminal-life.ts';
-import {
-  CHOICE_MAX_BYTES,
-  CHOICES_MAX,
-  FILE_MAX_BYTES,
-  FILES_MAX,
-  isChatName,
-  TEXT_MAX_BYTES,
-} from './terminal-wire.ts';
+import { Life, PERSON } from './terminal-server.ts';
 
 /** Where a terminal channel keeps things, and how much of them. */
 export interface TerminalChannelOptions {

@@ -1,7 +1,7 @@
 // One POST to the callback of a webhook endpoint, and what its answer means for the message.
 
 import type { SetTimer } from '@nanoclaw/session-db';
-import type { SendResult } from './channel.ts';
+import type { SendResult } from '../channel.ts';
 
 /** What the request needs from outside. */
 export interface CallbackOptions {

@@ -9,15 +9,12 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
-import type { Attempt, OutgoingMessage, Receive, ReceivedEvent, SendResult } from './channel.ts';
-import { messageOf } from './message-of.ts';
-import { UnsendableFile } from './outgoing-files.ts';
-import { refused } from './refusal.ts';
-import type { TerminalTrouble } from './terminal.ts';
-import type { TerminalFiles, Upload } from './terminal-files.ts';
-import type { History, Incoming, Outgoing, OutgoingDetail } from './terminal-history.ts';
-import { type Shape, shapeOf } from './terminal-shape.ts';
-import { assertFree, bind } from './terminal-socket.ts';
+import type { Attempt, OutgoingMessage, Receive, ReceivedEvent, SendResult } from '../channel.ts';
+import { messageOf } from '../error-message.ts';
+import { Turns } from '../keyed-queue.ts';
+import { UnsendableFile } from '../outgoing-files.ts';
+import { refused } from '../refusal.ts';
+import { type Shape, shapeOf } from './history-entry.ts';
 import {
   BrokenLine,
   type ClientLine,
@@ -30,8 +27,11 @@ import {
   TEXT_MAX_BYTES,
   type TerminalMessage,
   type TerminalPast,
-} from './terminal-wire.ts';
-import { Turns } from './turns.ts';
+} from './protocol.ts';
+import { assertFree, bind } from './socket-file.ts';
+import type { TerminalTrouble } from './terminal-channel.ts';
+import type { TerminalFiles, Upload } from './terminal-files.ts';
+import type { History, Incoming, Outgoing, OutgoingDetail } from './terminal-history.ts';
 
 /** Whoever can open the socket is the owner of the host's account, so there is one sender. */
 export const PERSON = 'local';

@@ -10,7 +10,7 @@ import {
   SOME_BYTES,
   sentId,
   TRICKY_TEXT,
-} from './contract-support.ts';
+} from './case-support.ts';
 
 /** The cases about what people do, by what each promises. */
 export const INCOMING: Readonly<Record<string, Check>> = {

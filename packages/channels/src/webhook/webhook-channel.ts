@@ -1,5 +1,5 @@
 // The webhook channel: programs talk to the bot over HTTP, each through an endpoint with a secret of its own. What they
-// post is signed; what the bot says they fetch, or get posted to a callback (`webhook-life.ts`). There is no platform
+// post is signed; what the bot says they fetch, or get posted to a callback (`webhook-server.ts`). There is no platform
 // behind it, so it keeps a store, as the terminal does.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,11 +14,11 @@ import type {
   Receive,
   SendResult,
   Showable,
-} from './channel.ts';
-import { refusal, refused } from './refusal.ts';
-import { WebhookLife } from './webhook-life.ts';
+} from '../channel.ts';
+import { refusal, refused } from '../refusal.ts';
+import { FILE_MAX_BYTES, FILES_MAX, isEndpointName, TEXT_MAX_BYTES } from './protocol.ts';
+import { WebhookLife } from './webhook-server.ts';
 import { WebhookStore } from './webhook-store.ts';
-import { FILE_MAX_BYTES, FILES_MAX, isEndpointName, TEXT_MAX_BYTES } from './webhook-wire.ts';
 
 /** Where a webhook channel listens and keeps things, and for whom. */
 export interface WebhookChannelOptions {
