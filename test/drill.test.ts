@@ -8,7 +8,7 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ConnectionLost } from '@nanoclaw/channels';
+import { ConnectionLost } from '@nanoclaw/channels/terminal';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { freePort, type HostProcess, Install, until } from './host-process.ts';
 import { type WebhookAnswer, WebhookProgram } from './webhook-program.ts';

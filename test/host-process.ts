@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { TerminalClient, type TerminalMessage, terminalSocketPath } from '@nanoclaw/channels';
+import { TerminalClient, type TerminalMessage, terminalSocketPath } from '@nanoclaw/channels/terminal';
 import { type Json, SqliteError } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { execa } from 'execa';

@@ -1,7 +1,7 @@
 /** A program that talks to a host through an endpoint of the webhook channel, for end-to-end tests. */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { signWebhook } from '@nanoclaw/channels';
+import { signWebhook } from '@nanoclaw/channels/webhook';
 import { until } from './host-process.ts';
 
 /** A message of the bot as the program has got it. */

@@ -4,7 +4,8 @@
  */
 import { tmpdir } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { TerminalChannel, terminalSocketPath, WebhookChannel } from '@nanoclaw/channels';
+import { TerminalChannel, terminalSocketPath } from '@nanoclaw/channels/terminal';
+import { WebhookChannel } from '@nanoclaw/channels/webhook';
 import { Guard } from '@nanoclaw/guard';
 import { type Connections, Host, MAIN_CHAT, serveEndpoints } from '@nanoclaw/host';
 import { type DataFolder, installId, makeDataFolder, noteEnd, noteStart, takeLease } from '@nanoclaw/host/data';

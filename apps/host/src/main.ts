@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { resolve as absolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { terminalSocketPath } from '@nanoclaw/channels';
+import { terminalSocketPath } from '@nanoclaw/channels/terminal';
 import {
   backup,
   type DataFolder,

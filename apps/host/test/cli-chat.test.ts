@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { type ReceivedEvent, TerminalChannel, terminalSocketPath } from '@nanoclaw/channels';
+import type { ReceivedEvent } from '@nanoclaw/channels';
+import { TerminalChannel, terminalSocketPath } from '@nanoclaw/channels/terminal';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { converse, spoken } from '../src/cli/chat.ts';
 

@@ -7,13 +7,9 @@ import { join } from 'node:path';
 import type { Address, Receive, ReceivedEvent } from '../src/channel.ts';
 import type { Seen } from '../src/contract/index.ts';
 import type { TerminalFile, TerminalMessage } from '../src/terminal/protocol.ts';
-import {
-  TerminalChannel,
-  type TerminalChannelOptions,
-  type TerminalTrouble,
-  terminalSocketPath,
-} from '../src/terminal/terminal-channel.ts';
+import { TerminalChannel, type TerminalChannelOptions, terminalSocketPath } from '../src/terminal/terminal-channel.ts';
 import { TerminalClient, type TerminalClientOptions } from '../src/terminal/terminal-client.ts';
+import type { TerminalTrouble } from '../src/terminal/trouble.ts';
 
 export const MAIN: Address = { channelType: 'terminal', platformId: 'main', threadId: null };
 

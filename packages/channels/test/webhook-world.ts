@@ -7,13 +7,10 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Address, Receive } from '../src/channel.ts';
+import type { WebhookEndpoint } from '../src/webhook/endpoint.ts';
 import { SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER } from '../src/webhook/signature.ts';
-import {
-  WebhookChannel,
-  type WebhookChannelOptions,
-  type WebhookEndpoint,
-  type WebhookTrouble,
-} from '../src/webhook/webhook-channel.ts';
+import type { WebhookTrouble } from '../src/webhook/trouble.ts';
+import { WebhookChannel, type WebhookChannelOptions } from '../src/webhook/webhook-channel.ts';
 
 export const SECRET = 'a secret of the tests';
 export const HOOK: Address = { channelType: 'webhook', platformId: 'hook', threadId: null };

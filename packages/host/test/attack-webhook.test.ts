@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ReceivedEvent, signWebhook, WebhookChannel, type WebhookTrouble } from '@nanoclaw/channels';
+import type { ReceivedEvent } from '@nanoclaw/channels';
+import { signWebhook, WebhookChannel, type WebhookTrouble } from '@nanoclaw/channels/webhook';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { setTimer, until } from './whole-host.ts';
 

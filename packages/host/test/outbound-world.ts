@@ -2,7 +2,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Channel, MemoryPlatform, type MemoryPlatformOptions } from '@nanoclaw/channels';
+import type { Channel } from '@nanoclaw/channels';
+import { MemoryPlatform, type MemoryPlatformOptions } from '@nanoclaw/channels/testing';
 import {
   DELIVERY_POLICY,
   type DeliveryReport,

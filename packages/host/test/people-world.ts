@@ -2,13 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  type Channel,
-  MemoryPlatform,
-  type MemoryPlatformOptions,
-  type ReceivedChoice,
-  type ReceivedMessage,
-} from '@nanoclaw/channels';
+import type { Channel, ReceivedChoice, ReceivedMessage } from '@nanoclaw/channels';
+import { MemoryPlatform, type MemoryPlatformOptions } from '@nanoclaw/channels/testing';
 import {
   type AgentGroup,
   type MessagingGroup,

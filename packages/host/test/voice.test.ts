@@ -1,4 +1,5 @@
-import { type Channel, MemoryPlatform } from '@nanoclaw/channels';
+import type { Channel } from '@nanoclaw/channels';
+import { MemoryPlatform } from '@nanoclaw/channels/testing';
 import { describe, expect, it } from 'vitest';
 import { voiceOf } from '../src/channels/voice.ts';
 import { at, userOf } from './people-world.ts';

@@ -8,7 +8,7 @@ import {
   type TerminalMessage,
   type TerminalPast,
   terminalText,
-} from '@nanoclaw/channels';
+} from '@nanoclaw/channels/terminal';
 import { MAIN_CHAT } from '@nanoclaw/host';
 import { messageOf, Problem } from '@nanoclaw/host/errors';
 import { harmless } from '@nanoclaw/host/operator';

@@ -19,6 +19,13 @@ import { CHOICE_MAX_BYTES, CHOICES_MAX, FILE_MAX_BYTES, FILES_MAX, isChatName, T
 import { TerminalFiles } from './terminal-files.ts';
 import { History } from './terminal-history.ts';
 import { Life, PERSON } from './terminal-server.ts';
+import type { TerminalTrouble } from './trouble.ts';
+
+/** How many messages of a chat are kept from each side, and how many bytes of files over all chats, unless told. */
+export const MESSAGES_KEPT = 10_000;
+export const FILE_BYTES_KEPT = 1024 ** 3;
+/** Fewer would forget the key of a message that the host still tries to send. */
+export const MESSAGES_KEPT_MIN = 100;
 
 /** Where a terminal channel keeps things, and how much of them. */
 export interface TerminalChannelOptions {
@@ -33,17 +40,6 @@ export interface TerminalChannelOptions {
   /** How many bytes of sent files are kept, over all chats. Default 1 GiB. */
   fileBytesKept?: number;
 }
-
-/** What went wrong. A `reason` is one sentence, without the text of any message. */
-export type TerminalTrouble =
-  /** The connection was ended from this side; `chat` is undefined if the client never named one. */
-  | { type: 'client-dropped'; chat: string | undefined; reason: string }
-  /** The host did not take a message; it is offered again at the next start, or when the client sends it again. */
-  | { type: 'not-received'; chat: string; id: string; reason: string }
-  /** Files that nobody needs could not be removed. They are tried again at the next start. */
-  | { type: 'files-left'; reason: string }
-  /** The socket could not take a connection. */
-  | { type: 'connection-failed'; reason: string };
 
 /**
  * The channel `terminal`. Its chats are the names that clients give; a chat exists once something was said in it, from
@@ -65,7 +61,8 @@ export class TerminalChannel implements Channel {
 
   /** Throws `RangeError` when less is to be kept than 100 messages. */
   constructor(options: TerminalChannelOptions) {
-    if ((options.messagesKept ?? KEPT_MIN) < KEPT_MIN) throw new RangeError(`messagesKept is at least ${KEPT_MIN}.`);
+    if ((options.messagesKept ?? MESSAGES_KEPT_MIN) < MESSAGES_KEPT_MIN)
+      throw new RangeError(`messagesKept is at least ${MESSAGES_KEPT_MIN}.`);
     this.#options = options;
   }
 
@@ -122,7 +119,7 @@ export class TerminalChannel implements Channel {
   }
 
   #newLife(receive: Receive): Life {
-    const { folder, messagesKept = 10_000, fileBytesKept = 1024 ** 3, now, onTrouble } = this.#options;
+    const { folder, messagesKept = MESSAGES_KEPT, fileBytesKept = FILE_BYTES_KEPT, now, onTrouble } = this.#options;
     const history = new History(join(folder, HISTORY_NAME));
     try {
       return new Life({
@@ -160,5 +157,3 @@ const HISTORY_NAME = 'terminal.db';
 const FILES_NAME = 'files';
 /** What fits everywhere: macOS has room for 104 bytes with the final zero, Linux for 108. */
 const SOCKET_PATH_MAX_BYTES = 103;
-/** Fewer would forget the key of a message that the host still tries to send. */
-const KEPT_MIN = 100;

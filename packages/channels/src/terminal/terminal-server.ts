@@ -29,9 +29,9 @@ import {
   type TerminalPast,
 } from './protocol.ts';
 import { assertFree, bind } from './socket-file.ts';
-import type { TerminalTrouble } from './terminal-channel.ts';
 import type { TerminalFiles, Upload } from './terminal-files.ts';
 import type { History, Incoming, Outgoing, OutgoingDetail } from './terminal-history.ts';
+import type { TerminalTrouble } from './trouble.ts';
 
 /** Whoever can open the socket is the owner of the host's account, so there is one sender. */
 export const PERSON = 'local';

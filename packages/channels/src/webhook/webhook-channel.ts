@@ -16,9 +16,16 @@ import type {
   Showable,
 } from '../channel.ts';
 import { refusal, refused } from '../refusal.ts';
-import { FILE_MAX_BYTES, FILES_MAX, isEndpointName, TEXT_MAX_BYTES } from './protocol.ts';
+import { endpointProblem, type WebhookEndpoint } from './endpoint.ts';
+import { FILE_MAX_BYTES, FILES_MAX, TEXT_MAX_BYTES } from './protocol.ts';
+import type { WebhookTrouble } from './trouble.ts';
 import { WebhookLife } from './webhook-server.ts';
 import { WebhookStore } from './webhook-store.ts';
+
+/** The defaults of the options below. */
+export const LOOPBACK = '127.0.0.1';
+export const CALLBACK_MAX_MS = 10_000;
+export const REQUEST_MAX_MS = 15_000;
 
 /** Where a webhook channel listens and keeps things, and for whom. */
 export interface WebhookChannelOptions {
@@ -40,23 +47,6 @@ export interface WebhookChannelOptions {
   /** How long a request may take to come in, in milliseconds. Default 15 000. */
   requestMaxMs?: number;
 }
-
-/** A program that talks to the bot. */
-export interface WebhookEndpoint {
-  /** 1 to 64 letters, digits, dots, dashes, underscores: its address is `/hooks/<name>`, and its `platformId` the name. */
-  name: string;
-  /** What both sides sign with; at least 16 characters of chance. */
-  secret: string;
-  /** Where messages of the bot are posted. Without it they are kept for the program to fetch. */
-  callback?: { url: string };
-}
-
-/** What went wrong. A `reason` is one sentence, without the text of any message and without secrets. */
-export type WebhookTrouble =
-  /** The host did not take a message; it is offered again at the next start, or when the program sends it again. */
-  | { type: 'not-received'; endpoint: string; id: string; reason: string }
-  /** A request could not be answered because of this side. */
-  | { type: 'request-failed'; reason: string };
 
 /**
  * The channel `webhook`. The store takes a key once, so `duplicates` is `key`: what is kept is kept once. A callback gets
@@ -108,7 +98,7 @@ export class WebhookChannel implements Channel {
   async start(receive: Receive): Promise<void> {
     if (this.#life !== undefined)
       throw new Error('The webhook channel is running already; stop it before a new start.');
-    const { folder, host = '127.0.0.1', port, now, setTimer, onTrouble } = this.#options;
+    const { folder, host = LOOPBACK, port, now, setTimer, onTrouble } = this.#options;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const life = new WebhookLife({
       store: new WebhookStore(join(folder, 'webhook.db')),
@@ -116,8 +106,8 @@ export class WebhookChannel implements Channel {
       receive,
       now,
       setTimer,
-      callbackMaxMs: this.#options.callbackMaxMs ?? 10_000,
-      requestMaxMs: this.#options.requestMaxMs ?? 15_000,
+      callbackMaxMs: this.#options.callbackMaxMs ?? CALLBACK_MAX_MS,
+      requestMaxMs: this.#options.requestMaxMs ?? REQUEST_MAX_MS,
       trouble: (trouble) => onTrouble?.(trouble),
     });
     this.#life = life;
@@ -161,15 +151,3 @@ export class WebhookChannel implements Channel {
 const CHOICES_MAX = 50;
 const CHOICE_MAX_BYTES = 500;
 const CARD_MAX_BYTES = 64 * 1024;
-
-/** Of characters; as much chance as nobody guesses, in any alphabet. */
-const SECRET_MIN = 16;
-
-function endpointProblem({ name, secret, callback }: WebhookEndpoint): string | undefined {
-  if (!isEndpointName(name)) return 'a name has 1 to 64 letters, digits, dots, dashes or underscores';
-  if (secret.length < SECRET_MIN) return `its secret has fewer than ${SECRET_MIN} characters`;
-  if (callback === undefined) return undefined;
-  const url = URL.parse(callback.url);
-  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return 'its callback is no HTTP address';
-  return url.username === '' && url.password === '' ? undefined : 'its callback has a name or password in the address';
-}

@@ -14,11 +14,12 @@ import { Turns } from '../keyed-queue.ts';
 import { UnsendableFile } from '../outgoing-files.ts';
 import { refused } from '../refusal.ts';
 import { postCallback } from './callback.ts';
+import type { WebhookEndpoint } from './endpoint.ts';
 import { answer, bodyOf, HttpProblem, hooksServer, type Signed, signedBy, type Target, targetOf } from './http.ts';
 import { contentOfMessage, digestOf, digestOfMessage } from './message-json.ts';
 import { parseWebhookMessage, type WebhookMessage } from './protocol.ts';
 import { isSigned, SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE_S } from './signature.ts';
-import type { WebhookEndpoint, WebhookTrouble } from './webhook-channel.ts';
+import type { WebhookTrouble } from './trouble.ts';
 import type { Kept, Pending, StoredOutgoing, WebhookStore } from './webhook-store.ts';
 
 /** What a life needs. It closes the store at its end. */

@@ -1,5 +1,5 @@
 /** The endpoints of the webhook channel, as they are created and removed while the host runs. */
-import type { WebhookChannel, WebhookEndpoint } from '@nanoclaw/channels';
+import type { WebhookChannel, WebhookEndpoint } from '@nanoclaw/channels/webhook';
 import type { Connections } from './connections.ts';
 
 /**
