@@ -277,9 +277,10 @@ function isGlobal(node: ts.Identifier, checker: ts.TypeChecker): boolean {
 
 // ── SQL ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Where SQL may be: by name (schemas, dialects, sessions, stores, histories, drivers), and in session-db one file per table or task. */
+/** Where SQL may be: by name (schemas and their migrations, dialects, sessions, stores, histories, drivers), and in session-db one file per table or task. */
 const SQL_FILES = [
   /^packages\/[\w-]+\/src\/([\w-]+\/)?(schema|registry|dialect|[\w-]+-(session|store|history)|sqlite(\/\w+)?)\.ts$/,
+  /^packages\/registry\/src\/migrations\/[\w-]+\.ts$/,
   /^packages\/host\/src\/data\/(backup|lease)\.ts$/,
   /^packages\/session-db\/src\/(open|untrusted|recovery|retention|routing|series|deliveries|trouble|snapshot|probe|import-v2|dead-letters|notices|timeline|received)\.ts$/,
 ];

@@ -17,6 +17,10 @@ export interface Dialect {
   readonly countedKey: RawBuilder<unknown>;
   /** True of the shape that `isId` accepts. */
   isSafeName(column: string): RawBuilder<unknown>;
+  /** True of 1–64 small letters, digits and dashes, beginning with a letter. */
+  isInstanceName(column: string): RawBuilder<unknown>;
+  /** What comes before the first colon of a text that has one. */
+  beforeColon(column: string): RawBuilder<unknown>;
   /** True of JSON whose outermost value is of the type. */
   isJson(column: string, type: 'array' | 'object'): RawBuilder<unknown>;
   /** The number of elements of a JSON array. */
@@ -48,6 +52,11 @@ const SQLITE: Dialect = {
     sql`octet_length(${sql.ref(column)}) BETWEEN 1 AND 64
         AND octet_length(${sql.ref(column)}) = length(${sql.ref(column)})
         AND ${sql.ref(column)} GLOB '[a-z0-9]*' AND ${sql.ref(column)} NOT GLOB '*[^a-z0-9_-]*'`,
+  isInstanceName: (column) =>
+    sql`octet_length(${sql.ref(column)}) BETWEEN 1 AND 64
+        AND octet_length(${sql.ref(column)}) = length(${sql.ref(column)})
+        AND ${sql.ref(column)} GLOB '[a-z]*' AND ${sql.ref(column)} NOT GLOB '*[^a-z0-9-]*'`,
+  beforeColon: (column) => sql`substr(${sql.ref(column)}, 1, instr(${sql.ref(column)}, ':') - 1)`,
   // CASE, because json_type() of what is not JSON is an error and not a broken rule.
   isJson: (column, type) =>
     sql`CASE WHEN json_valid(${sql.ref(column)}) THEN json_type(${sql.ref(column)}) = ${sql.lit(type)} ELSE 0 END`,
@@ -63,6 +72,8 @@ const POSTGRES: Dialect = {
   tableEnd: sql``,
   countedKey: sql`bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY`,
   isSafeName: (column) => sql`${sql.ref(column)} ~ '^[a-z0-9][a-z0-9_-]{0,63}$'`,
+  isInstanceName: (column) => sql`${sql.ref(column)} ~ '^[a-z][a-z0-9-]{0,63}$'`,
+  beforeColon: (column) => sql`split_part(${sql.ref(column)}, ':', 1)`,
   // Not jsonb, which has no place for the NUL characters that a text may have.
   isJson: (column, type) => sql`json_typeof(${sql.ref(column)}::json) = ${sql.lit(type)}`,
   lengthOfArray: (column) => sql`json_array_length(${sql.ref(column)}::json)`,

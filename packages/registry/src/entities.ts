@@ -75,7 +75,7 @@ export type CommandScope = 'none' | 'read' | 'own' | 'all';
 /** A place on a platform: a chat, a channel, a direct message. */
 export interface MessagingGroup extends MessagingGroupSettings {
   readonly id: MessagingGroupId;
-  /** Together with `platformId` it names the place; the pair is unique. */
+  /** The instance of the channel, by its name. Together with `platformId` it names the place; the pair is unique. */
   readonly channelType: string;
   readonly platformId: string;
   readonly createdAt: Millis;
@@ -171,7 +171,7 @@ export type SessionId = Id<'Session'>;
 export type DestinationId = Id<'Destination'>;
 export type QuestionId = Id<'Question'>;
 export type ApprovalId = Id<'Approval'>;
-/** `<channel type>:<handle>`: a person as one platform knows them (see {@link userId}). */
+/** `<instance name>:<handle>`: a person as one channel instance knows them (see {@link userId}). */
 export type UserId = Id<'User'>;
 
 declare const entity: unique symbol;
@@ -191,9 +191,9 @@ export function isId<SomeId extends EntityId>(text: string): text is SomeId {
 }
 
 /**
- * The user that a platform calls by this handle; `undefined` when no user can be called so: the handle or the channel
- * type is empty, the whole has more than 300 characters, there are control characters in it, or a colon in the channel
- * type. `agent` is no channel of people: `agent:<id>` is what an agent is called where users are (see {@link Actor}).
+ * The user that a channel instance calls by this handle; `undefined` when no user can be called so: the handle or the
+ * instance's name (`channelType`) is empty, the whole has more than 300 characters, there are control characters in it,
+ * or a colon in the name. `agent` is no channel of people: `agent:<id>` is what an agent is called where users are (see {@link Actor}).
  */
 export function userId(channelType: string, handle: string): UserId | undefined {
   const id = `${channelType}:${handle}`;

@@ -24,6 +24,12 @@ export type {
   NewApproval,
 } from './approvals.ts';
 export type { Audit, AuditEntry } from './audit.ts';
+export {
+  type ChannelInstance,
+  type ChannelInstances,
+  type ClaimResult,
+  isInstanceName,
+} from './channel-instances.ts';
 export type { Destination, Destinations, DestinationTarget, ReachableDestination } from './destinations.ts';
 export type { Engine } from './dialect.ts';
 export type { Dropped, DroppedMessages } from './dropped.ts';

@@ -15,6 +15,7 @@ import {
 } from './agent-settings.ts';
 import { Approvals } from './approvals.ts';
 import { Audit } from './audit.ts';
+import { ChannelInstances } from './channel-instances.ts';
 import { Destinations } from './destinations.ts';
 import { Dropped } from './dropped.ts';
 import {
@@ -88,6 +89,8 @@ export class Registry implements AsyncDisposable {
   readonly audit: Audit;
   /** What agents have written to each other. */
   readonly mail: Mails;
+  /** Which channel type each instance name stands for. */
+  readonly channels: ChannelInstances;
 
   readonly #db: Kysely<Tables>;
   readonly #now: () => Millis;
@@ -106,6 +109,7 @@ export class Registry implements AsyncDisposable {
     this.dropped = new Dropped(store);
     this.audit = new Audit(store);
     this.mail = new Mails(store);
+    this.channels = new ChannelInstances(store);
   }
 
   // ── What a message needs ──────────────────────────────────────────────────────────────────────────────────────────

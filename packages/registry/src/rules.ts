@@ -84,6 +84,9 @@ export const RULES: Readonly<Record<string, string>> = {
   audit_outcome_is_bounded: 'An outcome has at most 500 characters.',
   audit_detail_is_an_object: 'The detail of an audit entry is a JSON object of at most 16 KiB.',
   audit_is_not_rewritten: 'An entry of the audit log is never changed.',
+  channel_instance_name_is_safe:
+    'The name of a channel instance has 1–64 characters a–z, 0–9 or "-", begins with a letter, and is not "agent".',
+  channel_instance_type_is_bounded: 'A channel type has 1–200 characters.',
   mail_id_is_bounded: 'The id of a mail has 1–400 characters.',
   mail_inbound_id_is_bounded: 'The id of the message that a mail became has 1–400 characters.',
   mail_root_is_bounded: 'The root of a mail has 1–400 characters.',

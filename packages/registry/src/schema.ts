@@ -32,6 +32,7 @@ import type {
 import { RegistryError } from './errors.ts';
 import { agentsChatsWiringsSessions } from './migrations/0001-agents-chats-wirings-sessions.ts';
 import { peopleAndWhatWaitsForThem } from './migrations/0002-people-and-what-waits-for-them.ts';
+import { channelInstances } from './migrations/0003-channel-instances.ts';
 import type { QuestionOutcome } from './questions.ts';
 
 /** The tables as Kysely sees them. */
@@ -50,6 +51,7 @@ export interface Tables {
   dropped_messages: DroppedMessagesRow;
   audit_log: AuditRow;
   mail: MailRow;
+  channel_instances: ChannelInstanceRow;
 }
 
 export interface AgentGroupRow {
@@ -230,6 +232,12 @@ export interface MailRow {
   at: Millis;
 }
 
+export interface ChannelInstanceRow {
+  name: string;
+  type: string;
+  first_seen: Millis;
+}
+
 /**
  * Brings an empty or older database to this program's schema; nothing to do is fine.
  *
@@ -249,6 +257,7 @@ function migrations(engine: Engine): Record<string, Migration> {
   return {
     '0001_agents_chats_wirings_sessions': agentsChatsWiringsSessions(engine),
     '0002_people_and_what_waits_for_them': peopleAndWhatWaitsForThem(engine),
+    '0003_channel_instances': channelInstances(engine),
   };
 }
 

@@ -13,6 +13,7 @@ const Race = z.object({
   opened: z.array(z.string()),
   answered: z.array(z.string()),
   decided: z.array(z.string()),
+  claimed: z.array(z.string()),
 });
 
 const options = { now: () => 0, newId: () => 'id' };
@@ -43,7 +44,7 @@ describe('two processes', () => {
 });
 
 describe('two processes that want the same', () => {
-  it('open each question once, answer each once and decide each approval once', async () => {
+  it('open each question once, answer each once, decide each approval once and claim each name once', async () => {
     const file = join(temporaryFolder(), 'registry.db');
     const registry = await temporaryRegistry(file);
     const { session } = await agentWithSession(registry);
@@ -65,9 +66,10 @@ describe('two processes that want the same', () => {
       decisions.push(requested?.approval.id ?? missing());
     }
 
-    const order = { file, opens: asked('new'), answers, decisions };
+    const claims = Array.from({ length: 40 }, (_, n) => `network-${n}`);
+    const order = { file, opens: asked('new'), answers, decisions, claims };
     const racers = ['left', 'right'].map(async (name) =>
-      Race.parse(await child({ ...order, idPrefix: name, by: user(name) }, undefined, 'race.ts')),
+      Race.parse(await child({ ...order, idPrefix: name, by: user(name), channelType: name }, undefined, 'race.ts')),
     );
     const [left, right] = await Promise.all(racers);
     if (left === undefined || right === undefined) throw new Error('there were two');
@@ -83,6 +85,12 @@ describe('two processes that want the same', () => {
       expect([left.decided[index], right.decided[index]].toSorted()).toEqual(['already', 'decided']);
       const winner = user(left.decided[index] === 'decided' ? 'left' : 'right');
       expect((await registry.approvals.get(id))?.outcome).toMatchObject({ by: winner });
+    }
+    const types = new Map((await registry.channels.list()).map(({ name, type }) => [name, type]));
+    for (const [index, name] of claims.entries()) {
+      const winner = left.claimed[index] === 'new' ? 'left' : 'right';
+      expect([left.claimed[index], right.claimed[index]].toSorted()).toEqual(['new', `taken by ${winner}`]);
+      expect(types.get(name)).toBe(winner);
     }
   });
 });

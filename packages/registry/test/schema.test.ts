@@ -77,9 +77,12 @@ describe('the schema refuses', () => {
   const audited = { at: 0, actor: 'host', action: 'do', target: '', outcome: '', detail: '{}' };
   const mail = { id: 's1/o1', from_session_id: 's1', to_session_id: 's1', inbound_id: 'i', root: 'r', hop: 1, at: 0 };
 
+  const instance = { name: 'libera', type: 'irc', first_seen: 0 };
+
   /**
    * The good rows of a test: agent a1, chats m1 and m2, wiring w1 (m1 × a1), session s1 (all of a1), user ann, question
-   * q1 of s1, approval p1 about ann.
+   * q1 of s1, approval p1 about ann, instance
+   * libera.
    */
   async function goodDatabase(): Promise<Database.Database> {
     const file = join(temporaryFolder(), 'registry.db');
@@ -94,6 +97,7 @@ describe('the schema refuses', () => {
     insert(database, 'destinations', { ...destination, id: 'd1', name: 'own', messaging_group_id: 'm2' });
     insert(database, 'questions', { ...question, id: 'q1', message_id: 'o1' });
     insert(database, 'approvals', { ...approval, id: 'p1', subject: 'ann' });
+    insert(database, 'channel_instances', instance);
     return database;
   }
 
@@ -325,6 +329,21 @@ describe('the schema refuses', () => {
     ['mail to no session', 'mail', { ...mail, to_session_id: 's9' }, 'FOREIGN KEY'],
     ['mail that is no message', 'mail', { ...mail, inbound_id: '' }, 'mail_inbound_id_is_bounded'],
     ['mail without a root', 'mail', { ...mail, root: '' }, 'mail_root_is_bounded'],
+    [
+      'an instance name in capitals',
+      'channel_instances',
+      { ...instance, name: 'IRC' },
+      'channel_instance_name_is_safe',
+    ],
+    [
+      'an instance name with a colon',
+      'channel_instances',
+      { ...instance, name: 'a:b' },
+      'channel_instance_name_is_safe',
+    ],
+    ['an instance called agent', 'channel_instances', { ...instance, name: 'agent' }, 'channel_instance_name_is_safe'],
+    ['an instance name twice', 'channel_instances', instance, 'UNIQUE'],
+    ['an instance of no type', 'channel_instances', { ...instance, type: '' }, 'channel_instance_type_is_bounded'],
     ['mail before the first hop', 'mail', { ...mail, hop: 0 }, 'mail_hop_counts'],
   ];
 
@@ -390,7 +409,7 @@ describe('opening', () => {
 
     expect(schemaOf(file)).toEqual(schema);
     const tables = schema.filter((sql) => /^create table/i.test(sql) && !/kysely_migration|sqlite_sequence/.test(sql));
-    expect(tables).toHaveLength(14);
+    expect(tables).toHaveLength(15);
     expect(tables.filter((sql) => !sql.endsWith('STRICT'))).toEqual([]);
     const database = new Database(file, { readonly: true });
     expect(database.pragma('journal_mode', { simple: true })).toBe('wal');
@@ -407,7 +426,7 @@ describe('opening', () => {
 
     await expect(openRegistry({ ...options, file })).rejects.toMatchObject({
       code: 'newer-schema',
-      message: expect.stringMatching(/0099_from_the_future.*0002_people_and_what_waits_for_them.*Nothing was changed/),
+      message: expect.stringMatching(/0099_from_the_future.*0003_channel_instances.*Nothing was changed/),
     });
     const after = new Database(file);
     expect(after.pragma('journal_mode', { simple: true })).toBe('delete');

@@ -1,5 +1,5 @@
-// Opens a registry and, for each of a list of questions and approvals, tries to open, answer and decide it; prints what
-// came of each as JSON.
+// Opens a registry and, for each of a list of questions, approvals and instance names, tries to open, answer, decide or
+// claim it; prints what came of each as JSON.
 
 import type { ApprovalId, NewQuestion, QuestionId, UserId } from '../../src/index.ts';
 import { openRegistry } from '../../src/index.ts';
@@ -11,6 +11,8 @@ interface Order {
   readonly opens: readonly NewQuestion[];
   readonly answers: readonly QuestionId[];
   readonly decisions: readonly ApprovalId[];
+  readonly channelType: string;
+  readonly claims: readonly string[];
 }
 
 const order: Order = JSON.parse(process.argv[2] ?? '');
@@ -28,4 +30,9 @@ const decided: string[] = [];
 for (const id of order.decisions) {
   decided.push(await registry.approvals.decide(id, { type: 'approved', by: order.by, at: 1 }));
 }
-process.stdout.write(JSON.stringify({ opened, answered, decided }));
+const claimed: string[] = [];
+for (const name of order.claims) {
+  const result = await registry.channels.claim(name, order.channelType, 1_000);
+  claimed.push(typeof result === 'string' ? result : `taken by ${result.takenBy}`);
+}
+process.stdout.write(JSON.stringify({ opened, answered, decided, claimed }));
