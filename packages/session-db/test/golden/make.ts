@@ -7,10 +7,12 @@ import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openSqlite } from '#driver';
-import { DELIVERY_RETRY, PROTOCOL_VERSION, runId, type SeriesRecord } from '../../src/index.ts';
+import { addressKey, DELIVERY_RETRY, PROTOCOL_VERSION, runId, type SeriesRecord } from '../../src/index.ts';
 import { ADDRESS, chat, claim, reply, TestSession } from '../support.ts';
 
 const target = join(fileURLToPath(new URL('.', import.meta.url)), `v${PROTOCOL_VERSION}`);
+
+const TEAM = { ...ADDRESS, platformId: 'team', threadId: '7' };
 
 const SERIES: SeriesRecord = {
   id: 'daily',
@@ -60,7 +62,8 @@ host.series.edit(1_000, (edit) => {
     { type: 'completed' },
     [
       reply('o-delivered', 'delivered'),
-      { ...reply('o-open', 'answered'), address: { ...ADDRESS, platformId: 'team' } },
+      { ...reply('o-open', 'answered'), address: TEAM },
+      { ...reply('o-action', 'answered'), kind: 'system', address: null },
     ],
     1_100,
   );
@@ -70,12 +73,12 @@ host.endRun(runId('run-1'));
 const read = session.contents();
 host.settle(read, 2_000, { triesMax: 5, backoffBaseMs: 5_000, backoffMaxMs: 300_000 });
 host.deliveries.takeIn(
-  read.messages.map((message) => ({ message, lane: message.address?.platformId ?? 'none' })),
+  read.messages.map((message) => ({ message, lane: message.address === null ? 'host' : addressKey(message.address) })),
   read.messagesThrough,
   2_000,
 );
 for (const attempt of host.deliveries.begin(host.deliveries.due(2_000, 10), 2_000, DELIVERY_RETRY)) {
-  if (attempt.messageOutId !== 'o-delivered') continue;
+  if (attempt.messageOutId === 'o-open') continue;
   host.deliveries.record(attempt, { to: 'delivered', platformMessageId: 'p1' }, 2_100);
 }
 {
