@@ -28,7 +28,7 @@ const world: World = {
       return { type: 'refused', reason: 'The message has no text, and this bot shows only text.' };
     return {
       type: 'deliver',
-      lane: addressKey(address),
+      address,
       account: address.channelType,
       // A line printed twice cannot be taken back: `attempt.isPossibleDuplicate` says when that may be.
       duplicates: 'none',

@@ -35,7 +35,7 @@ host.endRun(runId);
 // The host reads on where it was: it settles the questions and takes the answers in.
 const news = read([]);
 host.settle(news, now, db.INBOUND_RETRY);
-const answers = news.messages.map((message) => ({ message, lane: db.addressKey(address) }));
+const answers = news.messages.map((message) => ({ message, address }));
 host.deliveries.takeIn(answers, news.messagesThrough, now);
 
 // Each attempt to deliver is on disk before it is made, and its outcome after.

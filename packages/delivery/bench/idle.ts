@@ -16,7 +16,7 @@ const NOW = 1_000_000_000_000;
 const ADDRESS = { channelType: 'fake', platformId: 'main', threadId: null };
 
 const world: World = {
-  route: () => ({ type: 'deliver', lane: 'main', account: 'fake', duplicates: 'key' }),
+  route: () => ({ type: 'deliver', address: ADDRESS, account: 'fake', duplicates: 'key' }),
   send: async () => ({ type: 'sent', platformMessageId: 'p' }),
   cleanUp: async () => undefined,
   notify: async () => undefined,

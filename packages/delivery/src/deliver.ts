@@ -336,10 +336,10 @@ class Pass {
   #takenInAs(message: OutboundMessage): TakenIn {
     const route = this.#route(message);
     if (route.type === 'refused') return { message, refused: route.reason };
-    const { lane, parts, cleansUp = false } = route;
-    if (parts === undefined) return { message, lane, cleansUp };
+    const { address, parts, cleansUp = false } = route;
+    if (parts === undefined) return { message, address, cleansUp };
     const { partsMax } = this.#world.policy;
-    if (parts.length > 0 && parts.length <= partsMax) return { message, lane, parts, cleansUp };
+    if (parts.length > 0 && parts.length <= partsMax) return { message, address, parts, cleansUp };
     return { message, refused: `The message needs ${parts.length} parts, and it may have 1 to ${partsMax}.` };
   }
 

@@ -2,7 +2,7 @@
  * What delivery asks of the world: where a message goes (`Route`), and one attempt to hand it over (`Send`). Both are
  * the host's. A row that a container wrote is only a request, so nothing here reads an address or a content.
  */
-import type { JsonObject, OutboundMessage, SendResult, Target, WhenUncertain } from '@nanoclaw/session-db';
+import type { Address, JsonObject, OutboundMessage, SendResult, Target, WhenUncertain } from '@nanoclaw/session-db';
 import type { Rate } from './rates.ts';
 
 /**
@@ -48,8 +48,11 @@ export type UncertainPolicy = 'retry' | 'drop' | 'hold';
 export type Route =
   | {
       readonly type: 'deliver';
-      /** Messages of one lane go out one after the other, in order: `addressKey` of the resolved address. Not empty. */
-      readonly lane: string;
+      /**
+       * The resolved address; `null` for what goes to no address. Messages of one address are one lane, and so are those
+       * of none: they go out one after the other, in order.
+       */
+      readonly address: Address | null;
       /** What is slow or away as a whole: the channel's account. One that does not answer is asked less often. */
       readonly account: string;
       readonly duplicates: Duplicates;

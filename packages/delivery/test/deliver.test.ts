@@ -1,4 +1,4 @@
-import { addressKey, inProcessReader, OUTBOUND_LIMITS, type SendResult } from '@nanoclaw/session-db';
+import { inProcessReader, OUTBOUND_LIMITS, type SendResult } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DELIVERY_POLICY, deliverSession, Gate, type Look, RateLimits, splitText, type World } from '../src/index.ts';
@@ -27,7 +27,7 @@ const failed = (changes: Partial<Extract<SendResult, { type: 'failed' }>> = {}):
 function lane(changes: object): World['route'] {
   return (_session, { address }) => ({
     type: 'deliver',
-    lane: addressKey(address ?? MAIN),
+    address: address ?? MAIN,
     account: 'fake',
     duplicates: 'none',
     ...changes,
@@ -49,7 +49,7 @@ function unsure(duplicates: 'key' | 'history' | 'none', uncertain: 'retry' | 'dr
 
 const split: World['route'] = (_session, { address, content }) => ({
   type: 'deliver',
-  lane: addressKey(address ?? MAIN),
+  address: address ?? MAIN,
   account: 'fake',
   duplicates: 'none',
   parts: splitText(String(content['text']), { max: 5, unit: 'code-points' }).map((text) => ({ text })),

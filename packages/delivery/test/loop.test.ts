@@ -1,4 +1,4 @@
-import { addressKey, type SendResult, SqliteError } from '@nanoclaw/session-db';
+import { type SendResult, SqliteError } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DELIVERY_POLICY, DeliveryLoop, type DeliveryReport, type World } from '../src/index.ts';
 import {
@@ -60,7 +60,7 @@ async function run(w: TestWorld, a: TestSession, ms: number): Promise<DeliveryRe
 
 const limited: World['route'] = (_session, { address }) => ({
   type: 'deliver',
-  lane: addressKey(address ?? MAIN),
+  address: address ?? MAIN,
   account: 'bot',
   duplicates: 'key',
   rates: [{ key: 'bot', burst: 5, everyMs: 1_000 }],

@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
-  addressKey,
   createSession,
   HostSession,
   inProcessReader,
@@ -152,7 +151,7 @@ export function world(
     route: (_session, { address }) =>
       address === null
         ? { type: 'refused', reason: 'It has no address.' }
-        : { type: 'deliver', lane: addressKey(address), account: address.channelType, duplicates: 'none' },
+        : { type: 'deliver', address, account: address.channelType, duplicates: 'none' },
     send: async (message, attempt) => {
       sent.push({ message, attempt, at: clock.now });
       return answer(message, attempt);

@@ -1,6 +1,6 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Address, addressKey, type InboundEntry, messageFiles, type OutboundMessage } from '@nanoclaw/session-db';
+import { type Address, type InboundEntry, messageFiles, type OutboundMessage } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inboundId, platformIdOf } from '../src/session/received.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
@@ -38,7 +38,7 @@ function answerIn(session: SessionHandle | undefined, address: Address, platform
     inReplyTo: null,
     content: { text: 'mine' },
   };
-  session?.files.deliveries.takeIn([{ message: own, lane: addressKey(address) }], 3, 0);
+  session?.files.deliveries.takeIn([{ message: own, address }], 3, 0);
   const [attempt] = session?.files.deliveries.begin(session.files.deliveries.due(0, 1), 0, RETRY) ?? [];
   if (attempt === undefined) throw new Error('nothing was due');
   session?.files.deliveries.record(attempt, { to: 'delivered', platformMessageId }, 0);

@@ -127,7 +127,7 @@ function steps(column: Column, { folder, host, runner }: Benched): void {
       return contents;
     });
     takeIn(() => {
-      const taken = news.messages.map((message) => ({ message, lane: 'a' }));
+      const taken = news.messages.map((message) => ({ message, address }));
       host.deliveries.takeIn(taken, news.messagesThrough, NOW);
     });
     deliver(() => {

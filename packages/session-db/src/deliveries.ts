@@ -13,7 +13,7 @@ import {
   type DeliveryStatus,
   type RetryPolicy,
 } from './lifecycle.ts';
-import type { Address, JsonObject, OutboundMessage } from './messages.ts';
+import { type Address, addressKey, type JsonObject, type OutboundMessage } from './messages.ts';
 import { inTransaction } from './open.ts';
 import type { Sqlite } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
@@ -21,8 +21,11 @@ import type { Millis } from './time.ts';
 /** An outbound message as the host has decided on it. */
 export type TakenIn = { readonly message: OutboundMessage } & (
   | {
-      /** `addressKey` of the resolved address, or another text for what has no address. Not empty. */
-      readonly lane: string;
+      /**
+       * Where it goes, as the host has resolved it; `null` for what goes to no address, such as a request to the host.
+       * Messages of one address are one lane, and so are those of none: they go out one after the other, in order.
+       */
+      readonly address: Address | null;
       /** The contents it is split into; as one, with its own content, when left out. Decided once and stored. */
       readonly parts?: readonly JsonObject[];
       /** Something is to be removed once all of it has been delivered. */
@@ -58,8 +61,10 @@ export type DueDelivery = Delivery;
 
 /** What became of one part. */
 export interface DeliveredPart {
+  /** From 0. */
   readonly part: number;
-  readonly lane: string;
+  /** Where it goes; `null` for what goes to no address, and for what was refused. */
+  readonly address: Address | null;
   readonly status: DeliveryStatus;
   readonly attempts: number;
   readonly uncertain: boolean;
@@ -77,8 +82,6 @@ export interface DeadLetter {
   /** The first part that did not get through; those before it did. */
   readonly part: number;
   readonly messageOutId: string;
-  /** Empty for a message that was refused before it had one. */
-  readonly lane: string;
   readonly attempts: number;
   /** The platform may have it all the same. */
   readonly uncertain: boolean;
@@ -250,8 +253,9 @@ export class Deliveries {
 
   /** All parts of a message and what became of each; empty when it was never taken in. */
   parts(seq: number): DeliveredPart[] {
-    return this.#db.all<DeliveredPartRow>(PARTS, { seq }).map((row) => ({
+    return this.#db.all<DeliveredPartRow>(PARTS, { seq }).map(({ channelType, platformId, threadId, ...row }) => ({
       ...row,
+      address: addressOf({ channelType, platformId, threadId }),
       uncertain: row.uncertain === 1,
       plain: row.plain === 1,
     }));
@@ -263,16 +267,8 @@ export class Deliveries {
       const parts = this.parts(seq);
       return parts.length === 0 ? undefined : { type: 'agent', parts };
     }
-    const row = this.#db.all<{
-      id: string;
-      channelType: string | null;
-      platformId: string | null;
-      threadId: string | null;
-    }>(PERSON, { seq })[0];
-    if (row === undefined) return undefined;
-    const { id: messageId, channelType, platformId, threadId } = row;
-    const address = channelType === null || platformId === null ? null : { channelType, platformId, threadId };
-    return { type: 'person', messageId, address };
+    const row = this.#db.all<AddressRow & { readonly id: string }>(PERSON, { seq })[0];
+    return row && { type: 'person', messageId: row.id, address: addressOf(row) };
   }
 
   /** Messages given up, oldest first, from the one after number `after`. One entry per message. */
@@ -332,7 +328,10 @@ export class Deliveries {
         seq,
         part,
         id,
-        lane: taken.lane,
+        lane: taken.address === null ? NO_ADDRESS : addressKey(taken.address),
+        channelType: taken.address?.channelType ?? null,
+        platformId: taken.address?.platformId ?? null,
+        threadId: taken.address?.threadId ?? null,
         status: deliverAfter !== null && deliverAfter > now ? 'scheduled' : 'pending',
         cleansUp: taken.cleansUp === true ? 1 : 0,
         at: Math.max(deliverAfter ?? now, now),
@@ -394,6 +393,9 @@ export class Deliveries {
   }
 }
 
+/** The lane of what goes to no address. That of an address is JSON, so it cannot be this. */
+const NO_ADDRESS = 'host';
+
 interface DeliveryRow {
   readonly seq: number;
   readonly part: number;
@@ -408,16 +410,21 @@ interface DeliveryRow {
   readonly isStored: number;
 }
 
-type DeliveredPartRow = Omit<DeliveredPart, 'uncertain' | 'plain'> & {
+interface AddressRow {
+  readonly channelType: string | null;
+  readonly platformId: string | null;
+  readonly threadId: string | null;
+}
+
+interface DeliveredPartRow extends AddressRow, Omit<DeliveredPart, 'address' | 'uncertain' | 'plain'> {
   readonly uncertain: number;
   readonly plain: number;
-};
+}
 
 interface DeadLetterRow {
   readonly seq: number;
   readonly part: number;
   readonly messageOutId: string;
-  readonly lane: string;
   readonly attempts: number;
   readonly uncertain: number;
   readonly error: string;
@@ -440,9 +447,13 @@ function delivery(row: DeliveryRow): Delivery {
 }
 
 function deadLetter(row: DeadLetterRow): DeadLetter {
-  const { seq, part, messageOutId, lane, attempts, error, settledAt } = row;
+  const { seq, part, messageOutId, attempts, error, settledAt } = row;
   const uncertain = row.uncertain === 1;
-  return { seq, part, messageOutId, lane, attempts, uncertain, error, settledAt, message: parsed(row.message) };
+  return { seq, part, messageOutId, attempts, uncertain, error, settledAt, message: parsed(row.message) };
+}
+
+function addressOf({ channelType, platformId, threadId }: AddressRow): Address | null {
+  return channelType === null || platformId === null ? null : { channelType, platformId, threadId };
 }
 
 function parsed(message: string | null): OutboundMessage | undefined {
@@ -451,11 +462,12 @@ function parsed(message: string | null): OutboundMessage | undefined {
 
 const INSERT_DELIVERY = `
   INSERT INTO delivered
-    (seq, part, message_out_id, lane, status, attempts, attempts_before, in_flight, uncertain, plain, cleans_up,
-     next_attempt_at, message)
-  VALUES (:seq, :part, :id, :lane, :status, 0, 0, 0, 0, 0, :cleansUp, :at, :message)
+    (seq, part, message_out_id, lane, channel_type, platform_id, thread_id, status, attempts, attempts_before, in_flight,
+     uncertain, plain, cleans_up, next_attempt_at, message)
+  VALUES (:seq, :part, :id, :lane, :channelType, :platformId, :threadId, :status, 0, 0, 0, 0, 0, :cleansUp, :at, :message)
   ON CONFLICT (seq, part) DO UPDATE SET
-    lane = :lane, status = :status, cleans_up = :cleansUp, next_attempt_at = :at, message = coalesce(:message, message)
+    lane = :lane, channel_type = :channelType, platform_id = :platformId, thread_id = :threadId, status = :status,
+    cleans_up = :cleansUp, next_attempt_at = :at, message = coalesce(:message, message)
   WHERE lane = '' AND status = 'pending'`;
 
 const INSERT_REFUSED = `
@@ -543,7 +555,7 @@ const CLEAN_UP = `
   )`;
 
 const DEAD_LETTER_COLUMNS = `
-  seq, part, message_out_id AS messageOutId, lane, attempts, uncertain, error, settled_at AS settledAt, message`;
+  seq, part, message_out_id AS messageOutId, attempts, uncertain, error, settled_at AS settledAt, message`;
 
 const TODO = `
   SELECT todo, ${DEAD_LETTER_COLUMNS} FROM delivered WHERE todo IS NOT NULL ORDER BY seq, part LIMIT :limit`;
@@ -572,7 +584,8 @@ const COUNT_UP_TO = `
 const COUNT_DEAD_LETTERS = "SELECT count(DISTINCT seq) AS letters FROM delivered WHERE status = 'failed'";
 
 const PARTS = `
-  SELECT part, lane, status, attempts, uncertain, plain, platform_message_id AS platformMessageId,
+  SELECT part, channel_type AS channelType, platform_id AS platformId, thread_id AS threadId, status, attempts, uncertain,
+    plain, platform_message_id AS platformMessageId,
     next_attempt_at AS nextAttemptAt, settled_at AS settledAt, error
   FROM delivered WHERE seq = :seq ORDER BY part`;
 

@@ -16,7 +16,7 @@ import { inTransaction, isAtLeast, openOwnFile, openPeerFile, SQLITE_VERSION_MIN
 import { type ReceivedRow, readInHand, readReceived } from './received.ts';
 import { pruneInbound, type Retention } from './retention.ts';
 import { type Routing, readRouting, sameRouting, writeRouting } from './routing.ts';
-import { INBOUND_MIGRATIONS, migrate, PROTOCOL_VERSION, userVersion, VersionError } from './schema.ts';
+import { INBOUND_MIGRATIONS, INBOUND_VERSION, migrate, userVersion, VersionError } from './schema.ts';
 import { type OccurrenceOf, Series, type SeriesEdit } from './series.ts';
 import type { OpenSqlite, Sqlite } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
@@ -122,9 +122,9 @@ export class HostSession implements Disposable {
     const db = openPeerFile(openSqlite, folder.inbound.database);
     try {
       const version = userVersion(db);
-      if (version !== PROTOCOL_VERSION) {
+      if (version !== INBOUND_VERSION) {
         throw new VersionError(
-          `inbound.db has protocol version ${version} and this program reads version ${PROTOCOL_VERSION}; nothing was ` +
+          `inbound.db has schema version ${version} and this program reads version ${INBOUND_VERSION}; nothing was ` +
             'changed. Start the host once, which brings an older file up to date.',
         );
       }

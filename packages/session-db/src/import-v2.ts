@@ -261,13 +261,17 @@ function insertDelivered(
   const address = message.address ?? replyTo;
   db.run(
     `INSERT INTO delivered
-       (seq, part, message_out_id, lane, status, attempts, attempts_before, in_flight, uncertain, plain, cleans_up,
-        next_attempt_at, message, platform_message_id, error, settled_at)
-     VALUES (:seq, 0, :id, :lane, :status, 1, 0, 0, 0, 0, 0, :at, :message, :platformMessageId, :error, :at)`,
+       (seq, part, message_out_id, lane, channel_type, platform_id, thread_id, status, attempts, attempts_before,
+        in_flight, uncertain, plain, cleans_up, next_attempt_at, message, platform_message_id, error, settled_at)
+     VALUES (:seq, 0, :id, :lane, :channelType, :platformId, :threadId, :status, 1, 0, 0, 0, 0, 0, :at, :message,
+       :platformMessageId, :error, :at)`,
     {
       seq: message.seq,
       id: message.id,
       lane: address === null ? '' : addressKey(address),
+      channelType: address?.channelType ?? null,
+      platformId: address?.platformId ?? null,
+      threadId: address?.threadId ?? null,
       status: mark.to,
       at: mark.at,
       message: mark.to === 'failed' ? JSON.stringify(message) : null,

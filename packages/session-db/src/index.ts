@@ -50,10 +50,7 @@ export {
   RunnerSession,
 } from './runner-session.ts';
 export {
-  INBOUND_SCHEMA,
-  OUTBOUND_SCHEMA,
   PROTOCOL_VERSION,
-  READER_VERSION_MIN,
   VersionError,
 } from './schema.ts';
 export {

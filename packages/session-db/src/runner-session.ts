@@ -27,6 +27,7 @@ import { inTransaction, openOwnFile, openPeerFile } from './open.ts';
 import { hostProgress, pruneOutbound, type Retention } from './retention.ts';
 import { type Routing, readRouting } from './routing.ts';
 import {
+  INBOUND_VERSION,
   migrate,
   OUTBOUND_MIGRATIONS,
   PROTOCOL_VERSION,
@@ -540,14 +541,14 @@ interface InboundRow extends AddressRow {
 function checkInbound(inbound: Sqlite): string | undefined {
   const version = userVersion(inbound);
   if (version === 0) return 'The host has not written its schema yet.';
-  if (version === PROTOCOL_VERSION) return undefined;
+  // Nothing that a runner reads has changed since version 1, so an older file is read as a newer one is.
+  if (version <= INBOUND_VERSION) return undefined;
   const readerMin = inbound.all<{ reader_version_min: number }>('SELECT reader_version_min FROM host_state')[0];
-  if (readerMin !== undefined && version > PROTOCOL_VERSION && readerMin.reader_version_min <= PROTOCOL_VERSION) {
-    return undefined;
-  }
+  const min = readerMin?.reader_version_min ?? version;
+  if (min <= INBOUND_VERSION) return undefined;
   throw new VersionError(
-    `inbound.db has protocol version ${version} (readable from version ${readerMin?.reader_version_min ?? version}), ` +
-      `and this runner reads version ${PROTOCOL_VERSION}. Nothing was changed; use a runner image of the host's version.`,
+    `inbound.db has schema version ${version} (readable from version ${min}), and this runner reads version ` +
+      `${INBOUND_VERSION}. Nothing was changed; use a runner image of the host's version.`,
   );
 }
 

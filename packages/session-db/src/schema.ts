@@ -8,13 +8,16 @@
 import { inTransaction } from './open.ts';
 import type { Sqlite } from './sqlite/index.ts';
 
-/** The version of both schemas, in each file's `user_version`. */
+/**
+ * What host and runner must agree on to work together: raised when one of them could not read what the other writes. A
+ * runner's image names it. The files' own versions change more often (`INBOUND_VERSION`, `OUTBOUND_VERSION`).
+ */
 export const PROTOCOL_VERSION = 1;
 
-/** The oldest reader that may read what this version writes, in `host_state` and `container_state`. */
+/** The oldest reader that may read what this code writes, in `host_state` and `container_state`: its version of the file. */
 export const READER_VERSION_MIN = 1;
 
-export const INBOUND_SCHEMA = `
+const INBOUND_SCHEMA = `
 CREATE TABLE messages_in (
   -- Even: the host's numbers. The number by which the agent knows the message.
   seq               INTEGER PRIMARY KEY CHECK (seq > 0 AND seq % 2 = 0),
@@ -222,7 +225,7 @@ INSERT INTO host_state (one, protocol_version, reader_version_min, acks_settled,
 VALUES (1, 1, 1, 0, 0, 0);
 `;
 
-export const OUTBOUND_SCHEMA = `
+const OUTBOUND_SCHEMA = `
 CREATE TABLE messages_out (
   -- Odd: the runner's numbers.
   seq           INTEGER PRIMARY KEY CHECK (seq > 0 AND seq % 2 = 1),
@@ -297,9 +300,27 @@ export class VersionError extends Error {
   override readonly name = 'VersionError';
 }
 
+// Runners of version 1 read none of it, so READER_VERSION_MIN stays. A lane of version 1 is an address as JSON, or a name.
+const DELIVERED_HAS_ADDRESSES = `
+ALTER TABLE delivered ADD COLUMN channel_type TEXT;
+ALTER TABLE delivered ADD COLUMN platform_id TEXT
+  -- Where it goes: channel_type, platform_id, thread_id. NULL: to no address, as a request to the host does.
+  CHECK ((channel_type IS NULL) = (platform_id IS NULL));
+ALTER TABLE delivered ADD COLUMN thread_id TEXT CHECK (channel_type IS NOT NULL OR thread_id IS NULL);
+
+UPDATE delivered SET
+  channel_type = json_extract(lane, '$[0]'), platform_id = json_extract(lane, '$[1]'),
+  thread_id = json_extract(lane, '$[2]')
+WHERE CASE WHEN json_valid(lane) THEN json_type(lane, '$[0]') = 'text' AND json_type(lane, '$[1]') = 'text' END;
+`;
+
 /** Step n (from 1) brings a file from version n − 1 to version n. A released step never changes: a new one follows it. */
-export const INBOUND_MIGRATIONS: readonly string[] = [INBOUND_SCHEMA];
+export const INBOUND_MIGRATIONS: readonly string[] = [INBOUND_SCHEMA, DELIVERED_HAS_ADDRESSES];
 export const OUTBOUND_MIGRATIONS: readonly string[] = [OUTBOUND_SCHEMA];
+
+/** The version of each file's schema that this code writes, in the file's `user_version`. */
+export const INBOUND_VERSION = INBOUND_MIGRATIONS.length;
+export const OUTBOUND_VERSION = OUTBOUND_MIGRATIONS.length;
 
 /**
  * Brings the file that this process owns to the last version of `migrations`: the steps it lacks, from the first for an
@@ -313,14 +334,14 @@ export function migrate(db: Sqlite, migrations: readonly string[]): void {
   if (version === migrations.length) return;
   if (version > migrations.length) {
     throw new VersionError(
-      `This file has protocol version ${version} and this program writes version ${migrations.length}; nothing was ` +
+      `This file has schema version ${version} and this program writes version ${migrations.length}; nothing was ` +
         'changed. Install the newer version again, or restore the session from a backup made before the upgrade.',
     );
   }
   inTransaction(db, () => {
     if (version === 0 && schemaText(db) !== '') {
       throw new VersionError(
-        'This file has tables and no protocol version, so another program made it; nothing was changed. Move it away, ' +
+        'This file has tables and no schema version, so another program made it; nothing was changed. Move it away, ' +
           'or import it if it is a session of an older NanoClaw.',
       );
     }

@@ -24,14 +24,14 @@ import {
   writeAll,
 } from './plain-file.ts';
 import { recoveredCopy } from './recovery.ts';
-import { INBOUND_MIGRATIONS, migrate, PROTOCOL_VERSION, userVersion } from './schema.ts';
+import { INBOUND_MIGRATIONS, INBOUND_VERSION, migrate, userVersion } from './schema.ts';
 import { isBusy, type OpenSqlite, type Sqlite } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
 import { OUTBOUND_LIMITS, type OutboundFinding, outboundSchema, readUntrusted } from './untrusted.ts';
 
 /** What a snapshot holds. */
 export interface Manifest {
-  /** Of the databases in it. */
+  /** The schema version of its `inbound.db`. */
   readonly protocolVersion: number;
   readonly takenAt: Millis;
   /** Every file beside the manifest, in the order of the paths. */
@@ -99,7 +99,7 @@ const INBOUND = 'inbound/inbound.db';
 const OUTBOUND = 'outbound/outbound.db';
 const TREES = ['inbound/files', 'outbound/files', 'host/spool'] as const;
 
-/** Gives the protocol version, or why not now. */
+/** Gives the schema version of `inbound.db`, or why not now. */
 function copyDatabases(
   folder: SessionFolder,
   openSqlite: OpenSqlite,
@@ -271,10 +271,10 @@ export function restoreSession(from: string, root: string, openSqlite: OpenSqlit
   const manifest = snapshot && manifestIn(snapshot);
   if (!snapshot || !manifest)
     return notRestored('damaged', `${from} is no snapshot: it has no manifest that can be read.`);
-  if (manifest.protocolVersion > PROTOCOL_VERSION) {
+  if (manifest.protocolVersion > INBOUND_VERSION) {
     return notRestored(
       'too-new',
-      `The snapshot has protocol version ${manifest.protocolVersion} and this program reads up to ${PROTOCOL_VERSION}: ` +
+      `The snapshot has schema version ${manifest.protocolVersion} and this program reads up to ${INBOUND_VERSION}: ` +
         'restore it with the newer version.',
     );
   }

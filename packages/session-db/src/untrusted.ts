@@ -21,7 +21,7 @@ import {
 import { openPeerFile } from './open.ts';
 import { isOpenElsewhere, type OpenedFile, openPlainFile, readBytes } from './plain-file.ts';
 import { recoveredCopy } from './recovery.ts';
-import { OUTBOUND_MIGRATIONS, PROTOCOL_VERSION, schemaText, userVersion } from './schema.ts';
+import { OUTBOUND_MIGRATIONS, OUTBOUND_VERSION, schemaText, userVersion } from './schema.ts';
 import { isBusy, type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
 
@@ -284,10 +284,10 @@ export function outboundSchema(openSqlite: OpenSqlite): Untrusted['schema'] {
     const version = userVersion(db);
     // The runner has made the file and not yet its schema: the same as no file.
     if (version === 0) return { type: 'absent' };
-    if (version !== PROTOCOL_VERSION) {
+    if (version !== OUTBOUND_VERSION) {
       return {
         type: 'foreign-schema',
-        detail: `outbound.db has protocol version ${version} and this host reads version ${PROTOCOL_VERSION}.`,
+        detail: `outbound.db has schema version ${version} and this host reads version ${OUTBOUND_VERSION}.`,
       };
     }
     ours ??= outboundSchemaText(openSqlite);

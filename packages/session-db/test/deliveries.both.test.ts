@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
 import {
+  type Address,
+  addressKey,
   type Deliveries,
   type DeliveryAttempt,
   type DeliverySettlement,
@@ -42,8 +44,16 @@ function message(seq: number, more: Partial<OutboundMessage> = {}): OutboundMess
   };
 }
 
-function takeIn(seq: number, lane = 'a', more: object = {}, of: Partial<OutboundMessage> = {}): void {
-  deliveries.takeIn([{ message: message(seq, of), lane, ...more }], seq, NOW);
+function place(platformId: string): Address {
+  return { channelType: 'terminal', platformId, threadId: null };
+}
+
+function lane(platformId: string): string {
+  return addressKey(place(platformId));
+}
+
+function takeIn(seq: number, platformId = 'a', more: object = {}, of: Partial<OutboundMessage> = {}): void {
+  deliveries.takeIn([{ message: message(seq, of), address: place(platformId), ...more }], seq, NOW);
 }
 
 /** Begins the first delivery that is due. */
@@ -161,8 +171,8 @@ describe('lanes', () => {
     takeIn(3, 'a');
     takeIn(5, 'b');
     expect(deliveries.due(NOW, 10).map(({ seq }) => seq)).toEqual([1, 5]);
-    expect(deliveries.unstored('a', 10)).toEqual([1, 3]);
-    expect(deliveries.head('c')).toBeUndefined();
+    expect(deliveries.unstored(lane('a'), 10)).toEqual([1, 3]);
+    expect(deliveries.head(lane('c'))).toBeUndefined();
   });
 
   it('wait for a head that waits, also when it was given its attempt back', () => {
@@ -186,12 +196,12 @@ describe('lanes', () => {
   it('may be held until a time', () => {
     takeIn(1, 'a');
     takeIn(3, 'b');
-    expect(deliveries.nextAt(new Map([['a', NOW + 7]]))).toBe(NOW);
+    expect(deliveries.nextAt(new Map([[lane('a'), NOW + 7]]))).toBe(NOW);
     expect(
       deliveries.nextAt(
         new Map([
-          ['a', NOW + 7],
-          ['b', NOW + 9],
+          [lane('a'), NOW + 7],
+          [lane('b'), NOW + 9],
         ]),
       ),
     ).toBe(NOW + 7);
@@ -277,7 +287,7 @@ describe('a dead letter', () => {
     expect(deliveries.due(NOW, 10)).toEqual([]);
     expect(deliveries.unrouted(10)).toEqual([message(1)]);
     takeIn(1, 'a', { parts: [{ text: 'x' }, { text: 'y' }] });
-    expect(deliveries.due(NOW, 10)).toMatchObject([{ seq: 1, part: 0, lane: 'a' }]);
+    expect(deliveries.due(NOW, 10)).toMatchObject([{ seq: 1, part: 0, lane: lane('a') }]);
     expect(deliveries.parts(1)).toHaveLength(2);
   });
 });

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
 import { DELIVERY_RETRY, HostSession, INBOUND_RETRY, RunnerSession, runId } from '../src/index.ts';
 import { fillHistory } from './fill-history.ts';
-import { chat, claim, handshake, LIMITS, reply, TestSession } from './support.ts';
+import { ADDRESS, chat, claim, handshake, LIMITS, reply, TestSession } from './support.ts';
 
 const COUNTER = '/proc/thread-self/io';
 const PAGE = 4_096;
@@ -54,7 +54,7 @@ const WORK: Record<string, { before?: (sides: Sides) => void; counted: (sides: S
       const { messages, messagesThrough } = session.contents();
       expect(messages).toHaveLength(1);
       host.deliveries.takeIn(
-        messages.map((message) => ({ message, lane: 'a' })),
+        messages.map((message) => ({ message, address: ADDRESS })),
         messagesThrough,
         5_000,
       );

@@ -10,22 +10,21 @@ import {
   DELIVERY_RETRY,
   HostSession,
   INBOUND_RETRY,
-  PROTOCOL_VERSION,
   RunnerSession,
   readOutbound,
   runId,
 } from '../src/index.ts';
-import { INBOUND_MIGRATIONS, migrate, OUTBOUND_MIGRATIONS, schemaText } from '../src/schema.ts';
+import { INBOUND_MIGRATIONS, INBOUND_VERSION, migrate, OUTBOUND_MIGRATIONS, schemaText } from '../src/schema.ts';
 import { claim, handshake, idsOf, temporaryFolder } from './support.ts';
 
 const GOLDEN = fileURLToPath(new URL('./golden/', import.meta.url));
 const versions = readdirSync(GOLDEN).filter((name) => /^v\d+$/.test(name));
 
-it('there are golden files of every version', () => {
-  expect(versions.toSorted()).toEqual(Array.from({ length: PROTOCOL_VERSION }, (_, i) => `v${i + 1}`));
+it('there are golden files of every version of inbound.db', () => {
+  expect(versions.toSorted()).toEqual(Array.from({ length: INBOUND_VERSION }, (_, i) => `v${i + 1}`));
 });
 
-describe.each(versions)('a session of version %s', (version) => {
+describe.each(versions)('a session whose inbound.db has version %s', (version) => {
   it('is opened by both sides, and goes on where it was', () => {
     using temporary = temporaryFolder();
     const folder = createSession(join(temporary.path, 'session'));
@@ -40,6 +39,12 @@ describe.each(versions)('a session of version %s', (version) => {
     ]);
     const due = host.deliveries.due(100_000, 10);
     expect(due).toMatchObject([{ messageOutId: 'o-open', attempts: 1, inFlight: true }]);
+    const addresses = [11, 13, 15].map((seq) => host.deliveries.parts(seq).map((part) => part.address));
+    expect(addresses).toEqual([
+      [{ channelType: 'terminal', platformId: 'main', threadId: null }],
+      [{ channelType: 'terminal', platformId: 'team', threadId: '7' }],
+      [null],
+    ]);
 
     host.endRun(runId('run-2'));
     const read = readOutbound(folder, openSqlite, {
@@ -56,6 +61,14 @@ describe.each(versions)('a session of version %s', (version) => {
     using runner = RunnerSession.open(folder, openSqlite, handshake(runId('run-3')), 200_000);
     expect(runner.continuation('offline')).toBe('token-1');
     expect(idsOf(claim(runner, 200_000)).toSorted()).toEqual(['crashed', 'daily@90000', 'in-work']);
+  });
+
+  it('is read by a runner of this version while its host is of that one', () => {
+    using temporary = temporaryFolder();
+    const folder = createSession(join(temporary.path, 'session'));
+    cpSync(join(GOLDEN, version), folder.root, { recursive: true });
+    using runner = RunnerSession.open(folder, openSqlite, handshake(runId('run-2')), 100_000);
+    expect(idsOf(claim(runner, 100_000))).toEqual(['crashed', 'daily@90000']);
   });
 
   it('has the schema of this version once both sides have opened it', () => {

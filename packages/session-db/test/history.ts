@@ -17,7 +17,7 @@ import {
   runId,
   type Settlement,
 } from '../src/index.ts';
-import { chat, LIMITS, reply, TestSession } from './support.ts';
+import { ADDRESS, chat, LIMITS, reply, TestSession } from './support.ts';
 
 const POLICY: RetryPolicy = { triesMax: 3, backoffBaseMs: 1_000, backoffMaxMs: 3_000 };
 
@@ -243,7 +243,7 @@ export class History implements Disposable {
       case 'take-in': {
         const read = this.#read();
         if (read === undefined) return;
-        const taken = read.messages.map((message) => ({ message, lane: 'a' }));
+        const taken = read.messages.map((message) => ({ message, address: ADDRESS }));
         host.deliveries.takeIn(taken, read.messagesThrough, now);
         return;
       }

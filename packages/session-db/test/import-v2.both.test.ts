@@ -17,7 +17,7 @@ import {
   type Sqlite,
 } from '../src/index.ts';
 import { v2Time } from '../src/v2-plan.ts';
-import { claim, handshake, idsOf, LIMITS, temporaryFolder } from './support.ts';
+import { ADDRESS, claim, handshake, idsOf, LIMITS, temporaryFolder } from './support.ts';
 
 const NOW = Date.UTC(2026, 10, 21, 12);
 const OPTIONS: ImportOptions = {
@@ -273,7 +273,7 @@ describe('the import of a NanoClaw v2 session', () => {
     const read = readOutbound(folder, openSqlite, { ...host.cursor(), again: [] });
     if (read.type !== 'read') throw new Error(JSON.stringify(read));
     host.deliveries.takeIn(
-      read.messages.map((message) => ({ message, lane: 'telegram' })),
+      read.messages.map((message) => ({ message, address: ADDRESS })),
       read.messagesThrough,
       NOW,
     );

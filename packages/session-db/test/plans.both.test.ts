@@ -6,6 +6,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
 import {
+  addressKey,
   DELIVERY_RETRY,
   HostSession,
   INBOUND_RETRY,
@@ -168,7 +169,7 @@ function walkDeliveries(host: HostSession): void {
   const deliveries = watched('Deliveries', host.deliveries);
   const { messages, messagesThrough } = session.contents();
   deliveries.takeIn(
-    messages.map((message) => ({ message, lane: 'a', cleansUp: true })),
+    messages.map((message) => ({ message, address: ADDRESS, cleansUp: true })),
     messagesThrough,
     3_000,
   );
@@ -177,13 +178,13 @@ function walkDeliveries(host: HostSession): void {
   const [attempt] = deliveries.begin(deliveries.due(3_000, 10), 3_000, DELIVERY_RETRY);
   if (attempt === undefined) throw new Error('There is nothing to deliver.');
   deliveries.record(attempt, { to: 'delivered', platformMessageId: 'p' }, 3_000);
-  const head = deliveries.head('a');
+  const head = deliveries.head(addressKey(ADDRESS));
   const message = messages.find(({ seq }) => seq === head?.seq);
   if (head === undefined || message === undefined) throw new Error('There is only one message to deliver.');
   const refused = { to: 'failed', uncertain: false, error: 'no' } as const;
   deliveries.together(() => deliveries.end(head, refused, 3_000, message));
   deliveries.stored(head.seq, head.part);
-  deliveries.unstored('a', 10);
+  deliveries.unstored(addressKey(ADDRESS), 10);
   const { cleanUp, tell } = deliveries.toDo(10);
   deliveries.done([...cleanUp, ...tell]);
   deliveries.target(head.seq);

@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
-import { addressKey, deliverySettlement, INBOUND_RETRY, messageFiles, runId, storeAttachments } from '../src/index.ts';
+import { deliverySettlement, INBOUND_RETRY, messageFiles, runId, storeAttachments } from '../src/index.ts';
 import { ADDRESS, chat, claim, RUN, reply, TestSession } from './support.ts';
 
 let session: TestSession;
@@ -21,9 +21,8 @@ function history(count: number): void {
   const { host } = session;
   const seen = session.contents();
   host.settle(seen, 1_000, INBOUND_RETRY);
-  const lane = addressKey(ADDRESS);
   host.deliveries.takeIn(
-    seen.messages.map((message) => ({ message, lane })),
+    seen.messages.map((message) => ({ message, address: ADDRESS })),
     seen.messagesThrough,
     1_000,
   );

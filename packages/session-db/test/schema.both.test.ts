@@ -14,7 +14,6 @@ import {
   type Outcome,
   OVERLAPS,
   PROTOCOL_VERSION,
-  READER_VERSION_MIN,
   RunnerSession,
   SERIES_STATUSES,
   type Sqlite,
@@ -22,7 +21,16 @@ import {
   type TroubleRecord,
   VersionError,
 } from '../src/index.ts';
-import { INBOUND_MIGRATIONS, migrate, OUTBOUND_MIGRATIONS, schemaText, userVersion } from '../src/schema.ts';
+import {
+  INBOUND_MIGRATIONS,
+  INBOUND_VERSION,
+  migrate,
+  OUTBOUND_MIGRATIONS,
+  OUTBOUND_VERSION,
+  READER_VERSION_MIN,
+  schemaText,
+  userVersion,
+} from '../src/schema.ts';
 import { chat, handshake, LIMITS, RUN, TestSession, temporaryFolder } from './support.ts';
 
 let stack: DisposableStack;
@@ -41,6 +49,11 @@ function edited(path: string, sql: string): void {
   const db = openSqlite(path, 'write');
   db.exec(sql);
   db.close();
+}
+
+/** Of the error that names a newer file's version, 7, and this program's. */
+function writesVersion(version: number): RegExp {
+  return new RegExp(`version 7 and this program writes version ${version}`);
 }
 
 /** The members of a union that the code has no list of. Leaving one out, or one too many, does not compile. */
@@ -122,7 +135,7 @@ describe('a file that its owner opens', () => {
     ] as const) {
       const db = stack.adopt(openSqlite(path, 'read'), (each) => each.close());
       expect(schemaText(db)).toBe(schemaText(memory(migrations)));
-      expect(userVersion(db)).toBe(PROTOCOL_VERSION);
+      expect(userVersion(db)).toBe(migrations.length);
     }
   });
 
@@ -138,7 +151,6 @@ describe('a file that its owner opens', () => {
         { protocol_version: PROTOCOL_VERSION, reader_version_min: READER_VERSION_MIN },
       ]);
     }
-    expect([INBOUND_MIGRATIONS.length, OUTBOUND_MIGRATIONS.length]).toEqual([PROTOCOL_VERSION, PROTOCOL_VERSION]);
   });
 
   it('is brought to a later version step by step, with what it holds', () => {
@@ -148,7 +160,7 @@ describe('a file that its owner opens', () => {
     const db = stack.adopt(openSqlite(session.folder.inbound.database, 'write'), (each) => each.close());
     migrate(db, steps);
     expect(db.all('SELECT id, later FROM messages_in')).toEqual([{ id: 'm1', later: null }]);
-    expect(userVersion(db)).toBe(3);
+    expect(userVersion(db)).toBe(INBOUND_VERSION + 2);
     expect(schemaText(db)).toBe(schemaText(memory(steps)));
   });
 
@@ -158,7 +170,7 @@ describe('a file that its owner opens', () => {
     const before = schemaText(db);
     const steps = [...INBOUND_MIGRATIONS, 'CREATE TABLE more (a)', 'CREATE TABLE messages_in (a)'];
     expect(() => migrate(db, steps)).toThrow(/already exists/);
-    expect([userVersion(db), schemaText(db)]).toEqual([PROTOCOL_VERSION, before]);
+    expect([userVersion(db), schemaText(db)]).toEqual([INBOUND_VERSION, before]);
   });
 
   it('is refused, and left as it is, when newer code wrote it: the error names both versions (failure 17)', () => {
@@ -170,11 +182,47 @@ describe('a file that its owner opens', () => {
     const bytes = () => [readFileSync(session.folder.inbound.database), readFileSync(session.folder.outbound.database)];
     session.host[Symbol.dispose]();
     const before = bytes();
-    const both = new RegExp(`version 7 and this program writes version ${PROTOCOL_VERSION}`);
-    expect(() => HostSession.open(session.folder, openSqlite)).toThrow(both);
-    expect(() => RunnerSession.open(session.folder, openSqlite, handshake(RUN), 2_000)).toThrow(both);
+    expect(() => HostSession.open(session.folder, openSqlite)).toThrow(writesVersion(INBOUND_VERSION));
+    expect(() => RunnerSession.open(session.folder, openSqlite, handshake(RUN), 2_000)).toThrow(
+      writesVersion(OUTBOUND_VERSION),
+    );
     expect(() => HostSession.open(session.folder, openSqlite)).toThrow(VersionError);
     expect(bytes()).toEqual(before);
+  });
+
+  it('is brought from version 1 to this one with the address of each delivery, and nothing where there is none', () => {
+    const db = memory(INBOUND_MIGRATIONS.slice(0, 1));
+    const lanes = [
+      'host',
+      '',
+      '["terminal","main",null]',
+      '["terminal","main","7"]',
+      '["terminal"]',
+      '[1,2]',
+      '7',
+      '[',
+    ];
+    lanes.forEach((lane, index) => {
+      db.run(
+        `INSERT INTO delivered
+           (seq, part, message_out_id, lane, status, attempts, attempts_before, in_flight, uncertain, plain, cleans_up,
+            next_attempt_at)
+         VALUES (:seq, 0, 'o', :lane, 'pending', 0, 0, 0, 0, 0, 0, 1000)`,
+        { seq: 2 * index + 1, lane },
+      );
+    });
+    migrate(db, INBOUND_MIGRATIONS);
+    expect(
+      db.all('SELECT lane, channel_type AS c, platform_id AS p, thread_id AS t FROM delivered ORDER BY seq'),
+    ).toEqual(
+      lanes.map((lane) => {
+        if (!lane.startsWith('["terminal","main"')) return { lane, c: null, p: null, t: null };
+        return { lane, c: 'terminal', p: 'main', t: lane.includes('"7"') ? '7' : null };
+      }),
+    );
+    for (const wrong of ["channel_type = 'x'", "platform_id = 'x'", "thread_id = 'x'"]) {
+      expect(() => db.exec(`UPDATE delivered SET ${wrong} WHERE lane = 'host'`)).toThrow(/CHECK/);
+    }
   });
 
   it("is refused when it has another program's tables", () => {
@@ -204,7 +252,7 @@ describe('a reader', () => {
     edited(session.folder.inbound.database, 'UPDATE host_state SET reader_version_min = 6');
     expect(() => runner.claim(2_000, LIMITS)).toThrow(VersionError);
     expect(() => runner.claim(2_000, LIMITS)).toThrow(
-      new RegExp(`version 7 \\(readable from version 6\\).*this runner reads version ${PROTOCOL_VERSION}`),
+      new RegExp(`version 7 \\(readable from version 6\\).*this runner reads version ${INBOUND_VERSION}`),
     );
   });
 
@@ -222,7 +270,7 @@ describe('a reader', () => {
     edited(session.folder.outbound.database, 'PRAGMA user_version = 7');
     expect(session.read()).toEqual({
       type: 'foreign-schema',
-      detail: `outbound.db has protocol version 7 and this host reads version ${PROTOCOL_VERSION}.`,
+      detail: `outbound.db has schema version 7 and this host reads version ${OUTBOUND_VERSION}.`,
     });
     expect(session.host.enqueue(chat('m1'), 1_000)).toBe('inserted');
   });

@@ -14,7 +14,6 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
 import {
-  addressKey,
   deliverySettlement,
   HostSession,
   INBOUND_RETRY,
@@ -29,6 +28,7 @@ import {
   spoolAttachments,
   storeAttachments,
 } from '../src/index.ts';
+import { INBOUND_VERSION } from '../src/schema.ts';
 import { ADDRESS, chat, claim, handshake, idsOf, LIMITS, reply, TestSession } from './support.ts';
 
 let session: TestSession;
@@ -104,7 +104,7 @@ async function busySession(): Promise<void> {
   const seen = session.contents();
   host.settle(seen, 1_200, INBOUND_RETRY);
   host.deliveries.takeIn(
-    seen.messages.map((message) => ({ message, lane: addressKey(ADDRESS) })),
+    seen.messages.map((message) => ({ message, address: ADDRESS })),
     seen.messagesThrough,
     1_200,
   );
@@ -126,7 +126,7 @@ describe('a snapshot of a session', () => {
     await busySession();
     const { manifest, leftOut } = taken();
     expect(leftOut).toEqual([]);
-    expect(manifest).toMatchObject({ protocolVersion: 1, takenAt: 5_000 });
+    expect(manifest).toMatchObject({ protocolVersion: INBOUND_VERSION, takenAt: 5_000 });
     expect(manifest.files.map((file) => file.path)).toEqual([
       'host/spool/r1/out.txt',
       'inbound/files/m1/in.txt',

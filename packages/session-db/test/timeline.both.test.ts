@@ -11,7 +11,7 @@ import {
   type TimelineEntry,
   timeline,
 } from '../src/index.ts';
-import { chat, claim, reply, TestSession } from './support.ts';
+import { ADDRESS, chat, claim, reply, TestSession } from './support.ts';
 
 let session: TestSession;
 let reader: OutboundReader;
@@ -30,7 +30,7 @@ function converse(): void {
   runner.finish(claims, { type: 'completed' }, [reply('o1', 'm1')], 1_100);
   const read = session.contents();
   host.settle(read, 1_200, INBOUND_RETRY);
-  const taken = read.messages.map((message) => ({ message, lane: 'a' }));
+  const taken = read.messages.map((message) => ({ message, address: ADDRESS }));
   host.deliveries.takeIn(taken, read.messagesThrough, 1_200);
   for (const attempt of host.deliveries.begin(host.deliveries.due(1_200, 1), 1_200, INBOUND_RETRY)) {
     host.deliveries.record(attempt, { to: 'delivered', platformMessageId: 'p1' }, 1_300);

@@ -74,7 +74,7 @@ describe('the walk of one message through the two files', () => {
     expect(host.dueCount(1_300)).toBe(0);
 
     host.deliveries.takeIn(
-      seen.messages.map((message) => ({ message, lane: 'a' })),
+      seen.messages.map((message) => ({ message, address: ADDRESS })),
       seen.messagesThrough,
       1_300,
     );

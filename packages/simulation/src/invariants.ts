@@ -442,7 +442,7 @@ export class Checker implements Disposable {
         const hasEnded = status === 'delivered' || status === 'failed' || status === 'discarded';
         require('I19', hasEnded, () => `${session}: outbound ${row.seq} is still ${status} (${error}).`);
         const count = shown.get(`${session}/${row.seq}/${part}`)?.length ?? 0;
-        const isKeyed = own[0]?.lane.startsWith('["terminal"') === true;
+        const isKeyed = own[0]?.channelType === 'terminal';
         if (status === 'delivered' && isKeyed) {
           require('I20', count === 1 || hadZombies, () => `${session}: outbound ${row.seq} is shown ${count} times.`);
         }

@@ -39,6 +39,7 @@ export interface DeliveryRow {
   readonly seq: number;
   readonly part: number;
   readonly lane: string;
+  readonly channelType: string | null;
   readonly status: 'scheduled' | 'pending' | 'delivered' | 'failed' | 'discarded';
   readonly attempts: number;
   readonly inFlight: number;
@@ -199,7 +200,7 @@ function integrityOf(file: File): string | undefined {
 }
 
 const SELECT_DELIVERIES = `
-  SELECT seq, part, lane, status, attempts, in_flight AS inFlight, uncertain, error FROM delivered`;
+  SELECT seq, part, lane, channel_type AS channelType, status, attempts, in_flight AS inFlight, uncertain, error FROM delivered`;
 
 function rows<Row>(file: File, sql: string, params: Readonly<Record<string, number>> = {}): Row[] {
   const known = file.statements.get(sql) ?? file.db.prepare<unknown[]>(sql);

@@ -3,7 +3,6 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
-  addressKey,
   createSession,
   HostSession,
   inProcessReader,
@@ -126,7 +125,7 @@ function route({ address, content }: OutboundMessage, duplicates: Duplicates): R
   const { parts } = content;
   return {
     type: 'deliver',
-    lane: addressKey(address ?? CHAT),
+    address: address ?? CHAT,
     account: 'fake',
     duplicates,
     ...(content['hasFile'] === true && { cleansUp: true }),

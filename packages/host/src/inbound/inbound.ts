@@ -196,12 +196,18 @@ const ECHO_LOOKBACK = 20;
 
 /** Whether a platform, against its promise, gives the agent's own message back as if somebody had written it. */
 function isEcho({ files }: SessionHandle, { address, platformMessageId }: ReceivedMessage): boolean {
-  const lane = addressKey(address);
+  const key = addressKey(address);
   const taken = files.cursor().messagesAfter;
   const last = taken - ((taken + 1) % 2); // the agent's numbers are odd
   for (let seq = last; seq > Math.max(0, last - 2 * ECHO_LOOKBACK); seq -= 2) {
     const parts = files.deliveries.parts(seq);
-    if (parts.some((part) => part.platformMessageId === platformMessageId && part.lane === lane)) return true;
+    if (
+      parts.some(
+        (part) =>
+          part.platformMessageId === platformMessageId && part.address !== null && addressKey(part.address) === key,
+      )
+    )
+      return true;
   }
   return false;
 }

@@ -49,7 +49,7 @@ export type OpenQuestion = (
 /** With room before it for what the host calls things that belong to a row; an honest row's id has some 60. */
 const ROW_ID_LENGTH_MAX = 200;
 
-/** The lane and account of what an agent asks of its host, and the account of mail between agents. */
+/** The account of what an agent asks of its host. */
 const HOST = 'host';
 
 /**
@@ -67,7 +67,7 @@ export function routeOf(
   const cleansUp = fileNames(message.content).length > 0;
   if (message.kind === 'system') {
     const perRow = [...rates, actionsOf(session.id)];
-    return { type: 'deliver', lane: HOST, account: HOST, duplicates: 'key', cleansUp, rates: perRow };
+    return { type: 'deliver', address: null, account: HOST, duplicates: 'key', cleansUp, rates: perRow };
   }
   const routing = session.files.routing();
   const address = placeOf(session, message, routing);
@@ -80,10 +80,9 @@ export function routeOf(
   }
   if (address.channelType === AGENT) {
     // One lane for each agent written to: who else is in the address is for the return path to say.
-    const lane = addressKey({ ...address, threadId: null });
     return {
       type: 'deliver',
-      lane,
+      address: { ...address, threadId: null },
       account: AGENT,
       duplicates: 'key',
       cleansUp,
@@ -96,7 +95,7 @@ export function routeOf(
   if (shown.type === 'impossible') return refused(shown.reason);
   return {
     type: 'deliver',
-    lane: addressKey(address),
+    address,
     account: channel.type,
     duplicates: channel.duplicates,
     cleansUp,
@@ -178,17 +177,8 @@ function placeOfEarlier({ files }: Pick<SessionHandle, 'files'>, { content }: Ou
 }
 
 function addressOf(target: Target | undefined): Address | undefined {
-  if (target?.type === 'person') return target.address ?? undefined;
-  const lane = target?.parts[0]?.lane;
-  return lane === undefined ? undefined : readAddressKey(lane);
-}
-
-/** The address of which a lane is the key; `undefined` for a lane that is none. */
-function readAddressKey(lane: string): Address | undefined {
-  if (!lane.startsWith('[')) return undefined;
-  const [channelType, platformId, threadId]: readonly unknown[] = JSON.parse(lane);
-  if (typeof channelType !== 'string' || typeof platformId !== 'string') return undefined;
-  return { channelType, platformId, threadId: typeof threadId === 'string' ? threadId : null };
+  const address = target?.type === 'agent' ? target.parts[0]?.address : target?.address;
+  return address ?? undefined;
 }
 
 function mayWriteTo(address: Address, { destinations }: Routing): boolean {

@@ -1,5 +1,5 @@
 /**
- * `pnpm golden` writes the golden files of the current version: a session as this version leaves it in mid-life, which
+ * `pnpm golden` writes the golden files of the current version of inbound.db: a session as this version leaves it in mid-life, which
  * every later version must be able to open. A folder of a released version is never written again.
  */
 
@@ -7,10 +7,11 @@ import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openSqlite } from '#driver';
-import { addressKey, DELIVERY_RETRY, PROTOCOL_VERSION, runId, type SeriesRecord } from '../../src/index.ts';
+import { DELIVERY_RETRY, runId, type SeriesRecord } from '../../src/index.ts';
+import { INBOUND_VERSION } from '../../src/schema.ts';
 import { ADDRESS, chat, claim, reply, TestSession } from '../support.ts';
 
-const target = join(fileURLToPath(new URL('.', import.meta.url)), `v${PROTOCOL_VERSION}`);
+const target = join(fileURLToPath(new URL('.', import.meta.url)), `v${INBOUND_VERSION}`);
 
 const TEAM = { ...ADDRESS, platformId: 'team', threadId: '7' };
 
@@ -73,7 +74,7 @@ host.endRun(runId('run-1'));
 const read = session.contents();
 host.settle(read, 2_000, { triesMax: 5, backoffBaseMs: 5_000, backoffMaxMs: 300_000 });
 host.deliveries.takeIn(
-  read.messages.map((message) => ({ message, lane: message.address === null ? 'host' : addressKey(message.address) })),
+  read.messages.map((message) => ({ message, address: message.address })),
   read.messagesThrough,
   2_000,
 );
