@@ -5,8 +5,8 @@
  * a stop that failed leaves the run live and tracked. A wake while the old run is stopping waits for its exit, so that
  * a dying run never takes the message meant for its successor.
  */
-import { type Driver, type Exit, exitPhrase, type Run, type RunSpec, SpawnError, type SpawnProblem } from './driver.ts';
-import { logTail } from './log-file.ts';
+import { type Driver, type Exit, type Run, type RunSpec, SpawnError, type SpawnProblem } from './driver.ts';
+import { ERROR_OUTPUT_BYTES_MAX, logTail } from './log-file.ts';
 
 export interface ContainersOptions {
   readonly driver: Driver;
@@ -23,34 +23,22 @@ export interface ContainersOptions {
    * Why a run of an earlier life must not go on, for example that it was started from another spec than today's (see
    * `Run.specHash`); `undefined` to adopt it. Without this, every run is adopted.
    */
-  readonly misfit?: (run: Run) => string | undefined | Promise<string | undefined>;
+  readonly outdatedReason?: (run: Run) => string | undefined | Promise<string | undefined>;
   /**
    * Whether the run had shown that its program works (its handshake in the session's file), asked once after an end that
    * nobody had asked for. An end without it is told as a failed start. Without this, every end is an ordinary one; so is
    * one where it rejects.
    */
   readonly hasBegun?: (run: Run) => boolean | Promise<boolean>;
-  /** Makes a session whose starts fail in a row wait longer each time. Without this, each wake starts at once. */
-  readonly backoff?: Backoff;
   /**
    * Called once per run that was live, after its confirmed exit and before the session's next start. Must not throw: an
    * error has nobody to go to and becomes an unhandled rejection.
    */
-  readonly onExit: (ended: Ended) => void;
-}
-
-/** How long a session waits after its n-th failure in a row: `baseMs · 2^(n-1)`, at most `maxMs`. */
-export interface Backoff {
-  readonly baseMs: number;
-  readonly maxMs: number;
-  /** A run that lived this long, in milliseconds, is no failed start, however it ended. */
-  readonly provenMs: number;
-  /** Epoch milliseconds. */
-  readonly now: () => number;
+  readonly onExit: (end: RunEnd) => void;
 }
 
 /** The end of a run. */
-export interface Ended {
+export interface RunEnd {
   readonly run: Run;
   readonly exit: Exit;
   /** The reason given to `stop()`, or `undefined` if nobody asked and the run left by itself. */
@@ -63,10 +51,10 @@ export interface Ended {
 export interface Reconciliation {
   /** Runs of an earlier life of the host that are live again. */
   readonly adopted: readonly Run[];
-  /** Runs of an earlier life that `misfit` spoke against; they were stopped, unless a trouble says otherwise. */
+  /** Runs of an earlier life that are outdated (see `outdatedReason`); they were stopped, unless a trouble says otherwise. */
   readonly replaced: readonly Run[];
   /** Second runs of a session that has one already; they were stopped, unless a trouble says otherwise. */
-  readonly surplus: readonly Run[];
+  readonly duplicates: readonly Run[];
   /** One sentence each; none keeps the rest from being reconciled. */
   readonly troubles: readonly string[];
 }
@@ -79,13 +67,6 @@ type Slot =
 interface Waiting {
   readonly spec: RunSpec;
   readonly started: PromiseWithResolvers<Run>;
-}
-
-/** A session's failed starts in a row. */
-interface Failures {
-  readonly count: number;
-  readonly until: number;
-  readonly reason: string;
 }
 
 interface Reconciling {
@@ -102,7 +83,6 @@ export class Containers {
   readonly #waiting = new Map<string, Waiting>();
   /** Runs whose exit can no longer be waited for, and why. */
   readonly #unwatched = new Map<string, unknown>();
-  readonly #failures = new Map<string, Failures>();
   #reconciling: Reconciling | undefined;
   #reconciled = false;
   #closed = false;
@@ -130,7 +110,6 @@ export class Containers {
     const slot = this.#slots.get(spec.sessionId);
     if (slot?.state === 'starting') return slot.started;
     if (slot?.state === 'live') return slot.run;
-    this.#refuseWhileBackingOff(spec.sessionId);
     const waiting = this.#waiting.get(spec.sessionId) ?? { spec, started: Promise.withResolvers<Run>() };
     this.#waiting.set(spec.sessionId, waiting);
     this.#startWaiting();
@@ -166,8 +145,8 @@ export class Containers {
   }
 
   /**
-   * Makes what is known here agree with what is alive: adopts runs of an earlier life, stops those that do not fit any
-   * more (each end goes to `onExit`, and the next wake starts anew) and second runs of a session, and reports as ended
+   * Makes what is known here agree with what is alive: adopts runs of an earlier life, stops the outdated
+   * ones (each end goes to `onExit`, and the next wake starts anew) and second runs of a session, and reports as ended
    * what can no longer be watched and is not listed. To be called at start and in every sweep; calls that overlap are one.
    * Rejects when the runtime cannot be asked; nothing is changed then.
    */
@@ -183,15 +162,15 @@ export class Containers {
   }
 
   /**
-   * Stops the live runs that do not fit any more (see `misfit`) and are not busy, and gives those that were stopped; each
+   * Stops the live runs that are outdated (see `outdatedReason`) and not busy, and returns those that were stopped; each
    * end goes to `onExit`, and the next wake starts anew. A busy one goes on: call this again when it rests. Rejects when
    * a run could not be stopped: it is live still.
    */
-  async replaceMisfits(isBusy: (run: Run) => boolean): Promise<readonly Run[]> {
+  async replaceOutdatedRuns(isBusy: (run: Run) => boolean): Promise<readonly Run[]> {
     const live = [...this.#slots.values()].flatMap((slot) => (slot.state === 'live' ? [slot.run] : []));
     const replaced: Run[] = [];
     for (const run of live) {
-      const reason = await this.#options.misfit?.(run);
+      const reason = await this.#options.outdatedReason?.(run);
       // Asking took a while: only what is live and at rest now is stopped.
       if (reason === undefined || this.#slots.get(run.sessionId)?.state !== 'live' || !this.#holds(run)) continue;
       if (isBusy(run)) continue;
@@ -239,7 +218,6 @@ export class Containers {
       this.#hold(run);
       return run;
     } catch (error) {
-      this.#failed(spec.sessionId, messageOf(error));
       this.#reconciling?.ended.add(spec.runId);
       this.#slots.delete(spec.sessionId);
       this.#startWaiting();
@@ -294,38 +272,12 @@ export class Containers {
     this.#reconciling?.ended.add(run.runId);
     this.#unwatched.delete(run.runId);
     this.#slots.delete(run.sessionId);
-    this.#judge(run, exit, slot.state === 'stopping');
     try {
       const stopReason = slot.state === 'stopping' ? slot.reason : undefined;
       this.#options.onExit({ run, exit, stopReason, problem });
     } finally {
       this.#startWaiting();
     }
-  }
-
-  #refuseWhileBackingOff(sessionId: string): void {
-    const failures = this.#failures.get(sessionId);
-    if (failures === undefined || this.#options.backoff === undefined) return;
-    const { count, until, reason } = failures;
-    if (this.#options.backoff.now() >= until) return;
-    throw new SpawnError({ type: 'backing-off', failures: count, until, reason });
-  }
-
-  /** Whether a run that has ended counts as a failed start: it left early, badly, and nobody had asked it to. */
-  #judge(run: Run, exit: Exit, wasAsked: boolean): void {
-    const { backoff } = this.#options;
-    if (backoff === undefined) return;
-    if (wasAsked || isWell(exit) || backoff.now() - run.startedAt >= backoff.provenMs)
-      this.#failures.delete(run.sessionId);
-    else this.#failed(run.sessionId, `The run ended with ${exitPhrase(exit)}.`);
-  }
-
-  #failed(sessionId: string, reason: string): void {
-    const { backoff } = this.#options;
-    if (backoff === undefined) return;
-    const count = (this.#failures.get(sessionId)?.count ?? 0) + 1;
-    const until = backoff.now() + Math.min(backoff.maxMs, backoff.baseMs * 2 ** (count - 1));
-    this.#failures.set(sessionId, { count, until, reason });
   }
 
   #holds(run: Run): boolean {
@@ -344,8 +296,8 @@ export class Containers {
   async #reconcile(ended: ReadonlySet<string>): Promise<Reconciliation> {
     const { runs, troubles } = await this.#options.driver.list();
     const adopted: Run[] = [];
-    const surplus: Run[] = [];
-    const misfits: { readonly run: Run; readonly reason: string }[] = [];
+    const duplicates: Run[] = [];
+    const outdated: { readonly run: Run; readonly reason: string }[] = [];
     // The newest first: of two runs of one session it is the one that the session's file names.
     for (const run of runs.toSorted((a, b) => b.startedAt - a.startedAt)) {
       const slot = this.#slots.get(run.sessionId);
@@ -353,21 +305,21 @@ export class Containers {
       if (slot === undefined) {
         // Held at once, so that a wake meanwhile starts no second one.
         this.#hold(run);
-        const reason = await this.#options.misfit?.(run);
+        const reason = await this.#options.outdatedReason?.(run);
         if (reason === undefined) adopted.push(run);
-        else misfits.push({ run, reason });
+        else outdated.push({ run, reason });
       } else if (runIdOf(slot) !== run.runId) {
-        surplus.push(run);
+        duplicates.push(run);
       }
     }
     const unwatched = this.#reconcileUnwatched(runs);
     const stops = await Promise.allSettled([
-      ...surplus.map((run) => this.#stopSurplus(run)),
-      ...misfits.map(async ({ run, reason }) => void (await this.stop(run.sessionId, reason))),
+      ...duplicates.map((run) => this.#stopDuplicate(run)),
+      ...outdated.map(async ({ run, reason }) => void (await this.stop(run.sessionId, reason))),
     ]);
     this.#reconciled = true;
-    const replaced = misfits.map(({ run }) => run);
-    return { adopted, replaced, surplus, troubles: [...troubles, ...unwatched, ...stops.flatMap(failure)] };
+    const replaced = outdated.map(({ run }) => run);
+    return { adopted, replaced, duplicates, troubles: [...troubles, ...unwatched, ...stops.flatMap(failure)] };
   }
 
   #reconcileUnwatched(listed: readonly Run[]): string[] {
@@ -382,7 +334,7 @@ export class Containers {
     });
   }
 
-  async #stopSurplus(run: Run): Promise<void> {
+  async #stopDuplicate(run: Run): Promise<void> {
     try {
       await this.#options.driver.stop(run.runId, this.#options.graceMs);
     } catch (error) {
@@ -400,11 +352,9 @@ function isWell(exit: Exit): boolean {
 
 /** What to tell of a run that ended before its handshake. */
 async function neverBegun({ logFile }: Run, exit: Exit): Promise<SpawnProblem> {
-  const output = await logTail(logFile, OUTPUT_MAX_BYTES).catch(() => undefined); // told without it, then
+  const output = await logTail(logFile, ERROR_OUTPUT_BYTES_MAX).catch(() => undefined); // told without it, then
   return { type: 'exit-before-handshake', exit, output: output ?? '', logFile };
 }
-
-const OUTPUT_MAX_BYTES = 4 * 1024;
 
 function runIdOf(slot: Slot): string {
   return slot.state === 'starting' ? slot.runId : slot.run.runId;

@@ -161,8 +161,6 @@ export type SpawnProblem =
   | { readonly type: 'exit-before-handshake'; readonly exit: Exit; readonly output: string; readonly logFile: string }
   /** What is alive could not be found out, and a second run of a session must never be started. */
   | { readonly type: 'not-reconciled'; readonly reason: string }
-  /** As many starts in a row failed or came to nothing; the next is allowed at `until`, epoch milliseconds. */
-  | { readonly type: 'backing-off'; readonly failures: number; readonly until: number; readonly reason: string }
   /** It was stopped while it waited for its turn to start. */
   | { readonly type: 'stopped'; readonly reason: string };
 
@@ -181,11 +179,13 @@ export class SpawnError extends Error {
 export function exitPhrase(exit: Exit): string {
   switch (exit.type) {
     case 'code':
-      return exit.code === KILLED ? `exit code ${KILLED} (killed, often for want of memory)` : `exit code ${exit.code}`;
+      return exit.code === KILLED
+        ? `exit code ${KILLED} (killed, often because it was out of memory)`
+        : `exit code ${exit.code}`;
     case 'signal':
       return `signal ${exit.signal}`;
     case 'out-of-memory':
-      return 'more memory used than its limit allows';
+      return 'out of memory: it used more than its limit allows';
     case 'unknown':
       return exit.reason;
   }
@@ -224,8 +224,6 @@ function problemSentence(problem: SpawnProblem): string {
       return `The run ended before its program had opened the session (${exitPhrase(problem.exit)}); nothing of it is alive. ${outputSentence(problem)}`;
     case 'not-reconciled':
       return `What is alive cannot be found out (${problem.reason}): start the container engine; nothing was started, so that no session gets a second run.`;
-    case 'backing-off':
-      return `The agent failed ${problem.failures} times in a row, at last so: ${problem.reason} It is tried again from ${new Date(problem.until).toISOString()}; until then nothing is started.`;
     case 'stopped':
       return `The run was not started, because its session was stopped while it waited (${problem.reason}); wake the session again to start it.`;
   }

@@ -406,7 +406,7 @@ function textsIn(json: string): Record<string, string> | undefined {
 }
 
 /**
- * Whether podman's monitor noted that the kernel killed for want of memory. Some versions lay that note, an empty file
+ * Whether podman's monitor noted that the kernel killed it when it was out of memory. Some versions lay that note, an empty file
  * `oom`, into the folder in which the client was started, where nobody but us looks; that folder is the log's.
  */
 async function takeOomNote(logFile: string): Promise<boolean> {
@@ -419,7 +419,7 @@ async function takeOomNote(logFile: string): Promise<boolean> {
   }
 }
 
-/** `isKilledForMemory`: the engine, or its monitor, has said that something in there was killed for want of memory. */
+/** `isKilledForMemory`: the engine, or its monitor, has said that something in there was killed because it was out of memory. */
 function exitOf(container: Container | undefined, isKilledForMemory: boolean): Exit {
   if (container === undefined) return { type: 'unknown', reason: 'its container was removed' };
   // It may have been some child of the program, which went on and ended in its own way: then that is the end.

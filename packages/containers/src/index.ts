@@ -1,5 +1,8 @@
-/** At most one run per session, on whatever runs programs here. Read `containers.ts` first, then the port, then a driver. */
-export { type Backoff, Containers, type ContainersOptions, type Ended, type Reconciliation } from './containers.ts';
+/**
+ * At most one run per session, on whatever runs programs here. In reading order: what a host uses, the port, the drivers.
+ * The suite for drivers of your own is the subpath `./contract`.
+ */
+export { Containers, type RunEnd } from './containers.ts';
 export {
   type Driver,
   type Exit,
@@ -15,34 +18,12 @@ export {
   type SpawnProblem,
 } from './driver.ts';
 export type { DriverFactory, DriverModule, DriverPorts } from './driver-module.ts';
-export { EngineDriver, type EngineDriverOptions } from './engine.ts';
+export { EngineDriver } from './engine.ts';
 export { LABELS } from './engine-arguments.ts';
-export {
-  EngineClient,
-  EngineError,
-  type EngineKind,
-  type EngineOptions,
-  type EngineState,
-  type Image,
-} from './engine-client.ts';
-export {
-  buildGroupImage,
-  type GroupImageOptions,
-  groupRecipe,
-  type Packages,
-  packagesProblem,
-} from './group-image.ts';
-export { inProcess, type RunProgram, type RunProgramPorts } from './in-process.ts';
-export { logTail } from './log-file.ts';
-export {
-  type AllowedPlace,
-  extraMount,
-  extraMounts,
-  isSensitive,
-  type MountVerdicts,
-  type MountWish,
-  type RealPlace,
-} from './mounts.ts';
-export { ProcessDriver, type ProcessDriverOptions } from './process.ts';
-export { type HostProcess, type ProcessTable, processTable, type Sighting } from './process-table.ts';
-export { DEFAULT_LIMITS, hostPath, isNetworkName, type SessionPlaces, sessionMounts, specHash } from './spec.ts';
+export { EngineClient, EngineError, type EngineKind, type Image } from './engine-client.ts';
+export { buildGroupImage } from './group-image.ts';
+export { inProcess, type RunProgram } from './in-process.ts';
+export { extraMounts } from './mounts.ts';
+export { ProcessDriver } from './process.ts';
+export { type HostProcess, processTable } from './process-table.ts';
+export { DEFAULT_LIMITS, isNetworkName, sessionMounts, specHash } from './spec.ts';

@@ -1,5 +1,5 @@
 /**
- * Extra mounts: what a group wishes to see of the host's disk, against what the machine's owner allows. A wish is the
+ * Extra mounts: what a group asks to see of the host's disk, against what the machine's owner allows. A request is the
  * group's and may come from an agent; the list of what is allowed lies outside the project, where no agent can write.
  *
  * Real paths decide: a link that leads somewhere else is judged by where it leads.
@@ -9,8 +9,8 @@ import { basename } from 'node:path';
 import type { Mount } from './driver.ts';
 import { errorCode } from './process-table.ts';
 
-/** What a group wishes to see under `/workspace/extra/<name>`. */
-export interface MountWish {
+/** What a group asks to see under `/workspace/extra/<name>`. */
+export interface MountRequest {
   /** Absolute host path of a folder or file. */
   readonly source: string;
   /** Letters, digits, `_`, `.`, `-`; at most 64 characters. */
@@ -26,10 +26,10 @@ export interface AllowedPlace {
   readonly isWritable: boolean;
 }
 
-/** What came of the wishes. */
-export interface MountVerdicts {
+/** What came of the requests. */
+export interface MountDecisions {
   readonly mounts: readonly Mount[];
-  /** One sentence per wish that was not granted; the others are. */
+  /** One sentence per request that was not granted. */
   readonly refusals: readonly string[];
 }
 
@@ -42,27 +42,29 @@ export interface MountVerdicts {
  * what it writes as a mount of its own: it could put a link there between this judgement and the start.
  */
 export async function extraMounts(
-  wishes: readonly MountWish[],
+  requests: readonly MountRequest[],
   allowlistFile: string,
   guarded: readonly string[],
-): Promise<MountVerdicts> {
-  if (wishes.length === 0) return { mounts: [], refusals: [] };
+): Promise<MountDecisions> {
+  if (requests.length === 0) return { mounts: [], refusals: [] };
   const places = await Promise.all(guarded.map(realOrSame));
   const allowed = await allowlist(allowlistFile, places);
   if (allowed.type === 'unusable') return { mounts: [], refusals: [allowed.reason] };
   const granted: Mount[] = [];
   const refusals: string[] = [];
-  for (const wish of wishes) {
-    const real = await realPlace(wish.source);
-    const verdict = real === undefined ? 'it does not exist' : extraMount(wish, real, allowed.places);
-    const reason = typeof verdict === 'string' ? verdict : conflict(verdict, granted, places, allowed.file);
-    if (reason !== undefined) refusals.push(`${wish.source} is not mounted: ${reason}.`);
-    else if (typeof verdict !== 'string') granted.push(verdict);
+  for (const request of requests) {
+    const real = await realPlace(request.source);
+    const decision = real === undefined ? 'it does not exist' : extraMount(request, real, allowed.places);
+    const reason = typeof decision === 'string' ? decision : conflict(decision, granted, places, allowed.file);
+    if (reason !== undefined) refusals.push(`${request.source} is not mounted: ${reason}.`);
+    else if (typeof decision !== 'string') granted.push(decision);
   }
   const mounts = granted.filter((mount) => !granted.some((other) => isWrittenAround(mount, other)));
   const parts = granted.filter((mount) => !mounts.includes(mount));
-  const told = parts.map(({ source }) => `${source} is not mounted: it lies in another folder that the agent writes.`);
-  return { mounts, refusals: [...refusals, ...told] };
+  const nested = parts.map(
+    ({ source }) => `${source} is not mounted: it lies in another folder that the agent writes.`,
+  );
+  return { mounts, refusals: [...refusals, ...nested] };
 }
 
 /** What speaks against a mount that the list allows, or `undefined`. */
@@ -88,18 +90,18 @@ function holds(folder: string, place: string): boolean {
   return place === folder || place.startsWith(folder.endsWith('/') ? folder : `${folder}/`);
 }
 
-/** Where a wish really leads: the path without links, and the names of what lies directly in it. */
+/** Where a request really leads: the path without links, and the names of what lies directly in it. */
 export interface RealPlace {
   readonly path: string;
   readonly names: readonly string[];
 }
 
 /**
- * The mount for a wish, or why there is none. Pure. What is allowed must hold the real path; no part of it, and nothing
+ * The mount for a request, or why there is none. Pure. What is allowed must hold the real path; no part of it, and nothing
  * that lies directly in it, may have a name that secrets go by. Writable only where both sides say so.
  */
-export function extraMount(wish: MountWish, real: RealPlace, allowed: readonly AllowedPlace[]): Mount | string {
-  const { name } = wish;
+export function extraMount(request: MountRequest, real: RealPlace, allowed: readonly AllowedPlace[]): Mount | string {
+  const { name } = request;
   if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(name)) return `${JSON.stringify(name)} cannot be its name inside`;
   const secret = [...real.path.split('/'), ...real.names].find(isSensitive);
   if (secret !== undefined) return `${secret} is a name that secrets go by`;
@@ -107,7 +109,11 @@ export function extraMount(wish: MountWish, real: RealPlace, allowed: readonly A
   if (places.length === 0) return 'the list of what is allowed does not have it';
   // The closest entry speaks for a place: a read-only folder in a writable one stays read-only.
   const closest = places.reduce((best, place) => (place.path.length > best.path.length ? place : best));
-  return { source: real.path, target: `/workspace/extra/${name}`, readonly: !(wish.isWritable && closest.isWritable) };
+  return {
+    source: real.path,
+    target: `/workspace/extra/${name}`,
+    readonly: !(request.isWritable && closest.isWritable),
+  };
 }
 
 /** Whether a file or folder of this name usually holds credentials, or a way to take over the host. */

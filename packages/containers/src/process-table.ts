@@ -10,7 +10,7 @@ import { execa } from 'execa';
 /** Looks at processes and signals groups of them. */
 export interface ProcessTable {
   /** The process with this number, or `undefined` if there is none. */
-  look(pid: number): Promise<Sighting | undefined>;
+  state(pid: number): Promise<ProcessState | undefined>;
   /** Numbers of the processes of a group, those that are dead but not yet collected left out. */
   group(groupId: number): Promise<number[]>;
   /** Whether the process was started with `entry` (`NAME=value`) in its environment; `false` where it cannot be seen. */
@@ -20,10 +20,10 @@ export interface ProcessTable {
 }
 
 /** A process as seen at one moment. */
-export interface Sighting {
+export interface ProcessState {
   readonly identity: string;
   /** Dead, its exit not yet collected by its parent: where nobody collects orphans it stays so for ever. */
-  readonly zombie: boolean;
+  readonly isZombie: boolean;
 }
 
 /** The part of Node's `process` that is used, so that this library does not reach for it itself. */
@@ -55,13 +55,13 @@ type Seeing = Omit<ProcessTable, 'signalGroup'>;
 
 function procTable(): Seeing {
   return {
-    async look(pid) {
+    async state(pid) {
       const stat = await procFile(`${pid}/stat`);
       if (stat === undefined) return undefined;
       // Ticks count from the boot, so that without the boot a process of before a restart could be taken for one of after.
       const boot = await procFile('sys/kernel/random/boot_id');
       const { state, startTicks } = parseProcStat(stat);
-      return { identity: `${boot?.trim() ?? ''}/${startTicks}`, zombie: isDead(state) };
+      return { identity: `${boot?.trim() ?? ''}/${startTicks}`, isZombie: isDead(state) };
     },
     async group(groupId) {
       const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
@@ -84,12 +84,12 @@ function procTable(): Seeing {
 
 function psTable(): Seeing {
   return {
-    async look(pid) {
+    async state(pid) {
       const found = (await ps(['-o', 'stat=,lstart=', '-p', String(pid)])).trim();
       const match = /^(\S+)\s+(.+)$/.exec(found);
       if (match === null) return undefined;
       const [, state = '', identity = ''] = match;
-      return { identity, zombie: isDead(state) };
+      return { identity, isZombie: isDead(state) };
     },
     async group(groupId) {
       const rows = (await ps(['-A', '-o', 'pid=,pgid=,stat='])).trim().split('\n');

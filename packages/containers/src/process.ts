@@ -43,7 +43,7 @@ export interface ProcessDriverOptions {
   /** How often an adopted process is looked at; one of this life tells by itself. Default 500 ms. */
   readonly pollMs?: number;
   /** A log file over this many bytes is cut at the next `list()`. Default 8 MiB. */
-  readonly logMaxBytes?: number;
+  readonly logBytesMax?: number;
 }
 
 /** Runs sessions as plain processes. See the top of the file for what that means. */
@@ -62,7 +62,7 @@ export class ProcessDriver implements Driver {
       bunPath: options.bunPath,
       settleMs: positive('settleMs', options.settleMs ?? 200),
       pollMs: positive('pollMs', options.pollMs ?? 500),
-      logMaxBytes: positive('logMaxBytes', options.logMaxBytes ?? LOG_BYTES_MAX),
+      logBytesMax: positive('logBytesMax', options.logBytesMax ?? LOG_BYTES_MAX),
     };
     this.#folder = join(options.stateFolder, options.installId);
   }
@@ -103,7 +103,7 @@ export class ProcessDriver implements Driver {
           continue;
         }
         runs.push(run);
-        await trimLog(run.logFile, this.#options.logMaxBytes);
+        await trimLog(run.logFile, this.#options.logBytesMax);
       } catch (error) {
         // One run's trouble must not hide the others.
         troubles.push(`Run ${runId}: ${messageOf(error)}`);
@@ -143,8 +143,8 @@ export class ProcessDriver implements Driver {
 
   async #record(spec: RunSpec, pid: number): Promise<RunRecord> {
     const { clock, processes } = this.#options;
-    const sighting = await processes.look(pid);
-    if (sighting === undefined) {
+    const state = await processes.state(pid);
+    if (state === undefined) {
       throw new SpawnError({ type: 'refused', reason: 'the process was gone before it could be put on record' });
     }
     const record: RunRecord = {
@@ -152,7 +152,7 @@ export class ProcessDriver implements Driver {
       runId: spec.runId,
       sessionId: spec.sessionId,
       pid,
-      identity: sighting.identity,
+      identity: state.identity,
       startedAt: clock.now(),
       labels: spec.labels,
       specHash: specHash(spec),
@@ -279,8 +279,8 @@ export class ProcessDriver implements Driver {
   }
 
   async #isAlive(record: RunRecord): Promise<boolean> {
-    const sighting = await this.#options.processes.look(record.pid);
-    return sighting !== undefined && !sighting.zombie && sighting.identity === record.identity;
+    const state = await this.#options.processes.state(record.pid);
+    return state !== undefined && !state.isZombie && state.identity === record.identity;
   }
 
   /** Once the driver is closed this never returns: nobody wants to know any more. */

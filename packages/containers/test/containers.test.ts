@@ -1,15 +1,8 @@
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { beforeEach, describe, expect, it } from 'vitest';
-import {
-  Containers,
-  type ContainersOptions,
-  type Ended,
-  type Exit,
-  type Run,
-  type RunSpec,
-  SpawnError,
-} from '../src/index.ts';
+import { type ContainersOptions } from '../src/containers.ts';
+import { Containers, type Run, type RunEnd, type RunSpec, SpawnError } from '../src/index.ts';
 import { until } from './bench.ts';
 import { FakeDriver } from './fake-driver.ts';
 import { openProcessBench, processesIn } from './process-bench.ts';
@@ -17,7 +10,7 @@ import { openProcessBench, processesIn } from './process-bench.ts';
 const GONE = { type: 'code', code: 0 } as const;
 
 let driver: FakeDriver;
-let ended: Ended[];
+let ended: RunEnd[];
 beforeEach(() => {
   driver = new FakeDriver();
   ended = [];
@@ -293,8 +286,8 @@ describe('reconciling', () => {
     driver.live('older', 's', 1);
     driver.live('newer', 's', 2);
     const containers = containersOf();
-    const { adopted, surplus, troubles } = await containers.reconcile();
-    expect([adopted.map(({ runId }) => runId), surplus.map(({ runId }) => runId), troubles]).toEqual([
+    const { adopted, duplicates, troubles } = await containers.reconcile();
+    expect([adopted.map(({ runId }) => runId), duplicates.map(({ runId }) => runId), troubles]).toEqual([
       ['newer'],
       ['older'],
       [],
@@ -314,7 +307,7 @@ describe('reconciling', () => {
   it('changes nothing for runs that are known, starting ones included', async () => {
     const containers = containersOf();
     await containers.wake(spec('s', 'r1'));
-    expect(await containers.reconcile()).toEqual({ adopted: [], replaced: [], surplus: [], troubles: [] });
+    expect(await containers.reconcile()).toEqual({ adopted: [], replaced: [], duplicates: [], troubles: [] });
     expect(containers.running('s')?.runId).toBe('r1');
   });
 
@@ -388,7 +381,7 @@ describe('a run of an earlier life that does not fit any more', () => {
   it('is stopped and reported as ended, and the next wake starts anew', async () => {
     driver.live('old', 's', 1);
     driver.live('fine', 't', 2);
-    const containers = containersOf({ misfit: oldOne });
+    const containers = containersOf({ outdatedReason: oldOne });
     const { adopted, replaced, troubles } = await containers.reconcile();
     expect(adopted.map(({ runId }) => runId)).toEqual(['fine']);
     expect(replaced.map(({ runId }) => runId)).toEqual(['old']);
@@ -400,7 +393,7 @@ describe('a run of an earlier life that does not fit any more', () => {
   it('and cannot be stopped is told, and stays the session’s run', async () => {
     driver.live('old', 's', 1);
     driver.failing.stop = new Error('the engine is gone');
-    const containers = containersOf({ misfit: () => 'too old' });
+    const containers = containersOf({ outdatedReason: () => 'too old' });
     expect((await containers.reconcile()).troubles).toEqual(['the engine is gone']);
     expect(containers.running('s')?.runId).toBe('old');
     expect(ended).toEqual([]);
@@ -411,22 +404,24 @@ describe('runs that do not fit any more', () => {
   it('are replaced once they rest, and those that fit go on', async () => {
     let changed = false;
     const containers = containersOf({
-      misfit: (run) => (changed && run.runId !== 'b1' ? 'other settings' : undefined),
+      outdatedReason: (run) => (changed && run.runId !== 'b1' ? 'other settings' : undefined),
     });
     for (const id of ['a', 'b', 'c']) await containers.wake(spec(id, `${id}1`));
     changed = true;
-    expect((await containers.replaceMisfits(({ runId }) => runId === 'c1')).map(({ runId }) => runId)).toEqual(['a1']);
+    expect((await containers.replaceOutdatedRuns(({ runId }) => runId === 'c1')).map(({ runId }) => runId)).toEqual([
+      'a1',
+    ]);
     expect(ended).toMatchObject([{ run: { runId: 'a1' }, stopReason: 'other settings', problem: undefined }]);
     expect((await containers.wake(spec('a', 'a2'))).runId).toBe('a2');
     expect(containers.running('c')?.runId).toBe('c1');
-    expect((await containers.replaceMisfits(() => false)).map(({ runId }) => runId)).toContain('c1');
+    expect((await containers.replaceOutdatedRuns(() => false)).map(({ runId }) => runId)).toContain('c1');
   });
 
   it('are left alone when they ended while they were looked at', async () => {
     const gate = Promise.withResolvers<string>();
-    const containers = containersOf({ misfit: () => gate.promise });
+    const containers = containersOf({ outdatedReason: () => gate.promise });
     await containers.wake(spec('s', 'r1'));
-    const replacing = containers.replaceMisfits(() => false);
+    const replacing = containers.replaceOutdatedRuns(() => false);
     driver.end('r1', GONE);
     await settled();
     await containers.wake(spec('s', 'r2'));
@@ -503,46 +498,3 @@ const problem = (wake: Promise<unknown>) =>
     () => undefined,
     (error: unknown) => (error instanceof SpawnError ? error.problem : error),
   );
-
-describe('a session whose starts fail in a row', () => {
-  let now: number;
-  const failing = () => {
-    now = 1_000_000;
-    return containersOf({ backoff: { baseMs: 1_000, maxMs: 3_000, provenMs: 60_000, now: () => now } });
-  };
-  it('waits longer each time, up to a maximum, and says why; other sessions do not wait', async () => {
-    const containers = failing();
-    driver.failing.start = new SpawnError({ type: 'refused', reason: 'no more processes' });
-    for (const [round, waitMs] of [1_000, 2_000, 3_000, 3_000].entries()) {
-      expect(await problem(containers.wake(spec('s', `r${round}`)))).toMatchObject({ type: 'refused' });
-      now += waitMs - 1;
-      expect(await problem(containers.wake(spec('s', 'early')))).toMatchObject({
-        type: 'backing-off',
-        failures: round + 1,
-        until: now + 1,
-      });
-      now += 1;
-    }
-    expect(driver.started).toEqual(['r0', 'r1', 'r2', 'r3']);
-    expect(await problem(containers.wake(spec('t', 't0')))).toMatchObject({ type: 'refused' });
-  });
-
-  it('a run that ends badly soon after its start counts, one that was asked to leave or had proven itself does not', async () => {
-    const containers = failing();
-    const liveOnce = async (runId: string, livedMs: number, exit: Exit) => {
-      const run = await containers.wake(spec('s', runId));
-      now = run.startedAt + livedMs;
-      driver.end(runId, exit);
-      await settled();
-    };
-    driver.startedAt = () => now;
-    await liveOnce('r1', 60_000, { type: 'code', code: 1 });
-    await liveOnce('r2', 10, GONE);
-    await liveOnce('r3', 10, { type: 'code', code: 1 });
-    expect(await problem(containers.wake(spec('s', 'r4')))).toMatchObject({ type: 'backing-off', failures: 1 });
-    now += 1_000;
-    await containers.wake(spec('s', 'r5'));
-    await containers.stop('s', 'asked to');
-    expect((await containers.wake(spec('s', 'r6'))).runId).toBe('r6');
-  });
-});

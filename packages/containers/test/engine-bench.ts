@@ -5,11 +5,11 @@
 import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type EngineDriverOptions } from '../src/engine.ts';
 import {
   DEFAULT_LIMITS,
   EngineClient,
   EngineDriver,
-  type EngineDriverOptions,
   type EngineKind,
   LABELS,
   type RunSpec,

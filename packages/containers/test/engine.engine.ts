@@ -5,10 +5,10 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   buildGroupImage,
   Containers,
-  type Ended,
   EngineClient,
   EngineError,
   LABELS,
+  type RunEnd,
   type RunSpec,
   type Sandbox,
   SpawnError,
@@ -263,7 +263,7 @@ describe.skipIf(engine === undefined)('on an engine', () => {
     });
 
     it('two wakes at once make one container, and its end is told once', async () => {
-      const ended: Ended[] = [];
+      const ended: RunEnd[] = [];
       const containers = new Containers({
         driver: bench.host(HOME),
         runsMax: 2,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { groupRecipe, type Packages, packagesProblem } from '../src/index.ts';
+import { groupRecipe, type Packages, packagesProblem } from '../src/group-image.ts';
 
 const BASE = { id: `sha256:${'a'.repeat(64)}`, labels: { 'io.nanoclaw.protocol': '2' } };
 const packages = (apt: string[], npm: string[] = []): Packages => ({ apt, npm });

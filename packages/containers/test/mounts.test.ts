@@ -2,7 +2,8 @@ import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, w
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { extraMount, extraMounts, isSensitive, type MountWish, sessionMounts } from '../src/index.ts';
+import { extraMounts, sessionMounts } from '../src/index.ts';
+import { extraMount, isSensitive, type MountRequest } from '../src/mounts.ts';
 
 describe('what a session sees', () => {
   it('is this, line by line', () => {
@@ -31,7 +32,7 @@ describe('what a session sees', () => {
   });
 });
 
-const wish = (source: string, isWritable = false): MountWish => ({ source, name: basename(source), isWritable });
+const wish = (source: string, isWritable = false): MountRequest => ({ source, name: basename(source), isWritable });
 
 describe('an extra mount', () => {
   const allowed = [

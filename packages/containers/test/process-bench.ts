@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RunSpec } from '../src/driver.ts';
-import { ProcessDriver, type ProcessDriverOptions, processTable } from '../src/index.ts';
+import { ProcessDriver, processTable } from '../src/index.ts';
+import { type ProcessDriverOptions } from '../src/process.ts';
 import { clock, until } from './bench.ts';
 import type { Bench } from './conformance.ts';
 

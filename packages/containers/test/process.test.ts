@@ -226,10 +226,10 @@ describe('starting a process', () => {
     const host = bench.hostWith(HOME, {
       processes: {
         ...real,
-        async look(pid) {
+        async state(pid) {
           process.kill(pid, 'SIGKILL');
           await delay(20);
-          return (await real.look(pid)) ?? { identity: 'gone', zombie: true };
+          return (await real.state(pid)) ?? { identity: 'gone', isZombie: true };
         },
       },
     });
@@ -323,7 +323,7 @@ describe('starting a process', () => {
 
 describe('captured output', () => {
   it('is cut at the next look when it has grown over its limit, and its end stays readable', async () => {
-    const host = bench.hostWith(HOME, { logMaxBytes: 1000 });
+    const host = bench.hostWith(HOME, { logBytesMax: 1000 });
     const script = `i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo "line $i"; done; touch ready; until [ -e go-on ]; do sleep 0.02; done; echo more; ${SLEEP}2`;
     const spec = bench.spec(HOME, 'r1', script);
     await host.start(spec);
@@ -349,13 +349,13 @@ describe('the process table', () => {
     });
     await once(child, 'spawn');
     const pid = child.pid ?? 0;
-    const sighting = await table.look(pid);
-    expect(sighting?.zombie).toBe(false);
+    const sighting = await table.state(pid);
+    expect(sighting?.isZombie).toBe(false);
     expect(sighting?.identity).toMatch(/ \d\d:\d\d:\d\d \d{4}$/);
     expect(await table.group(pid)).toEqual([pid]);
     expect(table.signalGroup(pid, 'SIGKILL')).toBe(true);
     await once(child, 'exit');
-    expect(await table.look(pid)).toBeUndefined();
+    expect(await table.state(pid)).toBeUndefined();
     expect(await table.group(pid)).toEqual([]);
     expect(table.signalGroup(pid, 'SIGKILL')).toBe(false);
   });
@@ -372,7 +372,7 @@ describe('the process table', () => {
     await once(parent, 'spawn');
     const table = processTable(process);
     const child = await pidIn('child');
-    await until('the child is dead and not collected', async () => (await table.look(child))?.zombie === true);
+    await until('the child is dead and not collected', async () => (await table.state(child))?.isZombie === true);
     expect(await table.group(parent.pid ?? 0)).toEqual([parent.pid]);
   });
 });

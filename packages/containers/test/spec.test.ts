@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { hostPath, type Mount, type RunSpec, specHash } from '../src/index.ts';
+import { type Mount, type RunSpec, specHash } from '../src/index.ts';
 import { parseProcStat } from '../src/process-table.ts';
-import { specProblem } from '../src/spec.ts';
+import { hostPath, specProblem } from '../src/spec.ts';
 
 const mount = (source: string, target: string): Mount => ({ source, target, readonly: true });
 const SPEC: RunSpec = {

@@ -17,9 +17,9 @@ const driver = new ProcessDriver({
   settleMs: 20,
   processes: {
     ...real,
-    look(pid) {
+    state(pid) {
       if (die === 'die') process.kill(process.pid, 'SIGKILL');
-      return real.look(pid);
+      return real.state(pid);
     },
   },
 });

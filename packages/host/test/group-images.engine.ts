@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Containers, type Ended, EngineClient, type RunSpec, SpawnError, specHash } from '@nanoclaw/containers';
+import { Containers, EngineClient, type RunEnd, type RunSpec, SpawnError, specHash } from '@nanoclaw/containers';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ContainerIsolation, clientEnvironment } from '../src/runs/driver-choice.ts';
@@ -27,7 +27,7 @@ describe.skipIf(ENGINE === '')('the image of a group, on an engine', () => {
   let images: GroupImages;
   let containers: Containers;
   let context: RunContext;
-  let ended: Ended[];
+  let ended: RunEnd[];
   let mended: Rebuilt[];
   let runs = 0;
   beforeEach(async () => {
@@ -46,7 +46,7 @@ describe.skipIf(ENGINE === '')('the image of a group, on an engine', () => {
         const timer = setTimeout(action, ms);
         return () => clearTimeout(timer);
       },
-      onChanged: async () => void (await containers.replaceMisfits(() => false)),
+      onChanged: async () => void (await containers.replaceOutdatedRuns(() => false)),
       onMended: (_id, rebuilt) => void mended.push(rebuilt),
     });
     context = bench.context({ isolation, groupImages: images });
@@ -54,7 +54,7 @@ describe.skipIf(ENGINE === '')('the image of a group, on an engine', () => {
       driver: bench.driver,
       runsMax: 2,
       graceMs: 5_000,
-      misfit: async (run) => (specHash(await spec(run.runId)) === run.specHash ? undefined : 'other settings'),
+      outdatedReason: async (run) => (specHash(await spec(run.runId)) === run.specHash ? undefined : 'other settings'),
       onExit: (end) => void ended.push(end),
     });
   });
@@ -99,7 +99,7 @@ describe.skipIf(ENGINE === '')('the image of a group, on an engine', () => {
       reason: expect.stringContaining('Unable to locate package nanoclaw-nonsense'),
     });
     expect((await bench.registry.agentGroup(bench.agent.id))?.image).toBe(before);
-    expect(await containers.replaceMisfits(() => false)).toEqual([]);
+    expect(await containers.replaceOutdatedRuns(() => false)).toEqual([]);
     expect(containers.running('session')).toBe(run);
   });
 

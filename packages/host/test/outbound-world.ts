@@ -313,7 +313,7 @@ export class OutboundWorld implements AsyncDisposable {
         return asked === undefined ? { type: 'refused', reason: 'Too much waits already.' } : { type: 'asked' };
       },
       rebuildImage: async () => this.image,
-      replaceMisfits: async () => void (this.replacements += 1),
+      replaceOutdatedRuns: async () => void (this.replacements += 1),
       runOperatorCommand: async (words, scope, agentGroupId) => {
         this.commands.push({ words, scope, agentGroupId });
         if (words[0] === 'explode') throw new Error('There is no such command.');

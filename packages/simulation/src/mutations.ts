@@ -441,8 +441,8 @@ export const MUTATIONS: readonly Mutation[] = [
       { file: RUNS, find: 'if (underway) return underway;', replace: 'void underway;' },
       {
         file: 'packages/containers/src/containers.ts',
-        find: "    if (slot?.state === 'starting') return slot.started;\n    if (slot?.state === 'live') return slot.run;\n    this.#refuse",
-        replace: '    void slot;\n    this.#refuse',
+        find: "    if (slot?.state === 'starting') return slot.started;\n    if (slot?.state === 'live') return slot.run;\n",
+        replace: '    void slot;\n',
       },
       {
         file: 'packages/containers/src/containers.ts',

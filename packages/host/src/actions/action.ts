@@ -43,7 +43,7 @@ export interface ActionContext {
   /** Builds the image with the agent group's packages and puts it in force; the old one stays when that fails. */
   readonly rebuildImage: (agentGroupId: AgentGroupId) => Promise<ImageRebuilt>;
   /** Ends the runs that would be started differently by now, those between turns at once, so that the next ones are. */
-  readonly replaceMisfits: () => Promise<void>;
+  readonly replaceOutdatedRuns: () => Promise<void>;
   readonly runOperatorCommand: RunOperatorCommand;
 }
 

@@ -46,7 +46,7 @@ export const addMcpServer: Action = async (request, context) => {
 };
 
 /** Adds it and restarts the agent. */
-export const mcpServerApproved: Approved = async ({ session, payload }, { registry, replaceMisfits }) => {
+export const mcpServerApproved: Approved = async ({ session, payload }, { registry, replaceOutdatedRuns }) => {
   const server = serverOf(payload);
   const agent = await registry.agentGroup(session.agentGroupId);
   if (server === undefined || agent === undefined) {
@@ -60,7 +60,7 @@ export const mcpServerApproved: Approved = async ({ session, payload }, { regist
     if (agent.mcpServers.length >= SERVERS_MAX) return failed(TOO_MANY);
     await registry.updateAgentGroup(agent.id, { mcpServers: [...agent.mcpServers, server] });
   }
-  await replaceMisfits();
+  await replaceOutdatedRuns();
   return { status: 'ok', result: { text: `The tools of ${server.name} are there from now on.` } };
 };
 

@@ -46,7 +46,7 @@ export const packagesApproved: Approved = async ({ session, payload }, context) 
     await changePackages(context, agentGroupId, (before) => without(before, wanted));
     return failed(`The image could not be built, and the old one stays in force: ${built.reason}`);
   }
-  await context.replaceMisfits();
+  await context.replaceOutdatedRuns();
   return { status: 'ok', result: { text: 'Installed; they are there from now on.', apt: wanted.apt, npm: wanted.npm } };
 };
 

@@ -220,7 +220,7 @@ export class Host {
           endWait(session, now());
           wake(session.id);
         }
-        await replaceMisfits(runs, this.#options.log);
+        await replaceOutdatedRuns(runs, this.#options.log);
       },
       onMended: (agentGroup, rebuilt) => log.info({ agentGroup, rebuilt }, 'an image was built anew'),
     });
@@ -269,7 +269,7 @@ export class Host {
         const onProgress = (line: string) => log.debug({ agentGroup: id, line }, 'building an image');
         return imageRebuilt(await groupImages.rebuild(id, onProgress));
       },
-      replaceMisfits: () => replaceMisfits(runs, this.#options.log),
+      replaceOutdatedRuns: () => replaceOutdatedRuns(runs, this.#options.log),
       runOperatorCommand: async (words, scope, agentGroupId) => {
         const came = await runOperatorCommand(words, scope, agentGroupId, this.#operators(running));
         if (came.type === 'refused') throw new Problem(came.reason, 8);
@@ -402,7 +402,7 @@ export class Host {
     });
     every(RECONCILE_EVERY_MS, 'the runtime cannot be asked what is alive', async () => {
       for (const trouble of await runs.reconcile()) log.warn({ trouble }, 'reconciliation');
-      await replaceMisfits(runs, this.#options.log);
+      await replaceOutdatedRuns(runs, this.#options.log);
     });
     every(PEOPLE_EVERY_MS, 'what waits for people could not be looked after', () => people.upkeep());
     every(FORGET_EVERY_MS, 'what is old could not be forgotten', async () => {
@@ -421,8 +421,8 @@ export class Host {
 }
 
 /** Ends the runs that would be started differently now and have nothing in hand. */
-async function replaceMisfits(runs: Runs, { logger }: Log): Promise<void> {
-  for (const session of await runs.replaceMisfits()) logger.info({ session }, 'a run was replaced');
+async function replaceOutdatedRuns(runs: Runs, { logger }: Log): Promise<void> {
+  for (const session of await runs.replaceOutdatedRuns()) logger.info({ session }, 'a run was replaced');
 }
 
 /** A voice of which every word is counted. */

@@ -10,7 +10,6 @@ import {
   EngineDriver,
   EngineError,
   type EngineKind,
-  type EngineState,
   type HostProcess,
   type Image,
   LABELS,
@@ -225,7 +224,7 @@ async function tried(
       version: state.version,
       isRootless: state.isRootless,
       images: { slim, claude },
-      user: userInside(kind, state, machine.user),
+      user: userInside(kind, state.isRootless, machine.user),
       limits: {
         ...DEFAULT_LIMITS,
         memoryBytes: config.runMemoryMb * 1024 ** 2,
@@ -247,12 +246,8 @@ async function ourImage(client: EngineClient, name: string): Promise<Image | und
 }
 
 /** The host's own user where that is somebody; root makes way for the image's user. */
-function userInside(
-  kind: EngineKind,
-  state: EngineState & { type: 'usable' },
-  user: Machine['user'],
-): ContainerIsolation['user'] {
+function userInside(kind: EngineKind, isRootless: boolean, user: Machine['user']): ContainerIsolation['user'] {
   // Rootless docker: root inside is the host's user outside, and every other user is nobody who owns anything here.
-  if (kind === 'docker' && state.isRootless) return { uid: 0, gid: 0 };
+  if (kind === 'docker' && isRootless) return { uid: 0, gid: 0 };
   return user === undefined || user.uid === 0 ? { uid: 1000, gid: 1000 } : user;
 }

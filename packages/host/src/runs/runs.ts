@@ -6,9 +6,9 @@ import { readFileSync } from 'node:fs';
 import {
   Containers,
   type Driver,
-  type Ended,
   exitPhrase,
   type Run,
+  type RunEnd,
   type RunSpec,
   SpawnError,
   specHash,
@@ -64,7 +64,7 @@ export class Runs {
       runsMax: config.runsMax,
       graceMs: config.stopGraceMs,
       beforeStart: (spec) => this.#begin(spec),
-      misfit: (run) => this.#misfit(run),
+      outdatedReason: (run) => this.#outdatedReason(run),
       hasBegun: (run) => this.#hasBegun(run),
       onExit: (ended) => this.#end(ended),
     });
@@ -177,8 +177,8 @@ export class Runs {
    * Stops the runs that the host would start differently now and that have nothing in hand, and gives their sessions;
    * what they are needed for starts them anew. Rejects when one could not be stopped: it is alive still.
    */
-  async replaceMisfits(): Promise<string[]> {
-    const replaced = await this.#containers.replaceMisfits(({ sessionId }) => this.#options.isBusy(sessionId));
+  async replaceOutdatedRuns(): Promise<string[]> {
+    const replaced = await this.#containers.replaceOutdatedRuns(({ sessionId }) => this.#options.isBusy(sessionId));
     return replaced.map(({ sessionId }) => sessionId);
   }
 
@@ -188,7 +188,7 @@ export class Runs {
   }
 
   /** Why a run that an earlier life of the host has left behind is not what this one would start. */
-  async #misfit(run: Run): Promise<string | undefined> {
+  async #outdatedReason(run: Run): Promise<string | undefined> {
     const { sessions, registry, context } = this.#options;
     const session = sessions.known(run.sessionId);
     const agent = session && (await registry.agentGroup(session.agentGroupId));
@@ -231,7 +231,7 @@ export class Runs {
     this.#options.sessions.listen(session);
   }
 
-  #end({ run, exit, stopReason, problem }: Ended): void {
+  #end({ run, exit, stopReason, problem }: RunEnd): void {
     const left = stopReason !== undefined || (exit.type === 'code' && exit.code === 0) || exit.type === 'unknown';
     const reason =
       problem === undefined
