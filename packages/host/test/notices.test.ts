@@ -1,7 +1,7 @@
 import type { Address } from '@nanoclaw/channels';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Said, type Voice, voiceOf } from '../src/channels/voice.ts';
+import { type Said, type Voice, voiceOf } from '../src/channels/host-messenger.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
 import { limitedVoice, sayOwed } from '../src/upkeep/notices.ts';
 import { OutboundWorld } from './outbound-world.ts';

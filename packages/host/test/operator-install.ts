@@ -17,8 +17,8 @@ import {
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { type DataFolder, makeDataFolder } from '../src/data/data-folder.ts';
 import { parseCommandLine } from '../src/operator/arguments.ts';
+import type { LiveHost } from '../src/operator/contexts.ts';
 import type { OfflineOptions } from '../src/operator/offline.ts';
-import type { LiveHost } from '../src/operator/operator.ts';
 import { run as done, type Operators, prepare } from '../src/operator/run.ts';
 import { OwnSessionFiles, SessionViews } from '../src/operator/session-files.ts';
 import { OPERATOR_COMMANDS, TOPICS } from '../src/operator/table.ts';

@@ -17,7 +17,7 @@ import {
 } from '@nanoclaw/registry';
 import { inProcessReader, type TimelineEntry } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { voiceOf } from '../src/channels/voice.ts';
+import { voiceOf } from '../src/channels/host-messenger.ts';
 import { dataFolder, makeDataFolder } from '../src/data/data-folder.ts';
 import type { Deed, EndedApproval } from '../src/decisions/approvals.ts';
 import { People } from '../src/inbound/people.ts';

@@ -16,8 +16,8 @@ import {
 import { addressKey, type Millis } from '@nanoclaw/session-db';
 import type { Voice } from '../channels/index.ts';
 import { messageOf } from '../errors/index.ts';
-import { once } from './once.ts';
 import { isStillOpen } from './questions.ts';
+import { once } from './single-flight.ts';
 
 /** What somebody wants decided. */
 export type ApprovalWish = Pick<

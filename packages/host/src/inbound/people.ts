@@ -8,7 +8,7 @@ import type { Millis } from '@nanoclaw/session-db';
 import type { Voice } from '../channels/index.ts';
 import { Approvals, type Deed, once, Questions } from '../decisions/index.ts';
 import { inboundId, type Sessions } from '../session/index.ts';
-import { type InboundContext, receive, take } from './inbound.ts';
+import { type InboundContext, receive, take } from './receive.ts';
 import { type LettingIn, letIn, openChat } from './strangers.ts';
 
 /** What the parts about people work with. */
@@ -57,7 +57,7 @@ export class People {
     this.#context = { registry, sessions, questions, approvals, voice, now, wake, onDropped };
   }
 
-  /** Takes in what somebody has done; see `receive` in `inbound.ts`. */
+  /** Takes in what somebody has done; see `receive` in `receive.ts`. */
   receive(event: ReceivedEvent): Promise<void> {
     const key = inboundId(event.address, event.platformMessageId);
     return once(this.#underWay, key, () => receive(event, this.#context));

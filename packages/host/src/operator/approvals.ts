@@ -5,8 +5,8 @@ import { z } from 'zod';
 import { isStillOpen } from '../decisions/index.ts';
 import { Problem } from '../errors/index.ts';
 import { argument, changes, flag, type OperatorCommand, reads } from './command.ts';
+import type { Changing, RegistryReader } from './contexts.ts';
 import { oneOf } from './lookup.ts';
-import type { Changing, RegistryReader } from './operator.ts';
 import { limit, Text } from './parameters.ts';
 import { column } from './view.ts';
 

@@ -8,7 +8,7 @@ import type { AgentGroupId } from '@nanoclaw/registry';
 import type { Json } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
-import type { Changing, Live, Reading } from './operator.ts';
+import type { Changing, Live, Reading } from './contexts.ts';
 import type { View } from './view.ts';
 
 /** A command of the table. */

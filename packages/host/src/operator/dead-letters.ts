@@ -4,8 +4,8 @@ import type { DeadLetter, HostSession, InboundDeadLetter, Millis, SessionView } 
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
 import { argument, type Confine, changes, flag, type OperatorCommand, option, reads } from './command.ts';
+import type { Changing } from './contexts.ts';
 import { sessionNamed } from './lookup.ts';
-import type { Changing } from './operator.ts';
 import { limit, sessionArgument, Text, whole } from './parameters.ts';
 import { isUnusable, withFiles, withUsableFiles, words } from './sessions.ts';
 import { column } from './view.ts';

@@ -3,8 +3,8 @@ import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
 import { DEFAULT_PROVIDER } from '../runs/index.ts';
 import { argument, asks, changes, type OperatorCommand, option, reads } from './command.ts';
+import { ownGroup, ownGroupOnly } from './confine.ts';
 import { agentGroupNamed, notFound } from './lookup.ts';
-import { ownGroup, ownGroupOnly } from './own.ts';
 import { groupArgument, groupOption, jsonOf, Text, TextOrNone, whole } from './parameters.ts';
 import { column } from './view.ts';
 

@@ -1,5 +1,5 @@
 /** The commands of an operator, each declared once; how they reach a running host, or files without one. */
-export { type AnswerOptions, answer } from './answer.ts';
+
 export { type Parsable, parseCommandLine, type Topics } from './arguments.ts';
 export {
   argument,
@@ -13,10 +13,11 @@ export {
   type ParameterDeclared,
   parametersOf,
 } from './command.ts';
+export type { ConfigValue, DrainReport, LiveHost, LiveStatus, Reading } from './contexts.ts';
 export { ControlServer } from './control.ts';
 export { dispatch } from './dispatch.ts';
+export { type AnswerOptions, answer } from './execute.ts';
 export { lookingAt } from './offline.ts';
-export type { ConfigValue, DrainReport, LiveHost, LiveStatus, Reading } from './operator.ts';
 export { Text, whole } from './parameters.ts';
 export { harmless, type Page, rendered } from './render.ts';
 export type { Operators } from './run.ts';

@@ -1,7 +1,7 @@
 /** What somebody names on the command line, found in the registry. Names that fit nothing, or more than one thing, say so. */
 import type { AgentGroup, MessagingGroup, Session } from '@nanoclaw/registry';
 import { Problem } from '../errors/index.ts';
-import type { Reading, RegistryReader } from './operator.ts';
+import type { Reading, RegistryReader } from './contexts.ts';
 
 /** The agent group of an id, the beginning of one, or a folder. Throws a `Problem` (exit code 6 or 2). */
 export async function agentGroupNamed(registry: RegistryReader, text: string): Promise<AgentGroup> {

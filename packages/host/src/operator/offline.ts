@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { openRegistry, type Registry, RegistryError } from '@nanoclaw/registry';
 import { copyAsOfOneMoment, takeLease } from '../data/index.ts';
 import { Problem } from '../errors/index.ts';
-import type { Changing, Reading } from './operator.ts';
+import type { Changing, Reading } from './contexts.ts';
 import { OwnSessionFiles, type ReaderFor, SessionViews } from './session-files.ts';
 
 /** What both need besides the data folder. */

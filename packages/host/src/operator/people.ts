@@ -3,8 +3,8 @@ import { type AgentGroupId, isUserId, type Role, type UserId } from '@nanoclaw/r
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import type { RegistryReader } from './contexts.ts';
 import { agentGroupNamed, notFound } from './lookup.ts';
-import type { RegistryReader } from './operator.ts';
 import { groupArgument, groupOption, Text } from './parameters.ts';
 import { column } from './view.ts';
 

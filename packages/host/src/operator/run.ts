@@ -3,7 +3,7 @@ import { RegistryError, type RegistryErrorCode } from '@nanoclaw/registry';
 import { isBusy, type Json, type JsonObject, SqliteError } from '@nanoclaw/session-db';
 import { type ExitCode, messageOf, Problem } from '../errors/index.ts';
 import { type Invocation, type OperatorCommand, parametersOf } from './command.ts';
-import type { Changing, Live, Reading } from './operator.ts';
+import type { Changing, Live, Reading } from './contexts.ts';
 
 /** A command with its parameters, of whichever kind, ready to be run. */
 export type Prepared =

@@ -8,7 +8,7 @@ import type { Json } from '@nanoclaw/session-db';
 import { Problem } from '../errors/index.ts';
 import { parseCommandLine } from './arguments.ts';
 import { type OperatorCommand, parametersOf } from './command.ts';
-import type { Reading } from './operator.ts';
+import type { Reading } from './contexts.ts';
 import { asProblem, type Operators, type Prepared, prepare, run } from './run.ts';
 import { OPERATOR_COMMANDS, TOPICS } from './table.ts';
 

@@ -16,7 +16,7 @@ import {
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { copyAsOfOneMoment, type DataFolder } from '../data/index.ts';
-import type { SessionAccess, SessionFiles } from './operator.ts';
+import type { SessionAccess, SessionFiles } from './contexts.ts';
 
 /** A reader of what the container of a session wrote. */
 export type ReaderFor = (folder: SessionFolder) => OutboundReader;

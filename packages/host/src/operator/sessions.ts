@@ -13,9 +13,9 @@ import {
 import { z } from 'zod';
 import { messageOf, Problem, systemCode } from '../errors/index.ts';
 import { asks, changes, type OperatorCommand, option, reads } from './command.ts';
+import { ownGroupOnly, ownSession } from './confine.ts';
+import type { Reading, SessionAccess } from './contexts.ts';
 import { agentGroupNamed, messagingGroupNamed, notFound, sessionNamed } from './lookup.ts';
-import type { Reading, SessionAccess } from './operator.ts';
-import { ownGroupOnly, ownSession } from './own.ts';
 import { groupArgument, groupOption, limit, sessionArgument, Text, whole } from './parameters.ts';
 import { column, type View } from './view.ts';
 

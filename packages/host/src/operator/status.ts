@@ -4,7 +4,7 @@ import type { Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import { isStillOpen } from '../decisions/index.ts';
 import { asks, type OperatorCommand, reads } from './command.ts';
-import type { Reading } from './operator.ts';
+import type { Reading } from './contexts.ts';
 import { isUnusable, withFiles } from './sessions.ts';
 import { column } from './view.ts';
 

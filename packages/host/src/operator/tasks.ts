@@ -5,9 +5,9 @@ import { applyScheduling, type SchedulingAction, type SchedulingRefusal } from '
 import { z } from 'zod';
 import { type ExitCode, Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import { ownSession } from './confine.ts';
+import type { Changing } from './contexts.ts';
 import { agentGroupNamed, notFound, oneOf, sessionNamed } from './lookup.ts';
-import type { Changing } from './operator.ts';
-import { ownSession } from './own.ts';
 import { groupOption, sessionArgument, Text, whole } from './parameters.ts';
 import { withFiles, withUsableFiles, words } from './sessions.ts';
 import { column } from './view.ts';

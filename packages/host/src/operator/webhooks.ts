@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import type { Changing } from './contexts.ts';
 import { notFound } from './lookup.ts';
-import type { Changing } from './operator.ts';
 import { Text } from './parameters.ts';
 import { column } from './view.ts';
 import { EndpointName, readEndpoints, type WebhookEndpoint, writeEndpoints } from './webhook-endpoints.ts';

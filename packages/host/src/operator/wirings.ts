@@ -3,9 +3,9 @@ import type { Engage, Wiring } from '@nanoclaw/registry';
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
+import { ownGroupOnly } from './confine.ts';
+import type { RegistryReader } from './contexts.ts';
 import { agentGroupNamed, messagingGroupNamed, notFound, oneOf } from './lookup.ts';
-import type { RegistryReader } from './operator.ts';
-import { ownGroupOnly } from './own.ts';
 import { groupArgument, groupOption, Text, whole } from './parameters.ts';
 import { column } from './view.ts';
 

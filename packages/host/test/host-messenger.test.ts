@@ -1,7 +1,7 @@
 import type { Channel } from '@nanoclaw/channels';
 import { MemoryPlatform } from '@nanoclaw/channels/testing';
 import { describe, expect, it } from 'vitest';
-import { voiceOf } from '../src/channels/voice.ts';
+import { voiceOf } from '../src/channels/host-messenger.ts';
 import { at, userOf } from './people-world.ts';
 
 const ASK = { questionId: 'q', title: 'Approval', question: 'May Ann?', choices: ['Approve', 'Deny'], expiresAt: 1 };
