@@ -38,7 +38,7 @@ describe('a question of the agent to somebody at a terminal', () => {
     await person.client.choose(questionId, 0);
     await person.hears(/^local: tea\nYou said “neither”/);
     await again.client.choose(questionId, 1);
-    await again.hears('This question has been answered already.');
+    await again.hears('This question was already answered.');
     await expect(again.client.choose('no-such-question', 0)).rejects.toThrow(/^There is no such choice in this chat/);
     expect(person.messages.filter(({ text }) => text.includes('local: coffee'))).toEqual([]);
   });
@@ -82,7 +82,7 @@ describe('a question of the agent to somebody at a terminal', () => {
     const spoken = await person.hears(/^Nobody answered within 1 s\./);
     expect(spoken.inReplyTo).toBe(asking);
     await person.client.choose(questionId, 0);
-    await person.hears('The time for this answer is over. Write to the agent instead.');
+    await person.hears('This question has expired. Write to the agent instead.');
     // What is typed after the end is no answer but a message of its own.
     await person.say('1');
     await person.hears(/^You said “1”/);

@@ -25,7 +25,7 @@ describe('a stranger in a chat where an admin is asked first', () => {
   it('is let in by the owner at the terminal, and what they said first is answered then', async () => {
     const owner = await install.join();
     expect(await shop.post({ id: 'm-1', text: 'good morning', sender: ann })).toBe(202);
-    await shop.hears(/^Somebody has been asked whether Nano may talk with you\. Your message is kept/);
+    await shop.hears(/^An admin was asked whether Nano may talk with you\. Your message is kept/);
     const card = await owner.isAsked(/^Ann \(webhook:shop\/ann\) wants to talk with Nano/);
     expect(card.choices).toEqual(['Approve', 'Deny']);
     expect((await install.nanoclaw('approvals', 'list')).value).toMatchObject([{ kind: 'sender' }]);
@@ -42,7 +42,7 @@ describe('a stranger in a chat where an admin is asked first', () => {
     await shop.post({ id: 'm-1', text: 'good morning', sender: ann });
     const [approval = ''] = (await install.nanoclaw('approvals', 'list')).column('id');
     await install.nanoclaw('approvals', 'deny', approval.slice(0, 8));
-    await shop.hears(/^The request to talk here was turned down\. Your message was not passed on\.$/);
+    await shop.hears(/^An admin denied the request to talk here\. Your message was not passed on\.$/);
     expect((await install.nanoclaw('sessions', 'list')).value).toEqual([]);
     expect((await install.nanoclaw('members', 'list')).value).toEqual([]);
     // Nobody is asked again at once, however often they write.

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { gated } from '../src/inbound/commands.ts';
+import { classifyCommand } from '../src/inbound/commands.ts';
 
 describe('the command gate (failure 33)', () => {
   it.each([
@@ -9,14 +9,14 @@ describe('the command gate (failure 33)', () => {
     ['/help', true, { type: 'filtered' }],
     ['/login', false, { type: 'filtered' }],
   ])('%j gated by an admin (%j) is %j', (text, isAdmin, expected) => {
-    expect(gated(text, isAdmin)).toEqual(expected);
+    expect(classifyCommand(text, isAdmin)).toEqual(expected);
   });
 
   it.each(['/clear@bot', '/clearx', '/clear now', 'clear', '/Clear', 'please /clear', '/'])(
     'takes %j for chat, because only exact words are commands',
     (text) => {
-      expect(gated(text, true)).toEqual({ type: 'chat' });
-      expect(gated(text, false)).toEqual({ type: 'chat' });
+      expect(classifyCommand(text, true)).toEqual({ type: 'chat' });
+      expect(classifyCommand(text, false)).toEqual({ type: 'chat' });
     },
   );
 });

@@ -1,7 +1,7 @@
 import type { Channel } from '@nanoclaw/channels';
 import { MemoryPlatform } from '@nanoclaw/channels/testing';
 import { describe, expect, it } from 'vitest';
-import { voiceOf } from '../src/channels/host-messenger.ts';
+import { hostMessenger } from '../src/channels/host-messenger.ts';
 import { at, userOf } from './people-world.ts';
 
 const ASK = { questionId: 'q', title: 'Approval', question: 'May Ann?', choices: ['Approve', 'Deny'], expiresAt: 1 };
@@ -12,31 +12,31 @@ async function started(platform: MemoryPlatform): Promise<Channel> {
   return channel;
 }
 
-function voice(channel: Channel, changes: Partial<Channel> = {}) {
+function messengerOf(channel: Channel, changes: Partial<Channel> = {}) {
   const methods = { send: channel.send.bind(channel), directAddress: channel.directAddress.bind(channel) };
   const { type, duplicates, limits, shows } = channel;
   const whole = { type, duplicates, limits, shows, ...methods, ...changes };
   const health = () => channel.health();
   const port: Channel = { ...whole, start: (receive) => channel.start(receive), stop: () => channel.stop(), health };
-  return voiceOf(new Map([[type, port]]), () => () => undefined);
+  return hostMessenger(new Map([[type, port]]), () => () => undefined);
 }
 
 describe('what the host says', () => {
   it('is shown once per key', async () => {
     const platform = new MemoryPlatform();
-    const { say } = voice(await started(platform));
-    expect([await say(at('room'), 'hello', 'k'), await say(at('room'), 'hello', 'k')]).toEqual([
-      { type: 'said' },
-      { type: 'said' },
+    const { notify } = messengerOf(await started(platform));
+    expect([await notify(at('room'), 'hello', 'k'), await notify(at('room'), 'hello', 'k')]).toEqual([
+      { type: 'sent' },
+      { type: 'sent' },
     ]);
     expect(platform.shown).toHaveLength(1);
   });
 
   it('is shown once per key where the channel has to look it up', async () => {
     const platform = new MemoryPlatform({ duplicates: 'history' });
-    const { say } = voice(await started(platform));
-    await say(at('room'), 'hello', 'k');
-    await say(at('room'), 'hello', 'k');
+    const { notify } = messengerOf(await started(platform));
+    await notify(at('room'), 'hello', 'k');
+    await notify(at('room'), 'hello', 'k');
     expect(platform.shown).toHaveLength(1);
   });
 
@@ -46,33 +46,33 @@ describe('what the host says', () => {
     ['of another mind', { type: 'failed', permanent: true, reason: 'gone' }, 'never'],
   ] as const)('to a platform that is %s is %j: %s', async (_, step, expected) => {
     const platform = new MemoryPlatform();
-    const { say } = voice(await started(platform));
+    const { notify } = messengerOf(await started(platform));
     platform.script(step);
-    expect(await say(at('room'), 'hello', 'k')).toMatchObject({ type: expected });
+    expect(await notify(at('room'), 'hello', 'k')).toMatchObject({ type: expected });
   });
 
   it('on a channel that breaks its promises is not said now, and nothing rejects', async () => {
     const broken = { send: () => Promise.reject(new Error('a bug')), directAddress: () => Promise.reject(new Error()) };
-    const speaking = voice(await started(new MemoryPlatform()), broken);
-    expect(await speaking.say(at('room'), 'hello', 'k')).toEqual({ type: 'not-now', reason: 'a bug' });
-    expect(await speaking.directAddress(userOf('ann'))).toBeUndefined();
+    const messenger = messengerOf(await started(new MemoryPlatform()), broken);
+    expect(await messenger.notify(at('room'), 'hello', 'k')).toEqual({ type: 'not-now', reason: 'a bug' });
+    expect(await messenger.directAddress(userOf('ann'))).toBeUndefined();
   });
 
   it('is not waited for when a platform does not answer', async () => {
     const platform = new MemoryPlatform();
     const channel = await started(platform);
     platform.script({ type: 'hangs' });
-    const impatient = voiceOf(new Map([['memory', channel]]), (_, action) => {
+    const impatient = hostMessenger(new Map([['memory', channel]]), (_, action) => {
       queueMicrotask(action);
       return () => undefined;
     });
-    expect(await impatient.say(at('room'), 'hello', 'k')).toMatchObject({ type: 'not-now' });
+    expect(await impatient.notify(at('room'), 'hello', 'k')).toMatchObject({ type: 'not-now' });
     await channel.stop();
   });
 
   it('has no channel to be said in', async () => {
-    const { say, directAddress } = voiceOf(new Map(), () => () => undefined);
-    expect(await say(at('room'), 'hello', 'k')).toMatchObject({ type: 'never' });
+    const { notify, directAddress } = hostMessenger(new Map(), () => () => undefined);
+    expect(await notify(at('room'), 'hello', 'k')).toMatchObject({ type: 'never' });
     expect(await directAddress(userOf('ann'))).toBeUndefined();
   });
 });
@@ -80,7 +80,7 @@ describe('what the host says', () => {
 describe('a question of the host', () => {
   it('has buttons where the channel has them', async () => {
     const platform = new MemoryPlatform();
-    await voice(await started(platform)).ask(at('room'), ASK, 'k');
+    await messengerOf(await started(platform)).ask(at('room'), ASK, 'k');
     expect(platform.shown[0]?.message).toEqual({ kind: 'question', ...ASK });
   });
 
@@ -93,7 +93,7 @@ describe('a question of the host', () => {
       }),
     ],
   ])('is lines with its choices where the channel has %s', async (_, platform) => {
-    await voice(await started(platform)).ask(at('room'), ASK, 'k');
+    await messengerOf(await started(platform)).ask(at('room'), ASK, 'k');
     expect(platform.shown[0]?.message).toEqual({
       kind: 'text',
       text: 'Approval\nMay Ann?\n  - Approve\n  - Deny\nAnswer with Approve or Deny.',

@@ -167,7 +167,7 @@ describe('what the agent reads of it', () => {
     await world.people.receive(message({ text: '', files }));
     const [entry] = entries((await world.handles())[0]);
     expect(entry?.content['attachments']).toHaveLength(32);
-    expect(entry?.content['text']).toBe('[The file "32.txt" was not taken: A message brings at most 32 files.]');
+    expect(entry?.content['text']).toBe('[The file "32.txt" was not accepted: A message brings at most 32 files.]');
   });
 
   it('is an event for an event, with what came beside it around the payload', async () => {
@@ -216,7 +216,7 @@ describe('the wirings of a chat', () => {
     await world.wire(chat, await world.agent('sound'));
     await world.people.receive(message());
     const [broken, sound] = await world.handles();
-    broken?.rest();
+    broken?.closeFile();
     const database = broken?.folder.inbound.database ?? '';
     const whole = readFileSync(database);
     writeFileSync(database, 'this is no database, and longer than a header of one hundred bytes would be, for certain');

@@ -1,9 +1,9 @@
 import type { Address } from '@nanoclaw/channels';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Said, type Voice, voiceOf } from '../src/channels/host-messenger.ts';
+import { type HostMessenger, hostMessenger, type NotifyResult } from '../src/channels/host-messenger.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
-import { limitedVoice, sayOwed } from '../src/upkeep/notices.ts';
+import { rateLimitedMessenger, sendOwedNotices } from '../src/upkeep/notices.ts';
 import { OutboundWorld } from './outbound-world.ts';
 
 const POLICY = { triesMax: 1, backoffBaseMs: 1_000, backoffMaxMs: 1_000 };
@@ -20,15 +20,21 @@ beforeEach(async () => {
 });
 afterEach(() => world[Symbol.asyncDispose]());
 
-const voice = (): Voice => voiceOf(world.channels(), () => () => undefined);
+const messenger = (): HostMessenger => hostMessenger(world.channels(), () => () => undefined);
 const texts = () => world.platform.shown.map(({ message }) => ('text' in message ? message.text : ''));
 
 /** Says what is owed, as the sweep does after each visit. */
-function say(spoken: Pick<Voice, 'say'> = voice()): Promise<number | undefined> {
+function say(spoken: Pick<HostMessenger, 'notify'> = messenger()): Promise<number | undefined> {
   const troubles = (['wake', 'outbound'] as const).flatMap((kind) => session.files.trouble.get(kind) ?? []);
   const log = { warn: () => void (warnings += 1), error: () => void (warnings += 1) };
   const now = () => world.now;
-  return sayOwed(session, troubles, { voice: spoken, sessions: world.sessions, rates: world.gate.rates, now, log });
+  return sendOwedNotices(session, troubles, {
+    messenger: spoken,
+    sessions: world.sessions,
+    rates: world.gate.rates,
+    now,
+    log,
+  });
 }
 
 /** A message of somebody is given up. */
@@ -37,8 +43,8 @@ async function giveUp(messageId: string, reason = 'It broke.', of = session): Pr
   of.files.settle({ acks: [ack], openClaims: [], changesThrough: 0 }, world.now, POLICY);
 }
 
-const saysAndDies: Voice['say'] = async (address, text, key) => {
-  await voice().say(address, text, key);
+const saysAndDies: HostMessenger['notify'] = async (address, text, key) => {
+  await messenger().notify(address, text, key);
   throw new Error('the host dies');
 };
 
@@ -54,9 +60,9 @@ describe('a notice that is owed', () => {
 
   it('is not lost when the host dies before it is said, and said once when it dies before that is marked', async () => {
     await giveUp(await world.hear(session, 'p1'));
-    await expect(say({ say: () => Promise.reject(new Error('the host dies')) })).rejects.toThrow('dies');
+    await expect(say({ notify: () => Promise.reject(new Error('the host dies')) })).rejects.toThrow('dies');
     world.now += 3_600_000;
-    await expect(say({ say: saysAndDies })).rejects.toThrow('dies');
+    await expect(say({ notify: saysAndDies })).rejects.toThrow('dies');
     world.now += 3_600_000;
     await say();
     expect(texts()).toHaveLength(1);
@@ -65,11 +71,11 @@ describe('a notice that is owed', () => {
 
   it('waits while its channel is away, and is given up where it can never be said', async () => {
     await giveUp(await world.hear(session, 'p1'));
-    const results: Said[] = [
+    const results: NotifyResult[] = [
       { type: 'not-now', reason: 'away' },
       { type: 'never', reason: 'no such chat' },
     ];
-    const failing = { say: async () => results.shift() ?? { type: 'said' as const } };
+    const failing = { notify: async () => results.shift() ?? { type: 'sent' as const } };
     expect(await say(failing)).toBe(world.now + 60_000);
     expect(session.files.notices.owed(10)).toHaveLength(1);
     world.now += 60_000;
@@ -85,8 +91,8 @@ describe('a notice that is owed', () => {
     await say();
     await say();
     expect(texts()).toEqual([
-      'The agent cannot answer just now: No engine. Your messages are kept; it is tried again by itself.\n' +
-        'The agent cannot answer just now: It is a link. Your messages are kept; it is tried again by itself.\n' +
+      'The agent cannot answer just now: No engine. Your messages are kept and will be tried again automatically.\n' +
+        'The agent cannot answer just now: It is a link. Your messages are kept and will be tried again automatically.\n' +
         '3 messages could not be answered and were given up, the last one for this: p3 broke. ' +
         'They are kept; write again to ask anew.',
     ]);
@@ -111,7 +117,7 @@ describe('a notice that is owed', () => {
   it('says once that a trouble is over', async () => {
     session.files.trouble.failed('wake', 'r1', 'No\n\u001b[31mengine.', world.now, TROUBLE);
     await say();
-    expect(texts()[0]).toMatch(/^The agent cannot answer just now: No \[31mengine\. Your messages are kept;/);
+    expect(texts()[0]).toMatch(/^The agent cannot answer just now: No \[31mengine\. Your messages are kept and/);
     session.files.trouble.over('wake', world.now);
     await say();
     await say();
@@ -144,16 +150,16 @@ describe('a notice that is owed', () => {
   });
 });
 
-describe('a voice with limits', () => {
+describe('a messenger with limits', () => {
   const PLACE: Address = { channelType: 'memory', platformId: 'nano', threadId: null };
 
   it('says a few things at once, counts the rest and says how many they were (failure 59)', async () => {
-    const limited = limitedVoice(voice(), world.gate.rates, () => world.now);
-    for (let i = 0; i < 5_000; i += 1) await limited.say(PLACE, 'No.', `k${i}`);
+    const limited = rateLimitedMessenger(messenger(), world.gate.rates, () => world.now);
+    for (let i = 0; i < 5_000; i += 1) await limited.notify(PLACE, 'No.', `k${i}`);
     expect(texts()).toEqual(Array.from({ length: 20 }, () => 'No.'));
     world.now += 180_000;
-    await limited.say(PLACE, 'No.', 'later');
-    await limited.say({ ...PLACE, platformId: 'other' }, 'Elsewhere.', 'elsewhere');
+    await limited.notify(PLACE, 'No.', 'later');
+    await limited.notify({ ...PLACE, platformId: 'other' }, 'Elsewhere.', 'elsewhere');
     expect(texts().slice(20)).toEqual(['No.\n(4980 more like this were not shown.)', 'Elsewhere.']);
   });
 });

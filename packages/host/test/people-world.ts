@@ -17,9 +17,9 @@ import {
 } from '@nanoclaw/registry';
 import { inProcessReader, type TimelineEntry } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { voiceOf } from '../src/channels/host-messenger.ts';
+import { hostMessenger } from '../src/channels/host-messenger.ts';
 import { dataFolder, makeDataFolder } from '../src/data/data-folder.ts';
-import type { Deed, EndedApproval } from '../src/decisions/approvals.ts';
+import type { ApprovalEffect, EndedApproval } from '../src/decisions/approvals.ts';
 import { People } from '../src/inbound/people.ts';
 import { type SessionHandle, Sessions } from '../src/session/sessions.ts';
 
@@ -73,14 +73,14 @@ export class World implements AsyncDisposable {
       onRing: () => undefined,
     });
     this.#channel = ground.platform.channel();
-    const applyAction: Deed = async (approval) => {
+    const applyAction: ApprovalEffect = async (approval) => {
       if (this.actionFailures-- > 0) throw new Error('The image could not be built.');
       this.acted.push(approval);
     };
     this.people = new People({
       registry: wrap(registry),
       sessions: wrap(this.sessions),
-      voice: voiceOf(new Map([[this.#channel.type, wrap(this.#channel)]]), () => () => undefined),
+      messenger: hostMessenger(new Map([[this.#channel.type, wrap(this.#channel)]]), () => () => undefined),
       now: () => ground.clock.now,
       applyAction,
       wake: (id) => this.woken.push(id),

@@ -123,7 +123,7 @@ describe('the press of a button', () => {
   });
 
   it.each([
-    ['of somebody else', 'bob', 'This question was asked of somebody else.', 0],
+    ['of somebody else', 'bob', 'This question is for another person; your answer was not passed on.', 0],
     ['of an admin', 'owner', undefined, 1],
   ])('counts when it is one %s: %s', async (_, handle, told, taken) => {
     const question = await ask();
@@ -146,7 +146,7 @@ describe('the press of a button', () => {
     expect(await press(question, 0)).toBe('acknowledged');
     expect(world.shown).toEqual([]);
     await press(question, 1, 'owner');
-    expect(world.shown).toEqual(['room: This question has been answered already.']);
+    expect(world.shown).toEqual(['room: This question was already answered.']);
     expect(answers()).toMatchObject([{ content: { text: 'Red' } }]);
   });
 
@@ -171,8 +171,8 @@ describe('the press of a button', () => {
     await world.people.upkeep();
     await press(question, 1, 'owner');
     expect(world.shown).toEqual([
-      'room: The time for this answer is over. Write to the agent instead.',
-      'room: The time for this answer is over. Write to the agent instead.',
+      'room: This question has expired. Write to the agent instead.',
+      'room: This question has expired. Write to the agent instead.',
     ]);
     expect(answers()).toEqual([]);
     expect(session.files.dueCount(ground.clock.now)).toBe(due);
@@ -186,7 +186,7 @@ describe('the press of a button', () => {
     const question = await ask();
     const where = { address: at('room'), sender: by('ann') };
     await world.people.receive(choice(id ?? question.id, index, where));
-    expect(world.shown).toEqual(['room: This question is not open any more. Write to the agent instead.']);
+    expect(world.shown).toEqual(['room: This question is no longer open. Write to the agent instead.']);
     expect(answers()).toEqual([]);
   });
 

@@ -1,6 +1,6 @@
 import type { Approval } from '@nanoclaw/registry';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { kept, restored } from '../src/inbound/strangers.ts';
+import { fromPayload, toPayload } from '../src/inbound/strangers.ts';
 import { at, by, choice, file, type Ground, message, openGround, userOf, World } from './people-world.ts';
 
 let ground: Ground & Disposable;
@@ -47,7 +47,7 @@ describe('a stranger where an admin is to be asked', () => {
     await ground.platform.say(message({ platformMessageId: 'p2', text: 'again' }));
     expect(world.shown).toEqual([
       'dm-owner: Ann (memory:ann) wants to talk with Nano in the chat room: "hello"',
-      expect.stringMatching(/^room: Somebody has been asked whether Nano may talk with you\./),
+      expect.stringMatching(/^room: An admin was asked whether Nano may talk with you\./),
     ]);
     expect(world.cards.map((card) => card.message)).toMatchObject([{ kind: 'question', choices: ['Approve', 'Deny'] }]);
     expect(await onlyApproval()).toMatchObject({
@@ -97,11 +97,11 @@ describe('a stranger where an admin is to be asked', () => {
     await ground.platform.say(message());
     await press(await onlyApproval(), 1);
     expect(world.shown.slice(2)).toEqual([
-      'room: The request to talk here was turned down. Your message was not passed on.',
+      'room: An admin denied the request to talk here. Your message was not passed on.',
       expect.stringMatching(/^dm-owner: Denied: /),
     ]);
     await ground.platform.say(message({ platformMessageId: 'p2' }));
-    expect(world.dropped).toEqual(['turned-down-lately']);
+    expect(world.dropped).toEqual(['recently-denied']);
     ground.clock.now += 86_400_000;
     await ground.platform.say(message({ platformMessageId: 'p3' }));
     expect(world.cards).toHaveLength(2);
@@ -116,8 +116,8 @@ describe('a stranger where an admin is to be asked', () => {
     await world.people.upkeep();
     await press(approval, 0);
     expect(world.shown.slice(2)).toEqual([
-      expect.stringMatching(/^room: Nobody has decided on the request/),
-      expect.stringMatching(/^dm-owner: The time for this decision was over: /),
+      expect.stringMatching(/^room: No admin decided on the request/),
+      expect.stringMatching(/^dm-owner: This request expired before your decision, so nothing was changed: /),
     ]);
     expect(await world.inboxes()).toEqual([]);
   });
@@ -160,7 +160,7 @@ describe('who is asked', () => {
     await askingRoom();
     ground.platform.script({ type: 'offline' });
     expect(await ground.platform.say(message())).toBe('acknowledged');
-    expect([world.cards, world.troubles]).toEqual([[], ['Nobody who may decide can be reached.']]);
+    expect([world.cards, world.troubles]).toEqual([[], ['No admin or owner who may decide can be reached.']]);
     await world.people.upkeep();
     await world.people.upkeep();
     expect(world.cards).toHaveLength(1);
@@ -220,7 +220,7 @@ describe('a click on a card (failure 51)', () => {
     const approval = await onlyApproval();
     await press(approval, 1, 'owner');
     await press(approval, 0, 'second');
-    expect(world.shown.at(-1)).toMatch(/^dm-second: This was decided before \(denied\): /);
+    expect(world.shown.at(-1)).toMatch(/^dm-second: This was already decided \(denied\): /);
     expect(await world.inboxes()).toEqual([]);
   });
 
@@ -297,7 +297,7 @@ describe('an action of an agent that needs approval', () => {
     await expect.poll(() => onlyApproval()).toMatchObject({ isApplied: true });
     await world.people.upkeep();
     expect(world.acted).toMatchObject([{ payload: { action: 'install_packages' }, outcome: { by: 'operator' } }]);
-    expect(await world.people.approvals.decide(id, 'denied', 'operator')).toMatchObject({ type: 'already' });
+    expect(await world.people.approvals.decide(id, 'denied', 'operator')).toMatchObject({ type: 'already-decided' });
     expect(await world.people.approvals.decide('nothing', 'denied', 'operator')).toEqual({ type: 'unknown' });
     expect(world.acted).toHaveLength(1);
     expect(await onlyApproval()).toMatchObject({ isApplied: true });
@@ -311,18 +311,18 @@ describe('a message that waits', () => {
       event: { source: 's', event: 'e', payload: [1, null] },
       isMention: true,
     });
-    expect(restored(kept(whole))).toEqual(whole);
+    expect(fromPayload(toPayload(whole))).toEqual(whole);
   });
 
   it('is bounded, and says what is missing', () => {
     const huge = 'x'.repeat(300_000);
-    const waiting = restored(kept(message({ text: huge, quote: { text: huge } })));
+    const waiting = fromPayload(toPayload(message({ text: huge, quote: { text: huge } })));
     expect(JSON.stringify(waiting).length).toBeLessThan(20_000);
     expect(waiting?.text).toContain('[The text was too long to be kept whole while the message waited.]');
     expect(waiting?.quote).toBeUndefined();
   });
 
   it('is nothing when it was not written here', () => {
-    expect(restored({ text: 'hello' })).toBeUndefined();
+    expect(fromPayload({ text: 'hello' })).toBeUndefined();
   });
 });

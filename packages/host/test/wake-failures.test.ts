@@ -91,7 +91,7 @@ test('an agent that cannot be started: log and chat are told why, the message is
   );
   expect(await whole.say(0, 'p1', 'hello')).toBe('acknowledged');
   await until(() => shown().length > 0);
-  expect(shown()).toEqual([expect.stringMatching(/^The agent cannot answer just now: .*agent:missing.* are kept;/)]);
+  expect(shown()).toEqual([expect.stringMatching(/^The agent cannot answer just now: .*agent:missing.* are kept and/)]);
   expect(unanswered[0]).toContain('agent:missing');
   const lines = log.filter((line) => line.includes('a run could not be started'));
   expect(lines.length).toBeGreaterThanOrEqual(3);

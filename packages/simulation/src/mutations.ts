@@ -362,9 +362,9 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: INBOUND,
-        find: 'const attachments = await storeAttachments(session.folder, id, toStore(message));',
+        find: 'const attachments = await storeAttachments(session.folder, id, filesToStore(message));',
         replace:
-          "const attachments = message.files.map(({ name }) => ({ type: 'stored', name, path: '', bytes: 0 }));\n    setImmediate(() => void storeAttachments(session.folder, id, toStore(message)).catch(() => undefined));",
+          "const attachments = message.files.map(({ name }) => ({ type: 'stored', name, path: '', bytes: 0 }));\n    setImmediate(() => void storeAttachments(session.folder, id, filesToStore(message)).catch(() => undefined));",
       },
     ],
     within: seeds(20),

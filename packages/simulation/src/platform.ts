@@ -160,7 +160,7 @@ export class Platform {
       await listener.receive(message);
     } catch (error) {
       if (!listener.actor.isAlive) return;
-      this.#world.trace(`platform: ${id} was not taken: ${error instanceof Error ? error.message : String(error)}`);
+      this.#world.trace(`platform: ${id} was not accepted: ${error instanceof Error ? error.message : String(error)}`);
       this.#world.after(60_000, () => this.#waiting.has(id) && this.#offer(message), undefined);
       return;
     }

@@ -3,10 +3,10 @@ import type { Actor, AgentGroupId, CommandScope, Registry } from '@nanoclaw/regi
 import type { Json, JsonObject, Millis, OutboundMessage } from '@nanoclaw/session-db';
 import type { DataFolder } from '../data/index.ts';
 import type { ImageRebuilt } from '../runs/index.ts';
-import type { Came, SessionHandle, Sessions } from '../session/index.ts';
+import type { ActionResult, SessionHandle, Sessions } from '../session/index.ts';
 
 /** Does what a row asks for. `waits`: somebody has been asked, and what comes of it is told later. */
-export type Action = (request: ActionRequest, context: ActionContext) => Promise<Came | 'waits'>;
+export type Action = (request: ActionRequest, context: ActionContext) => Promise<ActionResult | 'waits'>;
 
 /** What an agent asks for, and which of its sessions asks. */
 export interface ActionRequest {
@@ -18,7 +18,7 @@ export interface ActionRequest {
 }
 
 /** Does what somebody has approved. Doing it again changes nothing. */
-export type Approved = (approved: ApprovedRequest, context: ActionContext) => Promise<Came>;
+export type Approved = (approved: ApprovedRequest, context: ActionContext) => Promise<ActionResult>;
 
 /** What was asked for, and who has approved it. */
 export interface ApprovedRequest {
@@ -77,6 +77,6 @@ export type RunOperatorCommand = (
 ) => Promise<Json>;
 
 /** An action that failed for a reason the agent is told. */
-export function failed(error: string): Came {
+export function failed(error: string): ActionResult {
   return { status: 'error', error };
 }

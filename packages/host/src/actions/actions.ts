@@ -6,7 +6,7 @@
 import type { Approval } from '@nanoclaw/registry';
 import type { JsonObject, OutboundMessage } from '@nanoclaw/session-db';
 import { isSchedulingAction } from '@nanoclaw/sweep';
-import { type Asked, type Came, hasResult, type SessionHandle, writeResult } from '../session/index.ts';
+import { type ActionResult, hasResult, type RequestRow, type SessionHandle, writeResult } from '../session/index.ts';
 import type { Action, ActionContext, Approved } from './action.ts';
 import { addMcpServer, mcpServerApproved } from './add-mcp-server.ts';
 import { cliRequest } from './cli-request.ts';
@@ -68,7 +68,7 @@ async function cameOf(
   session: SessionHandle,
   { outcome, payload, id }: Approval,
   context: ActionContext,
-): Promise<Came> {
+): Promise<ActionResult> {
   if (outcome?.type === 'denied') return { status: 'error', error: 'Somebody who may decide it said no.' };
   const apply = APPROVED.get(action);
   if (outcome?.type !== 'approved' || apply === undefined) {
@@ -97,7 +97,7 @@ const unknown: Action = async ({ row }) => ({
 });
 
 /** The row that an approval is about, as `askApproval` has written it down. */
-function askedOf({ rowId, timestamp, inReplyTo }: JsonObject): Asked | undefined {
+function askedOf({ rowId, timestamp, inReplyTo }: JsonObject): RequestRow | undefined {
   if (typeof rowId !== 'string' || typeof timestamp !== 'number') return undefined;
   return { id: rowId, timestamp, inReplyTo: typeof inReplyTo === 'string' ? inReplyTo : null };
 }

@@ -2,7 +2,7 @@
 import { agentActor } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { oneLine } from '../channels/index.ts';
-import type { Came } from '../session/index.ts';
+import type { ActionResult } from '../session/index.ts';
 import { type ActionContext, type ActionRequest, failed } from './action.ts';
 
 /** What the registry takes as a summary, in characters. */
@@ -20,7 +20,7 @@ export async function askApproval(
   { what, why }: { readonly what: string; readonly why: string },
   payload: JsonObject & { readonly action: string },
   context: ActionContext,
-): Promise<Came | 'waits'> {
+): Promise<ActionResult | 'waits'> {
   const room = SUMMARY_LENGTH_MAX - what.length - ABOUT.length;
   if (room < REASON_LENGTH_MIN) {
     return failed('It is too much to be shown to whoever decides, so nobody was asked. Ask for less at once.');

@@ -4,7 +4,7 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentGroup, AgentGroupId, Registry } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
-import { adminBehind, type Came, destinationsOf, freeName, type SessionHandle } from '../session/index.ts';
+import { type ActionResult, actingAdmin, destinationsOf, freeName, type SessionHandle } from '../session/index.ts';
 import { type Action, type ActionContext, type Approved, failed } from './action.ts';
 import { askApproval, inMarks } from './approval.ts';
 
@@ -36,7 +36,7 @@ export const createAgent: Action = async (request, context) => {
   if (agents.length >= AGENTS_MAX) {
     return failed(`An agent has at most ${AGENTS_MAX} agents to write to; nothing was changed.`);
   }
-  const admin = await adminBehind(session.files, row, parent.id, registry, now());
+  const admin = await actingAdmin(session.files, row, parent.id, registry, now());
   if (admin === undefined) {
     const { length } = wish.instructions;
     const told = length === 0 ? '' : ` Its instructions, of ${length} characters, begin:`;
@@ -98,7 +98,12 @@ function slug(name: string): string {
 }
 
 /** Makes the agent with its instructions, and each a destination of the other. Each step is done once. */
-async function created(session: SessionHandle, parent: AgentGroup, wish: Wish, context: ActionContext): Promise<Came> {
+async function created(
+  session: SessionHandle,
+  parent: AgentGroup,
+  wish: Wish,
+  context: ActionContext,
+): Promise<ActionResult> {
   const { registry, now } = context;
   const child = (await registry.agentGroupByFolder(wish.folder)) ?? (await newAgent(parent, wish, context));
   const name = await destinationTo(parent.id, child, slug(child.name), registry);

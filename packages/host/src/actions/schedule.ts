@@ -1,12 +1,12 @@
 /** The tasks of an agent: `schedule_task`, `update_task`, `cancel_task`, `pause_task`, `resume_task`. */
 import type { JsonObject, Millis } from '@nanoclaw/session-db';
 import { applyScheduling, type SchedulingResult } from '@nanoclaw/sweep';
-import { answered } from '../session/index.ts';
+import { answeredMessage } from '../session/index.ts';
 import { type Action, failed } from './action.ts';
 
 /** Does it in one transaction with its result. What the task says goes where the agent was asked for it. */
 export const schedule: Action = async ({ session, row }, { timeZone, now }) => {
-  const address = answered(session.files, row)?.address ?? session.files.routing().replyTo;
+  const address = answeredMessage(session.files, row)?.address ?? session.files.routing().replyTo;
   const result = applyScheduling(session.files, row.content, { actionId: row.id, address, timeZone }, now());
   return result.type === 'refused' ? failed(result.message) : { status: 'ok', result: told(result) };
 };

@@ -1,7 +1,6 @@
 /**
- * What waits for the decision of an admin: strangers, new chats, actions of agents. A request, its decision and what
- * follows from it are three steps, each in the registry before the next, so that a host that dies in between goes on
- * where it was.
+ * What waits for the decision of an admin: strangers, new chats, actions of agents. A request, its decision and its effect
+ * are three steps, each in the registry before the next, so that a host that dies in between goes on where it was.
  */
 import type { ReceivedChoice, ReceivedMessage } from '@nanoclaw/channels';
 import {
@@ -14,27 +13,27 @@ import {
   type UserId,
 } from '@nanoclaw/registry';
 import { addressKey, type Millis } from '@nanoclaw/session-db';
-import type { Voice } from '../channels/index.ts';
+import type { HostMessenger } from '../channels/index.ts';
 import { messageOf } from '../errors/index.ts';
 import { isStillOpen } from './questions.ts';
-import { once } from './single-flight.ts';
+import { singleFlight } from './single-flight.ts';
 
-/** What somebody wants decided. */
-export type ApprovalWish = Pick<
+/** What an admin is to decide. */
+export type ApprovalRequest = Pick<
   Approval,
   'kind' | 'subject' | 'agentGroupId' | 'messagingGroupId' | 'sessionId' | 'requestedBy' | 'summary' | 'payload'
 >;
 
-/** What became of a wish. */
-export type Requested =
+/** What became of a request. */
+export type RequestOutcome =
   | { readonly type: 'open'; readonly approval: Approval; readonly isNew: boolean }
-  /** Too many wait already, or the same was turned down a short time ago. Nobody is asked. */
-  | { readonly type: 'refused'; readonly because: 'too-many' | 'decided-lately' };
+  /** Too many wait already, or the same was denied a short time ago. No admin is asked. */
+  | { readonly type: 'refused'; readonly because: 'too-many' | 'recently-denied' };
 
-/** What became of a decision. */
+/** What became of a decision: it counts, another came before it, its maker may not decide, or there is no such request. */
 export type Decision =
   | { readonly type: 'decided'; readonly approval: Approval }
-  | { readonly type: 'already'; readonly approval: Approval }
+  | { readonly type: 'already-decided'; readonly approval: Approval }
   | { readonly type: 'not-allowed' }
   | { readonly type: 'unknown' };
 
@@ -42,131 +41,143 @@ export type Decision =
 export type EndedApproval = Approval & { readonly outcome: NonNullable<Approval['outcome']> };
 
 /**
- * Does what follows from an outcome, approved or not. May be called again for the same approval after a crash, so doing
- * it twice must be doing it once. A rejection means that it is tried again later.
+ * Does what follows from an outcome, approved or not. May be called again for the same approval after a crash, so it must
+ * be idempotent. A rejection means that it is tried again later.
  */
-export type Deed = (approval: EndedApproval) => Promise<void>;
+export type ApprovalEffect = (approval: EndedApproval) => Promise<void>;
 
-/** What approvals work with. */
-export interface ApprovalsContext {
+/** What approvals need. */
+export interface ApprovalsOptions {
   readonly registry: Registry;
-  readonly voice: Voice;
+  readonly messenger: HostMessenger;
+  /** Wall-clock milliseconds. */
   readonly now: () => Millis;
-  readonly deeds: Readonly<Record<Approval['kind'], Deed>>;
-  /** Told what could not be done now and is tried again. Must not throw. */
+  /** What follows from an outcome, by the kind of the request. */
+  readonly effects: Readonly<Record<Approval['kind'], ApprovalEffect>>;
+  /** Called when something failed and will be tried again, with the reason. Must not throw. */
   readonly onTrouble: (approval: ApprovalId, reason: string) => void;
 }
 
-/** A request waits for a week. */
+/** How long a request waits for a decision: a week, in milliseconds. */
 const OPEN_MS = 7 * 86_400_000;
-/** Of each kind. Strangers make two of the kinds, agents the third. */
+/** Open requests of each kind. Strangers make two of the kinds, agents the third. */
 const OPEN_MAX = 50;
-/** Of one agent's actions: what one agent wishes must not leave the others without anybody to ask. */
+/** Open requests of one agent's actions: one agent must not use up the room of the others. */
 const OPEN_OF_AGENT_MAX = 10;
-/** A stranger or a chat that was turned down is not asked about again for a day. */
+/** A stranger or a chat that was denied is not asked about again for a day, in milliseconds. */
 const ASK_AGAIN_AFTER_MS = 86_400_000;
 /** Senders, chats, actions. */
 const KINDS = 3;
-/** Approvals that are looked after at once. */
+/** Approvals that one pass of the upkeep looks at. */
 const BATCH = 100;
 
 const CHOICES = ['Approve', 'Deny'] as const;
 const PREFIX = 'approval:';
 
-/** Requests, decisions and deeds of a host. */
+/** The approvals of a host: requests, decisions and effects. */
 export class Approvals {
-  readonly #context: ApprovalsContext;
-  /** What is being done just now, so that a decision and the upkeep do not do it both. */
+  readonly #options: ApprovalsOptions;
+  /** Cards and effects under way, so that a decision and the upkeep do not both do the same. */
   readonly #cards = new Map<ApprovalId, Promise<void>>();
-  readonly #deeds = new Map<ApprovalId, Promise<void>>();
+  readonly #effects = new Map<ApprovalId, Promise<void>>();
 
-  constructor(context: ApprovalsContext) {
-    this.#context = context;
+  constructor(options: ApprovalsOptions) {
+    this.#options = options;
   }
 
-  /** Writes a request down and asks somebody. The same subject again, while it is open, is the same request. */
-  async request(wish: ApprovalWish): Promise<Requested> {
-    const { registry, now } = this.#context;
-    const latest = await registry.approvals.latest(wish.kind, wish.subject);
-    if (latest !== undefined && isTurnedDownLately(latest, now())) {
-      return { type: 'refused', because: 'decided-lately' };
+  /** Writes a request down and sends its card. The same subject again, while it is open, is the same request. */
+  async request(request: ApprovalRequest): Promise<RequestOutcome> {
+    const { registry, now } = this.#options;
+    const latest = await registry.approvals.latest(request.kind, request.subject);
+    if (latest !== undefined && isRecentlyDenied(latest, now())) {
+      return { type: 'refused', because: 'recently-denied' };
     }
     // Approved, and about to be done: it is not asked a second time.
     if (latest?.outcome?.type === 'approved' && !latest.isApplied) {
       return { type: 'open', approval: latest, isNew: false };
     }
     const isOpen = latest !== undefined && latest.outcome === null;
-    if (!isOpen && (await this.#asksTooMuch(wish))) return { type: 'refused', because: 'too-many' };
-    const requested = await registry.approvals.request({ ...wish, expiresAt: now() + OPEN_MS }, { openMax: OPEN_MAX });
+    if (!isOpen && (await this.#isOverQuota(request))) return { type: 'refused', because: 'too-many' };
+    const requested = await registry.approvals.request(
+      { ...request, expiresAt: now() + OPEN_MS },
+      { openMax: OPEN_MAX },
+    );
     if (requested === undefined) return { type: 'refused', because: 'too-many' };
-    // What could not be asked, or a crash has left unasked, is asked by the upkeep, not by whatever comes in.
+    // A card that could not be sent, or that a crash has kept back, is sent by the upkeep, not by the next event.
     if (requested.isNew) await this.#ask(requested.approval);
     return { type: 'open', ...requested };
   }
 
-  /** Decides, for an operator or for a person who may, and does what follows from it. */
+  /**
+   * Decides in the name of a user or the operator, and does what follows from it. A user who may not decide changes
+   * nothing.
+   */
   async decide(id: string, type: 'approved' | 'denied', by: UserId | 'operator'): Promise<Decision> {
-    const { registry, now } = this.#context;
+    const { registry, now } = this.#options;
     const approval = isId<ApprovalId>(id) ? await registry.approvals.get(id) : undefined;
     if (approval === undefined) return { type: 'unknown' };
-    if (by !== 'operator' && !mayDecide(by, await registry.people.person(by), inScope(approval))) {
+    if (by !== 'operator' && !mayDecide(by, await registry.people.person(by), deciderScope(approval))) {
       await this.#audit(by, approval, 'not-allowed');
       return { type: 'not-allowed' };
     }
     const result = await registry.approvals.decide(approval.id, { type, by, at: now() });
     const ended = (await registry.approvals.get(approval.id)) ?? approval;
     const applied = this.apply(ended.id);
-    // An image may take minutes to build, and whoever has decided does not wait for that.
+    // An image may take minutes to build, and the person who has decided does not wait for that.
     if (ended.kind !== 'action') await applied;
-    return { type: result === 'decided' ? 'decided' : 'already', approval: ended };
+    return { type: result === 'decided' ? 'decided' : 'already-decided', approval: ended };
   }
 
-  /** Takes the press of a card's button. Gives what is to be said to the person; `undefined`: the card is not one. */
+  /** Handles the press of a button. Gives the reply to the person; `undefined`: the button is not that of a card. */
   async press(choice: ReceivedChoice, user: UserId): Promise<string | undefined> {
     if (!choice.questionId.startsWith(PREFIX)) return undefined;
     const type = OUTCOMES[choice.choice];
     if (type === undefined) return UNKNOWN;
-    return told(await this.decide(choice.questionId.slice(PREFIX.length), type, user), type, user);
+    return replyText(await this.decide(choice.questionId.slice(PREFIX.length), type, user), type, user);
   }
 
   /**
-   * Takes a message that is exactly the wording of a choice of the one card in a direct chat. Gives what is to be said;
-   * `undefined`: it is an ordinary message. A bare number decides nothing: an agent that asks for one in the same chat,
-   * in a question or only in words, would get its own wish approved.
+   * Handles a message that is exactly the wording of a choice of the one card in a direct chat. Gives the reply to the
+   * person; `undefined`: it is an ordinary message. A bare number decides nothing: an agent that asks for one in the same
+   * chat, in a question or only in words, would get its own request approved.
    */
-  async take(message: ReceivedMessage, user: UserId): Promise<string | undefined> {
+  async tryTextDecision(message: ReceivedMessage, user: UserId): Promise<string | undefined> {
     const word = message.text.trim();
     const type = OUTCOMES[CHOICES.findIndex((choice) => choice === word)];
     if (type === undefined || !message.isDirect) return undefined;
-    const { registry, now } = this.#context;
+    const { registry, now } = this.#options;
     const { approvals, questions } = registry;
     const [open, another] = await approvals.openAt(message.address);
     if (another !== undefined || (open !== undefined && open.asked?.of !== user)) return undefined;
-    // An agent asks with the same words: whom it was said to nobody knows, and the agent's question changes less.
+    // An agent asks with the same words: it is not clear which is meant, and the agent's question changes less.
     const at = now();
     const asked = (await questions.openAt(message.address)).filter((question) => isStillOpen(question, at));
     if (asked.some(({ options }) => options.some((option) => option.trim() === word))) return undefined;
-    const meant = open ?? (await this.#repeated(message, type, user));
-    return meant && told(await this.decide(meant.id, type, user), type, user);
+    const meant = open ?? (await this.#findRepeated(message, type, user));
+    return meant && replyText(await this.decide(meant.id, type, user), type, user);
   }
 
-  /** Whether an agent has as many wishes open as one may have. */
-  async #asksTooMuch({ kind, agentGroupId }: ApprovalWish): Promise<boolean> {
+  /** Whether an agent has as many requests open as one may have. */
+  async #isOverQuota({ kind, agentGroupId }: ApprovalRequest): Promise<boolean> {
     if (kind !== 'action') return false;
-    const open = await this.#context.registry.approvals.list({ isOpen: true, limit: KINDS * OPEN_MAX });
+    const open = await this.#options.registry.approvals.list({ isOpen: true, limit: KINDS * OPEN_MAX });
     return open.filter((one) => one.kind === kind && one.agentGroupId === agentGroupId).length >= OPEN_OF_AGENT_MAX;
   }
 
-  /** The approval that this very message has decided: its platform repeats it when the host died before "taken". */
-  async #repeated(message: ReceivedMessage, type: 'approved' | 'denied', user: UserId): Promise<Approval | undefined> {
-    const ended = await this.#context.registry.approvals.list({ isOpen: false, limit: BATCH });
+  /** The approval that this very message has decided: its platform repeats it when the host died before acknowledging. */
+  async #findRepeated(
+    message: ReceivedMessage,
+    type: 'approved' | 'denied',
+    user: UserId,
+  ): Promise<Approval | undefined> {
+    const ended = await this.#options.registry.approvals.list({ isOpen: false, limit: BATCH });
     return ended.find(
       ({ asked, outcome, createdAt }) =>
         asked !== null &&
         addressKey(asked.place) === addressKey(message.address) &&
         outcome?.type === type &&
         outcome.by === user &&
-        // It was said before the decision that it made, and any later one of the same wording after it.
+        // It was sent before the decision that it made, and any later one of the same wording after it.
         isBetween(message.timestamp, createdAt, outcome.at),
     );
   }
@@ -176,12 +187,12 @@ export class Approvals {
    * rejects: the decision stands, and what has failed is tried again by the upkeep.
    */
   apply(id: ApprovalId): Promise<void> {
-    return once(this.#deeds, id, () => this.#do(id));
+    return singleFlight(this.#effects, id, () => this.#applyEffect(id));
   }
 
-  /** Ends requests whose time is over, asks where nobody could be asked, does what was left undone. */
+  /** Expires requests whose time is over, sends cards that could not be sent, finishes effects that failed. Idempotent. */
   async upkeep(now: Millis): Promise<void> {
-    const { approvals } = this.#context.registry;
+    const { approvals } = this.#options.registry;
     await approvals.expire(now);
     for (const approval of await approvals.toApply(BATCH)) {
       const applied = this.apply(approval.id);
@@ -192,33 +203,33 @@ export class Approvals {
     }
   }
 
-  /** Sends the card to the first who can be reached: admins of the agent, then global admins, then owners. */
+  /** Sends the card to the first person who can be reached: admins of the agent, then global admins, then owners. */
   #ask(approval: Approval): Promise<void> {
     if (approval.asked !== null || approval.outcome !== null) return Promise.resolve();
-    return once(this.#cards, approval.id, () => this.#sendCard(approval));
+    return singleFlight(this.#cards, approval.id, () => this.#sendCard(approval));
   }
 
   async #sendCard(approval: Approval): Promise<void> {
-    const { registry, voice, onTrouble } = this.#context;
+    const { registry, messenger, onTrouble } = this.#options;
     const { id, summary, expiresAt } = approval;
     const card = { questionId: `${PREFIX}${id}`, title: 'Approval', question: summary, choices: CHOICES, expiresAt };
-    for (const user of await registry.people.approvers(inScope(approval).agentGroupId)) {
-      const address = await voice.directAddress(user);
+    for (const user of await registry.people.approvers(deciderScope(approval).agentGroupId)) {
+      const address = await messenger.directAddress(user);
       if (address === undefined) continue;
-      const said = await voice.ask(address, card, `card/${id}/${user}`);
-      if (said.type !== 'said') continue;
+      const result = await messenger.ask(address, card, `card/${id}/${user}`);
+      if (result.type !== 'sent') continue;
       await registry.approvals.asked(id, { of: user, place: address });
       return;
     }
-    onTrouble(id, 'Nobody who may decide can be reached.');
+    onTrouble(id, 'No admin or owner who may decide can be reached.');
   }
 
-  async #do(id: ApprovalId): Promise<void> {
-    const { registry, deeds, onTrouble } = this.#context;
+  async #applyEffect(id: ApprovalId): Promise<void> {
+    const { registry, effects, onTrouble } = this.#options;
     try {
       const approval = await registry.approvals.get(id);
       if (approval === undefined || !isEnded(approval) || approval.isApplied) return;
-      await deeds[approval.kind](approval);
+      await effects[approval.kind](approval);
       await this.#audit(approval.outcome.by, approval, approval.outcome.type);
       await registry.approvals.applied(approval.id);
     } catch (error) {
@@ -227,8 +238,8 @@ export class Approvals {
   }
 
   async #audit(actor: Actor, { id, kind, subject, requestedBy, summary }: Approval, outcome: string): Promise<void> {
-    await this.#context.registry.audit.add({
-      at: this.#context.now(),
+    await this.#options.registry.audit.add({
+      at: this.#options.now(),
       actor,
       action: `approval.${kind}`,
       target: id,
@@ -240,10 +251,10 @@ export class Approvals {
 
 /** In the order of the choices. */
 const OUTCOMES: readonly ('approved' | 'denied')[] = ['approved', 'denied'];
-const UNKNOWN = 'This request is not known here any more.';
+const UNKNOWN = 'This request is no longer known here; nothing was changed.';
 
-/** What is said to who has decided, or tried to. Pure. */
-function told(decision: Decision, wanted: 'approved' | 'denied', user: UserId): string {
+/** The reply to a person who has decided, or tried to. Pure. */
+function replyText(decision: Decision, wanted: 'approved' | 'denied', user: UserId): string {
   switch (decision.type) {
     case 'unknown':
       return UNKNOWN;
@@ -251,20 +262,21 @@ function told(decision: Decision, wanted: 'approved' | 'denied', user: UserId): 
       return 'Only an admin may decide this; nothing was changed.';
     case 'decided':
       return `${WORDS[wanted]}: ${decision.approval.summary}`;
-    case 'already': {
+    case 'already-decided': {
       const { outcome, summary } = decision.approval;
-      if (outcome === null || outcome.type === 'expired') return `The time for this decision was over: ${summary}`;
+      if (outcome === null || outcome.type === 'expired')
+        return `This request expired before your decision, so nothing was changed: ${summary}`;
       // The same press again is the platform repeating itself.
       const isOwn = outcome.by === user && outcome.type === wanted;
-      return isOwn ? `${WORDS[wanted]}: ${summary}` : `This was decided before (${outcome.type}): ${summary}`;
+      return isOwn ? `${WORDS[wanted]}: ${summary}` : `This was already decided (${outcome.type}): ${summary}`;
     }
   }
 }
 
 const WORDS = { approved: 'Approved', denied: 'Denied' } as const;
 
-/** Where an agent is to be is not for its own admins to say, but for those of all agents. */
-function inScope(approval: Approval): Pick<Approval, 'agentGroupId' | 'asked'> {
+/** Whose approval counts: to which chats an agent belongs is decided by global admins, not by its own. */
+function deciderScope(approval: Approval): Pick<Approval, 'agentGroupId' | 'asked'> {
   return { asked: approval.asked, agentGroupId: approval.kind === 'channel' ? null : approval.agentGroupId };
 }
 
@@ -272,7 +284,7 @@ function isEnded(approval: Approval): approval is EndedApproval {
   return approval.outcome !== null;
 }
 
-function isTurnedDownLately({ kind, outcome }: Approval, now: Millis): boolean {
+function isRecentlyDenied({ kind, outcome }: Approval, now: Millis): boolean {
   if (kind === 'action' || outcome === null || outcome.type === 'approved') return false;
   return now - outcome.at < ASK_AGAIN_AFTER_MS;
 }

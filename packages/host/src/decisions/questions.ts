@@ -1,6 +1,6 @@
 /**
- * Questions that agents ask people. The question is a row of the registry, so that whoever answers, however late and
- * however often, is judged by what the host wrote down. The answer goes into the very session that asked.
+ * Questions that agents ask people. The question is a row of the registry, so that every answer, however late and however
+ * often it comes, is judged by what the host wrote down. The answer goes into the very session that asked.
  */
 import type { ReceivedChoice, ReceivedMessage } from '@nanoclaw/channels';
 import {
@@ -18,12 +18,13 @@ import {
 } from '@nanoclaw/registry';
 import type { Address, Millis, NewInbound, OutboundMessage } from '@nanoclaw/session-db';
 import { questionOf } from '../channels/index.ts';
-import { answered, inboundId, personOf, type SessionHandle, type Sessions } from '../session/index.ts';
+import { answeredMessage, authorOf, inboundId, type SessionHandle, type Sessions } from '../session/index.ts';
 
-/** What questions work with. */
-export interface QuestionsContext {
+/** What questions need. */
+export interface QuestionsOptions {
   readonly registry: Registry;
   readonly sessions: Pick<Sessions, 'forKey'>;
+  /** Wall-clock milliseconds. */
   readonly now: () => Millis;
   /** Called for a session that has something new to do. Must not throw. */
   readonly wake: (sessionId: string) => void;
@@ -31,20 +32,20 @@ export interface QuestionsContext {
 
 /** How many questions of one session may be open (SECURITY.md, rule 5). */
 const OPEN_MAX = 5;
-/** How long a question is open that names no time, and how long any may be. */
+/** How long a question is open that names no time, and how long any may be, in milliseconds. */
 const OPEN_MS = 300_000;
 const OPEN_MAX_MS = 7 * 86_400_000;
-/** Ended questions that are looked after at once. */
+/** Ended questions that one pass of the upkeep looks at. */
 const BATCH = 100;
 
-/** The questions of a host. */
+/** The questions of a host, from the agent's row to the answer in its session. */
 export class Questions {
-  readonly #context: QuestionsContext;
-  /** Questions whose answer is being written just now: whoever comes second comes again and finds them answered. */
+  readonly #options: QuestionsOptions;
+  /** Questions whose answer is being written just now: a second answer is sent again and finds them answered. */
   readonly #inAnswer = new Set<QuestionId>();
 
-  constructor(context: QuestionsContext) {
-    this.#context = context;
+  constructor(options: QuestionsOptions) {
+    this.#options = options;
   }
 
   /**
@@ -58,12 +59,12 @@ export class Questions {
   ): Promise<{ readonly questionId: string } | { readonly refused: string }> {
     const asked = questionOf(message.content);
     if (asked === undefined || !isId<SessionId>(session.id)) return { refused: 'The question has no text or choices.' };
-    const cause = answered(session.files, message);
-    const person = cause?.address?.channelType === address.channelType ? personOf(cause) : undefined;
+    const cause = answeredMessage(session.files, message);
+    const person = cause?.address?.channelType === address.channelType ? authorOf(cause) : undefined;
     // The upkeep comes once a minute; till then those that are over would be counted among the open ones.
-    await this.#context.registry.questions.expire(this.#context.now());
+    await this.#options.registry.questions.expire(this.#options.now());
     try {
-      const question = await this.#context.registry.questions.open(
+      const question = await this.#options.registry.questions.open(
         {
           sessionId: session.id,
           messageId: message.id,
@@ -72,7 +73,7 @@ export class Questions {
           question: asked.question,
           options: asked.choices,
           askedOf: person ?? null,
-          expiresAt: openUntil(asked.expiresAt, this.#context.now()),
+          expiresAt: openUntil(asked.expiresAt, this.#options.now()),
         },
         { openMax: OPEN_MAX },
       );
@@ -84,23 +85,27 @@ export class Questions {
     }
   }
 
-  /** Takes the press of a button. Gives what is to be said to the person; `undefined` when nothing is. */
+  /**
+   * Handles the press of a button. Gives the reply to the person; `undefined`: the answer was passed on, which needs none.
+   * Rejects when the platform is to send it again.
+   */
   async press(choice: ReceivedChoice, user: UserId): Promise<string | undefined> {
-    const { registry } = this.#context;
+    const { registry } = this.#options;
     const question = isId<QuestionId>(choice.questionId) ? await registry.questions.get(choice.questionId) : undefined;
     const isThere = question !== undefined && isSamePlace(question, choice.address);
     const option = question?.options[choice.choice];
-    if (!isThere || option === undefined) return 'This question is not open any more. Write to the agent instead.';
-    if (!(await this.#mayAnswer(question, user))) return 'This question was asked of somebody else.';
+    if (!isThere || option === undefined) return 'This question is no longer open. Write to the agent instead.';
+    if (!(await this.#mayAnswer(question, user)))
+      return 'This question is for another person; your answer was not passed on.';
     return this.#answer(question, choice.choice, { event: choice, user, id: `answer/${question.id}` });
   }
 
   /**
-   * Takes a message that is exactly the number or the wording of a choice of the one question open where it was said.
-   * False: it is an ordinary message.
+   * Handles a message that is exactly the number or the wording of a choice of the one question open in its chat. False:
+   * it is an ordinary message. Rejects when the platform is to send it again.
    */
-  async take(message: ReceivedMessage, user: UserId): Promise<boolean> {
-    const { registry, now } = this.#context;
+  async tryTextAnswer(message: ReceivedMessage, user: UserId): Promise<boolean> {
+    const { registry, now } = this.#options;
     const at = now();
     const open = (await registry.questions.openAt(message.address)).filter((one) => isStillOpen(one, at));
     const [question, another] = open;
@@ -114,20 +119,21 @@ export class Questions {
     return true;
   }
 
-  /** Ends the questions whose time is over. */
+  /** Expires the questions whose time is over. */
   async expire(now: Millis): Promise<void> {
-    const { questions } = this.#context.registry;
+    const { questions } = this.#options.registry;
     await questions.expire(now);
-    // An answer is in its session before the question is answered, and the asking tool knows its own time-out.
+    // An answer is in its session before the question is answered, and the asking tool knows its own timeout.
     for (const { id } of await questions.toTell(BATCH)) await questions.told(id);
   }
 
-  async #answer(question: Question, option: number, given: Given): Promise<string | undefined> {
-    if (this.#inAnswer.has(question.id)) throw new Error('The question is being answered just now. Send it again.');
+  async #answer(question: Question, option: number, answer: GivenAnswer): Promise<string | undefined> {
+    if (this.#inAnswer.has(question.id))
+      throw new Error('The question is being answered just now; send the answer again.');
     this.#inAnswer.add(question.id);
     try {
-      const current = await this.#context.registry.questions.get(question.id);
-      return await this.#answerAlone(current ?? question, option, given);
+      const current = await this.#options.registry.questions.get(question.id);
+      return await this.#recordAnswer(current ?? question, option, answer);
     } finally {
       this.#inAnswer.delete(question.id);
     }
@@ -137,16 +143,20 @@ export class Questions {
    * The answer goes into the session first: a host that dies in between finds the question open and the answer written
    * when the platform repeats it.
    */
-  async #answerAlone(question: Question, option: number, { event, user, id }: Given): Promise<string | undefined> {
-    const { registry, sessions, now, wake } = this.#context;
+  async #recordAnswer(
+    question: Question,
+    option: number,
+    { event, user, id }: GivenAnswer,
+  ): Promise<string | undefined> {
+    const { registry, sessions, now, wake } = this.#options;
     const at = now();
-    if (!isStillOpen(question, at)) return afterTheEnd(question, option, user);
+    if (!isStillOpen(question, at)) return lateReplyText(question, option, user);
     const asking = await registry.session(question.sessionId);
-    if (asking === undefined) return 'The conversation that asked is gone; nothing was passed on.';
+    if (asking === undefined) return 'The conversation that asked was deleted; your answer was not passed on.';
     const session = await sessions.forKey(asking.key);
-    const answer = answerMessage(question, option, event, id);
-    if (isAnsweredOtherwise(session, answer)) return ANSWERED;
-    if (session.files.message(id) === undefined) session.files.enqueue(answer, at);
+    const message = answerMessage(question, option, event, id);
+    if (isAnsweredOtherwise(session, message)) return ANSWERED;
+    if (session.files.message(id) === undefined) session.files.enqueue(message, at);
     wake(session.id);
     await registry.questions.answer(question.id, { option, by: user, at });
     await registry.questions.told(question.id);
@@ -154,7 +164,7 @@ export class Questions {
   }
 
   async #mayAnswer({ askedOf, sessionId, place }: Question, user: UserId): Promise<boolean> {
-    const { registry } = this.#context;
+    const { registry } = this.#options;
     const session = await registry.session(sessionId);
     if (session === undefined) return false;
     const { agentGroupId } = session.key;
@@ -168,23 +178,23 @@ export class Questions {
   }
 }
 
-/** An answer as somebody gave it; `id` is what it is called in the session. */
-interface Given {
+/** An answer as it was given; `id` is its id in the session. */
+interface GivenAnswer {
   readonly event: ReceivedChoice | ReceivedMessage;
   readonly user: UserId;
   readonly id: string;
 }
 
-const ANSWERED = 'This question has been answered already.';
+const ANSWERED = 'This question was already answered.';
 
-/** Whether a question or an approval still takes an answer, also before anybody has noted that its time is over. Pure. */
+/** Whether a question or an approval still takes an answer, also before it is noted as expired. Pure. */
 export function isStillOpen(waiting: Pick<Question | Approval, 'outcome' | 'expiresAt'>, now: Millis): boolean {
   return waiting.outcome === null && waiting.expiresAt > now;
 }
 
-/** Until when a question is open, by the agent's wish. Pure. */
-export function openUntil(wished: Millis | undefined, now: Millis): Millis {
-  return Math.min(wished ?? now + OPEN_MS, now + OPEN_MAX_MS);
+/** Until when a question is open, in wall-clock milliseconds: as the agent asked for, within the limits. Pure. */
+export function openUntil(requested: Millis | undefined, now: Millis): Millis {
+  return Math.min(requested ?? now + OPEN_MS, now + OPEN_MAX_MS);
 }
 
 /** Which choice a text is: by its number, from 1, or by its exact wording; `undefined` when it is neither. Pure. */
@@ -196,13 +206,13 @@ export function choiceOf(text: string, options: readonly string[]): number | und
   return number >= 1 && number <= options.length ? number - 1 : undefined;
 }
 
-function afterTheEnd({ outcome }: Question, option: number, user: UserId): string | undefined {
-  if (outcome?.type !== 'answered') return 'The time for this answer is over. Write to the agent instead.';
+function lateReplyText({ outcome }: Question, option: number, user: UserId): string | undefined {
+  if (outcome?.type !== 'answered') return 'This question has expired. Write to the agent instead.';
   // The same press again is the platform repeating itself.
   return outcome.by === user && outcome.option === option ? undefined : ANSWERED;
 }
 
-function answerMessage(question: Question, option: number, event: Given['event'], id: string): NewInbound {
+function answerMessage(question: Question, option: number, event: GivenAnswer['event'], id: string): NewInbound {
   return {
     id,
     kind: 'chat',
@@ -214,7 +224,7 @@ function answerMessage(question: Question, option: number, event: Given['event']
   };
 }
 
-/** The session has an answer under this id from somebody else, whom a crash kept from being recorded. */
+/** Whether the session has another answer under this id, which a crash kept from being recorded in the registry. */
 function isAnsweredOtherwise(session: SessionHandle, answer: NewInbound): boolean {
   const written = session.files.received(answer.id);
   return written !== undefined && written.content['text'] !== answer.content['text'];

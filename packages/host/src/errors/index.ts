@@ -1,2 +1,2 @@
-/** A failure that a person can do something about, and what the exit codes mean. */
+/** Failures that a person can do something about, and exit codes. */
 export { EXIT_CODES, type ExitCode, messageOf, Problem, systemCode } from './problem.ts';

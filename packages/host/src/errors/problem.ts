@@ -1,9 +1,12 @@
+/** Failures that a person can do something about, the exit codes of `nanoclaw`, and the text of any error. */
+
 /**
- * A failure that a person can do something about: its message is one sentence that says what happened, what was kept
- * and what to do. The app prints it without a stack and leaves with its exit code.
+ * A failure that a person can do something about: its message says what happened, what was kept and what to do. The app
+ * prints it without a stack and ends with its exit code.
  */
 export class Problem extends Error {
   override readonly name = 'Problem';
+  /** What the process ends with. */
   readonly exitCode: ExitCode;
 
   constructor(message: string, exitCode: ExitCode, options?: ErrorOptions) {
@@ -24,11 +27,11 @@ export type ExitCode =
   | 4
   /** The agent could not be started or gave no answer in time. The message is kept. */
   | 5
-  /** There is no such thing. */
+  /** What was named does not exist. */
   | 6
-  /** It exists already, or others still need it. */
+  /** It exists already, or something else still needs it. */
   | 7
-  /** Whoever asked may not do that. */
+  /** The caller may not do that. */
   | 8
   /** The host does not run, and only a running one can do that. */
   | 9;
@@ -41,10 +44,10 @@ export const EXIT_CODES: Readonly<Record<0 | ExitCode, string>> = {
   3: 'another host has the data folder',
   4: 'the data folder cannot be used',
   5: 'the agent could not be started or did not answer',
-  6: 'there is no such thing',
-  7: 'it exists already, or is still needed',
+  6: 'not found',
+  7: 'already exists, or is still in use',
   8: 'not allowed',
-  9: 'the host does not run',
+  9: 'the host is not running',
 };
 
 /** The error code of a failed system call, such as `EACCES`; `undefined` for any other error. */
@@ -52,7 +55,7 @@ export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** What an error says, whatever was thrown. */
+/** The message of an error; of any other thrown value its text. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -18,7 +18,7 @@ import { changeToken, type Millis, SqliteError } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { checkedPolicy, SWEEP_POLICY, SweepLoop, type VisitTrouble } from '@nanoclaw/sweep';
 import { type ActionContext, act, applyAction } from '../actions/index.ts';
-import { Connections, type Voice, voiceOf } from '../channels/index.ts';
+import { Connections, type HostMessenger, hostMessenger } from '../channels/index.ts';
 import { messageOf, Problem } from '../errors/index.ts';
 import { People } from '../inbound/index.ts';
 import { type Counting, Health, type Log, Metrics } from '../observability/index.ts';
@@ -29,8 +29,8 @@ import { destinationsOf, type SessionHandle, Sessions } from '../session/index.t
 import {
   FORGET_EVERY_MS,
   forgetInRegistry,
-  limitedVoice,
   type RetentionPolicy,
+  rateLimitedMessenger,
   Typing,
   Upkeep,
 } from '../upkeep/index.ts';
@@ -180,7 +180,7 @@ export class Host {
     const rateStore = new SqliteRateStore(openSqlite, data.rates, now());
     this.#parts.use(rateStore);
     const rates = new RateLimits(rateStore);
-    const voice = countedVoice(voiceOf(channels, setTimer), () => metrics);
+    const messenger = countedMessenger(hostMessenger(channels, setTimer), () => metrics);
     const poke = (id: string) => {
       delivery.poke(id);
       sweep.poke(id);
@@ -279,7 +279,7 @@ export class Host {
     const people: People = new People({
       registry,
       sessions,
-      voice: limitedVoice(voice, rates, now),
+      messenger: rateLimitedMessenger(messenger, rates, now),
       now,
       applyAction: (approval) => applyAction(approval, actions),
       wake,
@@ -308,7 +308,7 @@ export class Host {
     const upkeep: Upkeep = new Upkeep({
       sessions,
       runs,
-      voice,
+      messenger,
       rates,
       typing: new Typing(channels),
       counting: metrics,
@@ -425,14 +425,14 @@ async function replaceOutdatedRuns(runs: Runs, { logger }: Log): Promise<void> {
   for (const session of await runs.replaceOutdatedRuns()) logger.info({ session }, 'a run was replaced');
 }
 
-/** A voice of which every word is counted. */
-function countedVoice(voice: Voice, counting: () => Counting): Voice {
+/** A messenger whose notices are counted by their results. */
+function countedMessenger(messenger: HostMessenger, counting: () => Counting): HostMessenger {
   return {
-    ...voice,
-    say: async (address, text, key) => {
-      const said = await voice.say(address, text, key);
-      counting().count('notices', said.type);
-      return said;
+    ...messenger,
+    notify: async (address, text, key) => {
+      const result = await messenger.notify(address, text, key);
+      counting().count('notices', result.type);
+      return result;
     },
   };
 }

@@ -1,2 +1,2 @@
-/** A message comes in: who is concerned, what strangers may, which commands there are. */
+/** A message comes in: which agents get it, which commands there are, what strangers may. */
 export { People } from './people.ts';

@@ -1,69 +1,75 @@
 /**
- * Everything that people do to the host, put together: what they write and press, the questions that wait for them, the
+ * The parts of a host that deal with people, put together: events of channels, the questions that wait for an answer, the
  * approvals that wait for an admin.
  */
 import type { ReceivedEvent } from '@nanoclaw/channels';
 import type { ApprovalId, Registry } from '@nanoclaw/registry';
 import type { Millis } from '@nanoclaw/session-db';
-import type { Voice } from '../channels/index.ts';
-import { Approvals, type Deed, once, Questions } from '../decisions/index.ts';
+import type { HostMessenger } from '../channels/index.ts';
+import { type ApprovalEffect, Approvals, Questions, singleFlight } from '../decisions/index.ts';
 import { inboundId, type Sessions } from '../session/index.ts';
-import { type InboundContext, receive, take } from './receive.ts';
-import { type LettingIn, letIn, openChat } from './strangers.ts';
+import { type InboundPorts, receive, routeMessage } from './receive.ts';
+import { type AdmissionPorts, admitChat, admitSender } from './strangers.ts';
 
-/** What the parts about people work with. */
+/** What the parts about people need. */
 export interface PeopleOptions {
   readonly registry: Registry;
   readonly sessions: Pick<Sessions, 'forKey'>;
-  readonly voice: Voice;
+  readonly messenger: HostMessenger;
+  /** Wall-clock milliseconds. */
   readonly now: () => Millis;
   /** Does what follows from the decision about an action of an agent. */
-  readonly applyAction: Deed;
+  readonly applyAction: ApprovalEffect;
   /** Called for a session that has something new to do. Must not throw. */
   readonly wake: (sessionId: string) => void;
-  /** Told of what concerns nobody. Must not throw. */
+  /** Called for an event that went to no agent, with the reason. Must not throw. */
   readonly onDropped: (event: ReceivedEvent, reason: string) => void;
-  /** Told what about an approval could not be done now and is tried again. Must not throw. */
+  /** Called when something about an approval failed and will be tried again, with the reason. Must not throw. */
   readonly onTrouble: (approval: ApprovalId, reason: string) => void;
 }
 
-/** The people of a host: what they say, are asked, and decide. */
+/** Routes what people send, and keeps what waits for them. */
 export class People {
+  /** The questions that agents ask. */
   readonly questions: Questions;
+  /** The requests that wait for an admin's decision. */
   readonly approvals: Approvals;
-  readonly #context: InboundContext;
+  readonly #ports: InboundPorts;
   readonly #now: () => Millis;
-  /** What is being taken in: a platform that repeats itself meanwhile waits for the same outcome. */
+  /** Events under way: a platform that repeats one meanwhile waits for the same outcome. */
   readonly #underWay = new Map<string, Promise<void>>();
 
   constructor(options: PeopleOptions) {
-    const { registry, sessions, voice, now, wake, onDropped, onTrouble, applyAction } = options;
-    const lettingIn: LettingIn = {
+    const { registry, sessions, messenger, now, wake, onDropped, onTrouble, applyAction } = options;
+    const admission: AdmissionPorts = {
       registry,
-      voice,
+      messenger,
       now,
-      replay: (message, user, agentGroupId) => take(message, user, this.#context, agentGroupId),
+      replay: (message, user, agentGroupId) => routeMessage(message, user, this.#ports, agentGroupId),
     };
     this.questions = new Questions({ registry, sessions, now, wake });
     this.approvals = new Approvals({
       registry,
-      voice,
+      messenger,
       now,
       onTrouble,
-      deeds: { sender: letIn(lettingIn), channel: openChat(lettingIn), action: applyAction },
+      effects: { sender: admitSender(admission), channel: admitChat(admission), action: applyAction },
     });
     this.#now = now;
     const { questions, approvals } = this;
-    this.#context = { registry, sessions, questions, approvals, voice, now, wake, onDropped };
+    this.#ports = { registry, sessions, questions, approvals, messenger, now, wake, onDropped };
   }
 
-  /** Takes in what somebody has done; see `receive` in `receive.ts`. */
+  /**
+   * Handles an event of a channel. Resolves when every session that gets it has it on disk; rejects when the platform is
+   * to send it again.
+   */
   receive(event: ReceivedEvent): Promise<void> {
     const key = inboundId(event.address, event.platformMessageId);
-    return once(this.#underWay, key, () => receive(event, this.#context));
+    return singleFlight(this.#underWay, key, () => receive(event, this.#ports));
   }
 
-  /** Ends what is over and does what was left undone: to be called at the start, and now and then. */
+  /** Expires what is over and finishes what was interrupted: to be called at the start, and about once a minute. */
   async upkeep(): Promise<void> {
     await this.questions.expire(this.#now());
     await this.approvals.upkeep(this.#now());

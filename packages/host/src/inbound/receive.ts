@@ -1,7 +1,7 @@
 /**
- * Hops 2 and 3 of a message: find who is concerned, write it down, wake them. The channel acknowledges to its platform
- * when this returns, so everything is on disk by then; waking is not waited for. A host that dies anywhere in between
- * gets the same event again, and each step knows what it has done before.
+ * Hops 2 and 3 of a message: find the agents that get it, write it into their sessions, wake them. The channel
+ * acknowledges to its platform when this returns, so everything is on disk by then; waking is not waited for. A host that
+ * dies anywhere in between gets the same event again, and each step knows what it has done before.
  */
 import type { ReceivedChoice, ReceivedEvent, ReceivedMessage } from '@nanoclaw/channels';
 import {
@@ -18,7 +18,7 @@ import {
   type WiringId,
 } from '@nanoclaw/registry';
 import { addressKey, type Millis, type NewInbound, storeAttachments } from '@nanoclaw/session-db';
-import type { Voice } from '../channels/index.ts';
+import type { HostMessenger } from '../channels/index.ts';
 import type { Approvals, Questions } from '../decisions/index.ts';
 import { messageOf } from '../errors/index.ts';
 import {
@@ -29,75 +29,80 @@ import {
   type SessionHandle,
   type Sessions,
 } from '../session/index.ts';
-import { gated, isStop } from './commands.ts';
-import { askToLetIn, askToOpen } from './strangers.ts';
+import { classifyCommand, isStop } from './commands.ts';
+import { requestChatApproval, requestSenderApproval } from './strangers.ts';
 
 /**
- * Takes in what somebody has done. Resolves when everybody concerned has it on disk. Rejects when one of them could not
- * be given it: the platform then sends it again, and whoever has it already takes it as a duplicate.
+ * Handles an event of a channel: a message or the press of a button. Resolves when every session that gets it has it on
+ * disk. Rejects when one could not be given it: the platform then sends it again, and a session that has it already
+ * ignores the duplicate.
  */
-export async function receive(event: ReceivedEvent, context: InboundContext): Promise<void> {
+export async function receive(event: ReceivedEvent, ports: InboundPorts): Promise<void> {
   const user = userId(event.address.channelType, event.sender.id);
-  // What no registry can hold would be refused however often it came.
-  if (user === undefined || !isStorable(event)) return context.onDropped(event, 'malformed');
-  if (event.kind === 'choice') return choose(event, user, context);
-  if (await isAnswer(event, user, context)) return undefined;
-  return take(event, user, context);
+  // What the registry cannot hold would be refused however often it came.
+  if (user === undefined || !isStorable(event)) return ports.onDropped(event, 'malformed');
+  if (event.kind === 'choice') return handlePress(event, user, ports);
+  if (await tryAnswer(event, user, ports)) return undefined;
+  return routeMessage(event, user, ports);
 }
 
-/** Takes a message in at every wiring of its chat, each by itself; or for one agent, when it has waited for that. */
-export async function take(
+/**
+ * Routes a message to every wiring of its chat, each by itself; or to one agent, when it has waited for an approval.
+ * Rejects with an `AggregateError` when it could not be given to every agent.
+ */
+export async function routeMessage(
   message: ReceivedMessage,
   user: UserId,
-  context: InboundContext,
+  ports: InboundPorts,
   onlyFor?: AgentGroupId,
 ): Promise<void> {
-  const { registry } = context;
+  const { registry } = ports;
   const { channelType, platformId, threadId } = message.address;
   const chat = await registry.wiringsFor(channelType, platformId);
-  if (chat === undefined || chat.wirings.length === 0) return takeUnwired(message, user, chat, context);
+  if (chat === undefined || chat.wirings.length === 0) return handleUnwired(message, user, chat, ports);
 
   const sender = await registry.people.person(user);
   const engaged = await registry.engagedWirings(chat.messagingGroup.id, threadId);
-  const decisions = decided(message, sender, chat, engaged).filter(
+  const decisions = routeDecisions(message, sender, chat, engaged).filter(
     ({ agentGroup }) => onlyFor === undefined || agentGroup.id === onlyFor,
   );
   if (decisions.some(({ type }) => type !== 'drop')) await registry.people.ensureUser(user, message.sender.name);
 
-  const done: Done[] = [];
+  const outcomes: RouteOutcome[] = [];
   const failures: unknown[] = [];
   for (const decision of decisions) {
     const isAdmin = mayAdminister(standing(sender, decision.agentGroup.id));
     try {
-      done.push(await carryOut(decision, { message, user, isAdmin, chat }, context));
+      outcomes.push(await handleDecision(decision, { message, user, isAdmin, chat }, ports));
     } catch (error) {
-      failures.push(error); // the others are to have it all the same
+      failures.push(error); // the other agents are to have it all the same
     }
   }
-  await answerRefused(message, done, context);
+  await replyRefused(message, outcomes, ports);
   if (failures.length > 0) {
     const why = failures.map(messageOf).join('; ');
-    throw new AggregateError(failures, `Not every agent could be given the message (${why}).`);
+    throw new AggregateError(failures, `The message could not be given to every agent (${why}).`);
   }
-  await countDropped(message, done, context);
+  await countDropped(message, outcomes, ports);
 }
 
-/** What hops 2 and 3 work with. */
-export interface InboundContext {
+/** What routing a message needs. */
+export interface InboundPorts {
   readonly registry: Registry;
   readonly sessions: Pick<Sessions, 'forKey'>;
   readonly questions: Questions;
   readonly approvals: Approvals;
-  readonly voice: Voice;
+  readonly messenger: HostMessenger;
+  /** Wall-clock milliseconds. */
   readonly now: () => Millis;
   /** Called for a session that has something new to do. Must not throw. */
   readonly wake: (sessionId: string) => void;
-  /** Told of what concerns nobody. Must not throw. */
+  /** Called for an event that went to no agent, with the reason. Must not throw. */
   readonly onDropped: (event: ReceivedEvent, reason: string) => void;
 }
 
-/** What the registry's rules say about a message. To stop an agent it need not be called. Pure. */
-function decided(
+/** What the registry's rules say about a message. To stop an agent it need not be mentioned. Pure. */
+function routeDecisions(
   { text, event, isMention, address }: ReceivedMessage,
   sender: Person,
   chat: WiredChat,
@@ -105,100 +110,105 @@ function decided(
 ): RouteDecision[] {
   const facts = { text, threadId: address.threadId, mentioned: isMention, sender, engaged };
   if (event !== undefined || !isStop(text)) return route(facts, chat);
-  const called = chat.wirings.map((wired) => ({ ...wired, wiring: { ...wired.wiring, engage: CALLED } }));
-  return route({ ...facts, mentioned: true }, { ...chat, wirings: called });
+  const mentioned = chat.wirings.map((wired) => ({ ...wired, wiring: { ...wired.wiring, engage: ON_MENTION } }));
+  return route({ ...facts, mentioned: true }, { ...chat, wirings: mentioned });
 }
 
-const CALLED = { mode: 'mention' } as const;
+const ON_MENTION = { mode: 'mention' } as const;
 
 /** What became of a message at one wiring. */
-type Done =
-  /** It is written down, or needs nothing. */
-  | { readonly type: 'taken' }
+type RouteOutcome =
+  /** It is written down, waits for an approval, or needs nothing. */
+  | { readonly type: 'handled' }
   | { readonly type: 'dropped'; readonly reason: string }
   | { readonly type: 'refused'; readonly answer: string };
 
-/** A message, who said it and where. */
-interface Heard {
+/** A message with its sender and its chat. */
+interface IncomingMessage {
   readonly message: ReceivedMessage;
   readonly user: UserId;
-  /** Whether they may administer the agent in question. */
+  /** Whether the sender may administer the agent in question. */
   readonly isAdmin: boolean;
   readonly chat: WiredChat;
 }
 
-async function carryOut(decision: RouteDecision, heard: Heard, context: InboundContext): Promise<Done> {
-  const { message, user, chat } = heard;
+async function handleDecision(
+  decision: RouteDecision,
+  incoming: IncomingMessage,
+  ports: InboundPorts,
+): Promise<RouteOutcome> {
+  const { message, user, chat } = incoming;
   switch (decision.type) {
     case 'drop':
       return { type: 'dropped', reason: decision.reason };
     case 'ask': {
       if (isStop(message.text)) return { type: 'dropped', reason: 'stranger' };
-      const notAsked = await askToLetIn(message, user, chat.messagingGroup, decision.agentGroup, context);
-      return notAsked === undefined ? { type: 'taken' } : { type: 'dropped', reason: notAsked };
+      const notRequested = await requestSenderApproval(message, user, chat.messagingGroup, decision.agentGroup, ports);
+      return notRequested === undefined ? { type: 'handled' } : { type: 'dropped', reason: notRequested };
     }
     case 'accumulate':
-      // A command that does not call this agent is none of its business, and nothing to remember.
-      if (message.event === undefined && gated(message.text, heard.isAdmin).type !== 'chat') return { type: 'taken' };
-      return store(message, decision, context);
+      // A command that does not mention this agent is not for it, and nothing to remember.
+      if (message.event === undefined && classifyCommand(message.text, incoming.isAdmin).type !== 'chat')
+        return { type: 'handled' };
+      return store(message, decision, ports);
     case 'engage':
-      return engage(decision, heard, context);
+      return engage(decision, incoming, ports);
   }
 }
 
-type Engaging = Extract<RouteDecision, { type: 'engage' }>;
-type Storing = Extract<RouteDecision, { type: 'engage' | 'accumulate' }>;
+type EngageDecision = Extract<RouteDecision, { type: 'engage' }>;
+type StoreDecision = Extract<RouteDecision, { type: 'engage' | 'accumulate' }>;
 
-async function engage(decision: Engaging, heard: Heard, context: InboundContext): Promise<Done> {
-  const { message, user, isAdmin, chat } = heard;
-  const what = message.event === undefined ? gated(message.text, isAdmin) : ({ type: 'chat' } as const);
-  switch (what.type) {
+async function engage(decision: EngageDecision, incoming: IncomingMessage, ports: InboundPorts): Promise<RouteOutcome> {
+  const { message, user, isAdmin, chat } = incoming;
+  const text = message.event === undefined ? classifyCommand(message.text, isAdmin) : ({ type: 'chat' } as const);
+  switch (text.type) {
     case 'filtered':
-      return { type: 'taken' };
+      return { type: 'handled' };
     case 'refused':
-      return what;
+      return text;
     case 'command':
-      await command(decision, what, message, user, context);
-      return { type: 'taken' };
+      await enqueueCommand(decision, text, message, user, ports);
+      return { type: 'handled' };
     case 'chat': {
       const { wiring } = decision;
       const { threadId } = message.address;
-      const isCalled = message.isMention || chat.messagingGroup.kind === 'direct';
-      if (wiring.engage.mode === 'mention-sticky' && threadId !== null && isCalled) {
-        await context.registry.engageThread(wiring.id, threadId);
+      const isAddressed = message.isMention || chat.messagingGroup.kind === 'direct';
+      if (wiring.engage.mode === 'mention-sticky' && threadId !== null && isAddressed) {
+        await ports.registry.engageThread(wiring.id, threadId);
       }
-      return store(message, decision, context);
+      return store(message, decision, ports);
     }
   }
 }
 
 /** Writes the message into the session, its files first. One that is there already is left as it was first written. */
-async function store(message: ReceivedMessage, decision: Storing, context: InboundContext): Promise<Done> {
-  const { registry, sessions, now, wake } = context;
+async function store(message: ReceivedMessage, decision: StoreDecision, ports: InboundPorts): Promise<RouteOutcome> {
+  const { registry, sessions, now, wake } = ports;
   const session = await sessions.forKey(decision.sessionKey);
   if (isEcho(session, message)) return { type: 'dropped', reason: 'own-message' };
   const id = inboundId(message.address, message.platformMessageId);
   const trigger = decision.type === 'engage' ? 'wakes' : 'context';
   if (session.files.message(id) === undefined) {
     const destinations = await destinationsOf(decision.agentGroup.id, registry);
-    const attachments = await storeAttachments(session.folder, id, toStore(message));
-    // Who only listens does not have its answers, those to tasks for example, moved to another chat.
+    const attachments = await storeAttachments(session.folder, id, filesToStore(message));
+    // An agent that only listens keeps answering, its tasks for example, where it did.
     const replyTo = trigger === 'context' ? (session.files.routing().replyTo ?? message.address) : message.address;
     session.files.setRouting({ destinations, replyTo }, now());
     session.files.enqueue(inboundMessage(message, trigger, attachments), now());
   }
   if (trigger === 'wakes') wake(session.id);
-  return { type: 'taken' };
+  return { type: 'handled' };
 }
 
 /** How many of the agent's last messages are looked through: an echo comes at once, and the history costs nothing. */
 const ECHO_LOOKBACK = 20;
 
-/** Whether a platform, against its promise, gives the agent's own message back as if somebody had written it. */
+/** Whether a platform, against its promise, gives the agent's own message back as if a person had written it. */
 function isEcho({ files }: SessionHandle, { address, platformMessageId }: ReceivedMessage): boolean {
   const key = addressKey(address);
-  const taken = files.cursor().messagesAfter;
-  const last = taken - ((taken + 1) % 2); // the agent's numbers are odd
+  const accepted = files.cursor().messagesAfter;
+  const last = accepted - ((accepted + 1) % 2); // the agent's numbers are odd
   for (let seq = last; seq > Math.max(0, last - 2 * ECHO_LOOKBACK); seq -= 2) {
     const parts = files.deliveries.parts(seq);
     if (
@@ -212,12 +222,12 @@ function isEcho({ files }: SessionHandle, { address, platformMessageId }: Receiv
   return false;
 }
 
-async function command(
-  decision: Engaging,
+async function enqueueCommand(
+  decision: EngageDecision,
   { text, isForAdmins }: { readonly text: string; readonly isForAdmins: boolean },
   message: ReceivedMessage,
   user: UserId,
-  { registry, sessions, now, wake }: InboundContext,
+  { registry, sessions, now, wake }: InboundPorts,
 ): Promise<void> {
   const session = await sessions.forKey(decision.sessionKey);
   const row: NewInbound = inboundCommand(message, text);
@@ -233,67 +243,80 @@ async function command(
   wake(session.id);
 }
 
-/** Answers a command that was refused, once, whichever agents it was for. */
-async function answerRefused(message: ReceivedMessage, done: readonly Done[], context: InboundContext): Promise<void> {
-  const refused = done.find((one) => one.type === 'refused');
+/** Replies to a command that was refused: once, however many agents it was for. */
+async function replyRefused(
+  message: ReceivedMessage,
+  outcomes: readonly RouteOutcome[],
+  ports: InboundPorts,
+): Promise<void> {
+  const refused = outcomes.find((one) => one.type === 'refused');
   if (refused === undefined) return;
   const key = `refused/${inboundId(message.address, message.platformMessageId)}`;
-  await tell(message, refused.answer, key, context);
+  await reply(message, refused.answer, key, ports);
 }
 
-/** Counts a message that nobody has taken. */
-async function countDropped(message: ReceivedMessage, done: readonly Done[], context: InboundContext): Promise<void> {
-  const [dropped] = done.filter((one) => one.type === 'dropped');
-  if (dropped === undefined || done.some((one) => one.type !== 'dropped')) return;
-  await drop(message, dropped.reason, context);
+/** Counts a message that every wiring has dropped. */
+async function countDropped(
+  message: ReceivedMessage,
+  outcomes: readonly RouteOutcome[],
+  ports: InboundPorts,
+): Promise<void> {
+  const [dropped] = outcomes.filter((one) => one.type === 'dropped');
+  if (dropped === undefined || outcomes.some((one) => one.type !== 'dropped')) return;
+  await drop(message, dropped.reason, ports);
 }
 
-/** In a chat that no agent is wired to the owners are asked, when the bot is called by name or alone with somebody. */
-async function takeUnwired(
+/** In a chat without a wiring the owners are asked, when the bot is mentioned or the chat is a direct one. */
+async function handleUnwired(
   message: ReceivedMessage,
   user: UserId,
   chat: WiredChat | undefined,
-  context: InboundContext,
+  ports: InboundPorts,
 ): Promise<void> {
   const isDenied = chat?.messagingGroup.denied === true;
-  const isCalled = message.isMention || message.isDirect;
-  if (isDenied || !isCalled || isStop(message.text)) {
-    return drop(message, isDenied ? 'chat-denied' : 'not-wired', context);
+  const isAddressed = message.isMention || message.isDirect;
+  if (isDenied || !isAddressed || isStop(message.text)) {
+    return drop(message, isDenied ? 'chat-denied' : 'not-wired', ports);
   }
-  const notAsked = await askToOpen(message, user, context);
-  if (notAsked !== undefined) await drop(message, notAsked, context);
+  const notRequested = await requestChatApproval(message, user, ports);
+  if (notRequested !== undefined) await drop(message, notRequested, ports);
 }
 
 /** Gives the press of a button to the question or the approval that it belongs to. */
-async function choose(choice: ReceivedChoice, user: UserId, context: InboundContext): Promise<void> {
-  const { questions, approvals } = context;
+async function handlePress(choice: ReceivedChoice, user: UserId, ports: InboundPorts): Promise<void> {
+  const { questions, approvals } = ports;
   const answer = (await approvals.press(choice, user)) ?? (await questions.press(choice, user));
   const key = `press/${inboundId(choice.address, choice.platformMessageId)}`;
-  if (answer !== undefined) await tell(choice, answer, key, context);
+  if (answer !== undefined) await reply(choice, answer, key, ports);
 }
 
-/** Whether a message was the answer to a card or a question, and has been taken as such. */
-async function isAnswer(message: ReceivedMessage, user: UserId, context: InboundContext): Promise<boolean> {
+/** Handles a message that answers a card or a question; false when it is neither. */
+async function tryAnswer(message: ReceivedMessage, user: UserId, ports: InboundPorts): Promise<boolean> {
   if (message.event !== undefined || message.files.length > 0) return false;
-  const told = await context.approvals.take(message, user);
-  if (told === undefined) return context.questions.take(message, user);
-  await tell(message, told, `press/${inboundId(message.address, message.platformMessageId)}`, context);
+  const text = await ports.approvals.tryTextDecision(message, user);
+  if (text === undefined) return ports.questions.tryTextAnswer(message, user);
+  await reply(message, text, `press/${inboundId(message.address, message.platformMessageId)}`, ports);
   return true;
 }
 
-/** Answers whoever did something. Rejects when it cannot be said now, so that it is said when the event comes again. */
-async function tell({ address }: ReceivedEvent, text: string, key: string, { voice }: InboundContext): Promise<void> {
-  const result = await voice.say(address, text, key);
-  if (result.type === 'not-now') throw new Error(`The answer could not be said: ${result.reason}`);
+/** Replies to an event. Rejects when that cannot be sent now, so that it is sent when the event comes again. */
+async function reply(
+  { address }: ReceivedEvent,
+  text: string,
+  key: string,
+  { messenger }: InboundPorts,
+): Promise<void> {
+  const result = await messenger.notify(address, text, key);
+  if (result.type === 'not-now') throw new Error(`The reply could not be sent: ${result.reason}`);
 }
 
-async function drop(message: ReceivedMessage, reason: string, context: InboundContext): Promise<void> {
+async function drop(message: ReceivedMessage, reason: string, ports: InboundPorts): Promise<void> {
   const { channelType, platformId } = message.address;
-  await context.registry.dropped.count({ channelType, platformId, reason }, context.now());
-  context.onDropped(message, reason);
+  await ports.registry.dropped.count({ channelType, platformId, reason }, ports.now());
+  ports.onDropped(message, reason);
 }
 
-function toStore({ files }: ReceivedMessage) {
+function filesToStore({ files }: ReceivedMessage) {
   return files.map((file) => ({ name: file.name, bytes: file.bytes() }));
 }
 

@@ -1,7 +1,7 @@
 /**
- * People and chats that nobody has let in yet. Their first message waits in the registry with the request; whoever
- * decides lets them in, and then it is read as if it had just come. Files of strangers are not kept: what waits is
- * bounded, and they are told to send them again.
+ * Strangers and chats that are not wired yet. Their first message waits in the registry with a request for approval; once
+ * an admin approves, it is routed as if it had just come. Files of strangers are not kept: what waits is bounded, and the
+ * sender is asked to send them again.
  */
 import type { ReceivedMessage } from '@nanoclaw/channels';
 import {
@@ -14,104 +14,108 @@ import {
 } from '@nanoclaw/registry';
 import type { JsonObject, Millis } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { oneLine, type Voice } from '../channels/index.ts';
-import type { Approvals, Deed, EndedApproval, Requested } from '../decisions/index.ts';
+import { type HostMessenger, oneLine } from '../channels/index.ts';
+import type { ApprovalEffect, Approvals, EndedApproval, RequestOutcome } from '../decisions/index.ts';
 
-/** What asking about strangers needs. */
-export interface StrangersContext {
+/** What requesting an approval for a stranger or a chat needs. */
+export interface StrangerPorts {
   readonly registry: Registry;
   readonly approvals: Approvals;
-  readonly voice: Voice;
+  readonly messenger: HostMessenger;
 }
 
-/** Why nobody is asked about a stranger. */
-export type NotAsked = 'waits-already' | 'turned-down-lately' | 'too-many-requests' | 'no-agent';
+/** Why no approval is requested; the reason under which the message is counted as dropped. */
+export type NotRequestedReason = 'waits-already' | 'recently-denied' | 'too-many-requests' | 'no-agent';
 
-/** Asks an admin of an agent whether somebody may speak to it. `undefined`: the message waits; else why it does not. */
-export async function askToLetIn(
+/**
+ * Asks an admin of an agent whether a stranger may speak to it. `undefined`: the message waits for the decision; else why
+ * it does not.
+ */
+export async function requestSenderApproval(
   message: ReceivedMessage,
   user: UserId,
   chat: MessagingGroup,
   agent: AgentGroup,
-  { registry, approvals, voice }: StrangersContext,
-): Promise<NotAsked | undefined> {
+  { registry, approvals, messenger }: StrangerPorts,
+): Promise<NotRequestedReason | undefined> {
   await registry.people.ensureUser(user, message.sender.name);
-  const wish = `wants to talk with ${oneLine(agent.name, 60)} in ${place(message, chat.name)}`;
-  const requested = await approvals.request({
+  const request = `wants to talk with ${oneLine(agent.name, 60)} in ${placeText(message, chat.name)}`;
+  const outcome = await approvals.request({
     kind: 'sender',
     subject: `${agent.id} ${user}`,
     agentGroupId: agent.id,
     messagingGroupId: chat.id,
     sessionId: null,
     requestedBy: user,
-    summary: `${person(message, user)} ${wish}: ${excerpt(message)}`,
-    payload: kept(message),
+    summary: `${personText(message, user)} ${request}: ${excerpt(message)}`,
+    payload: toPayload(message),
   });
-  return tellOnce(requested, message, `${agent.name} may talk with you`, voice);
+  return confirmRequest(outcome, message, `${agent.name} may talk with you`, messenger);
 }
 
-/** Asks the owners whether the agent may be talked with in a chat that it does not know. As `askToLetIn`. */
-export async function askToOpen(
+/** Asks the owners whether the first agent may be talked with in a chat without a wiring. As `requestSenderApproval`. */
+export async function requestChatApproval(
   message: ReceivedMessage,
   user: UserId,
-  { registry, approvals, voice }: StrangersContext,
-): Promise<NotAsked | undefined> {
+  { registry, approvals, messenger }: StrangerPorts,
+): Promise<NotRequestedReason | undefined> {
   const { channelType, platformId } = message.address;
   const [agent] = await registry.agentGroups();
   if (agent === undefined) return 'no-agent';
   await registry.people.ensureUser(user, message.sender.name);
-  const wish = `wants ${oneLine(agent.name, 60)} to be in ${place(message, '')}`;
-  const requested = await approvals.request({
+  const request = `wants ${oneLine(agent.name, 60)} to be in ${placeText(message, '')}`;
+  const outcome = await approvals.request({
     kind: 'channel',
     subject: `${channelType}:${platformId}`,
     agentGroupId: agent.id,
     messagingGroupId: null,
     sessionId: null,
     requestedBy: user,
-    summary: `${person(message, user)} ${wish}: ${excerpt(message)}`,
-    payload: kept(message),
+    summary: `${personText(message, user)} ${request}: ${excerpt(message)}`,
+    payload: toPayload(message),
   });
-  return tellOnce(requested, message, `${agent.name} may talk here`, voice);
+  return confirmRequest(outcome, message, `${agent.name} may talk here`, messenger);
 }
 
-/** What is needed to read a message that has waited. */
-export interface LettingIn {
+/** What carrying out a decision about a stranger or a chat needs. */
+export interface AdmissionPorts {
   readonly registry: Registry;
-  readonly voice: Voice;
+  readonly messenger: HostMessenger;
+  /** Wall-clock milliseconds. */
   readonly now: () => Millis;
-  /** Takes a message in for one agent, as if it had just come. */
+  /** Routes a message to one agent, as if it had just come. */
   readonly replay: (message: ReceivedMessage, user: UserId, agentGroupId: AgentGroupId) => Promise<void>;
 }
 
-/** What follows from the decision about a person: they are a member and their message is read, or they are told. */
-export function letIn(context: LettingIn): Deed {
+/** The effect of a decision about a sender: they become a member and their message is routed, or they are notified. */
+export function admitSender(ports: AdmissionPorts): ApprovalEffect {
   return async (approval) => {
-    const message = restored(approval.payload);
+    const message = fromPayload(approval.payload);
     const { agentGroupId } = approval;
     if (message === undefined || agentGroupId === null) return;
-    if (approval.outcome.type === 'approved') await admit(message, agentGroupId, approval, context);
-    else await tellOutcome(message, approval, context);
+    if (approval.outcome.type === 'approved') await admit(message, agentGroupId, approval, ports);
+    else await notifyOutcome(message, approval, ports);
   };
 }
 
-/** What follows from the decision about a chat: it is wired, or known as denied. */
-export function openChat(context: LettingIn): Deed {
+/** The effect of a decision about a chat: it is wired and the message is routed, or it is known as denied. */
+export function admitChat(ports: AdmissionPorts): ApprovalEffect {
   return async (approval) => {
-    const message = restored(approval.payload);
+    const message = fromPayload(approval.payload);
     const { agentGroupId, outcome } = approval;
     if (message === undefined || agentGroupId === null) return;
-    if (outcome.type !== 'expired') await wire(message, agentGroupId, outcome.type === 'denied', context.registry);
-    if (outcome.type === 'approved') await admit(message, agentGroupId, approval, context);
-    else await tellOutcome(message, approval, context);
+    if (outcome.type !== 'expired') await wireChat(message, agentGroupId, outcome.type === 'denied', ports.registry);
+    if (outcome.type === 'approved') await admit(message, agentGroupId, approval, ports);
+    else await notifyOutcome(message, approval, ports);
   };
 }
 
-/** Makes the sender a member and reads the message. Nothing, when the agent is gone. */
+/** Makes the sender a member and routes the message. Does nothing when the agent was deleted. */
 async function admit(
   message: ReceivedMessage,
   agentGroupId: AgentGroupId,
   { outcome }: EndedApproval,
-  { registry, replay }: LettingIn,
+  { registry, replay }: AdmissionPorts,
 ): Promise<void> {
   const user = userId(message.address.channelType, message.sender.id);
   if (user === undefined || (await registry.agentGroup(agentGroupId)) === undefined) return;
@@ -120,8 +124,8 @@ async function admit(
   await replay(message, user, agentGroupId);
 }
 
-/** Makes the chat known, and wires it unless it is denied. What is there stays as an operator has made it. */
-async function wire(
+/** Makes the chat known, and wires it unless it is denied. What the operator has set up already stays. */
+async function wireChat(
   { address, isDirect }: ReceivedMessage,
   agentGroupId: AgentGroupId,
   denied: boolean,
@@ -152,50 +156,50 @@ async function wire(
   });
 }
 
-/** Says once that somebody was asked: for the message that made the request, each time the platform repeats it. */
-async function tellOnce(
-  requested: Requested,
+/** Confirms a request to the sender of the message that made it, once, however often the platform repeats it. */
+async function confirmRequest(
+  outcome: RequestOutcome,
   message: ReceivedMessage,
   what: string,
-  voice: Voice,
-): Promise<NotAsked | undefined> {
-  if (requested.type === 'refused') {
-    return requested.because === 'too-many' ? 'too-many-requests' : 'turned-down-lately';
+  messenger: HostMessenger,
+): Promise<NotRequestedReason | undefined> {
+  if (outcome.type === 'refused') {
+    return outcome.because === 'too-many' ? 'too-many-requests' : 'recently-denied';
   }
-  const { id, payload } = requested.approval;
-  if (!isOf(payload, message)) return 'waits-already';
-  const files = message.files.length === 0 ? '' : ' Its files are not kept; send them again then.';
+  const { id, payload } = outcome.approval;
+  if (!isSameMessage(payload, message)) return 'waits-already';
+  const files = message.files.length === 0 ? '' : ' Its files are not kept: send them again then.';
   const text =
-    `Somebody has been asked whether ${what}. Your message is kept until they decide, and what you write ` +
-    `before that is not.${files}`;
-  await voice.say(message.address, text, `asked/${id}`);
+    `An admin was asked whether ${what}. Your message is kept until the admin decides; what you write before ` +
+    `that is not.${files}`;
+  await messenger.notify(message.address, text, `asked/${id}`);
   return undefined;
 }
 
-/** How long it is tried to tell somebody what was decided. */
-const TELL_MAX_MS = 86_400_000;
+/** How long it is tried to notify the sender of a decision, in milliseconds. */
+const NOTIFY_MAX_MS = 86_400_000;
 
-async function tellOutcome(
+async function notifyOutcome(
   message: ReceivedMessage,
   { id, outcome }: EndedApproval,
-  { voice, now }: LettingIn,
+  { messenger, now }: AdmissionPorts,
 ): Promise<void> {
   const text =
     outcome.type === 'denied'
-      ? 'The request to talk here was turned down. Your message was not passed on.'
-      : 'Nobody has decided on the request to talk here. Your message was not passed on; write again to ask anew.';
-  const said = await voice.say(message.address, text, `${outcome.type}/${id}`);
-  const isTriedAgain = said.type === 'not-now' && now() - outcome.at < TELL_MAX_MS;
-  if (isTriedAgain) throw new Error(`It could not be said yet: ${said.reason}`);
+      ? 'An admin denied the request to talk here. Your message was not passed on.'
+      : 'No admin decided on the request to talk here in time. Your message was not passed on; write again to ask again.';
+  const result = await messenger.notify(message.address, text, `${outcome.type}/${id}`);
+  const isTriedAgain = result.type === 'not-now' && now() - outcome.at < NOTIFY_MAX_MS;
+  if (isTriedAgain) throw new Error(`The notice could not be sent yet: ${result.reason}`);
 }
 
 // ── What waits ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Of what comes with the text, in characters of JSON; a longer text is cut with a word about it. */
-const KEPT_MAX = 16_000;
+/** Of the text, and of what comes with it as JSON, in characters; what is longer is cut, and the text says so. */
+const PAYLOAD_LENGTH_MAX = 16_000;
 
 const json: z.ZodType<JsonObject[string]> = z.json();
-const KEPT = z.object({
+const Payload = z.object({
   platformMessageId: z.string(),
   address: z.object({ channelType: z.string(), platformId: z.string(), threadId: z.string().nullable() }),
   sender: z.object({ id: z.string(), name: z.string() }),
@@ -207,16 +211,16 @@ const KEPT = z.object({
   isDirect: z.boolean(),
 });
 
-/** A message as it waits: without its files, and with a word in the text about everything that is not kept. Pure. */
-export function kept(message: ReceivedMessage): JsonObject {
+/** A message as the payload of an approval: without its files, and with a line about everything that is not kept. Pure. */
+export function toPayload(message: ReceivedMessage): JsonObject {
   const { platformMessageId, address, sender, timestamp, isMention, isDirect, files, quote, event } = message;
   const lost = files.map(({ name }) => `[The file ${JSON.stringify(name)} was not kept while the message waited.]`);
   const aside = { ...(quote && { quote: { ...quote } }), ...(event && { event: { ...event } }) };
-  const isAsideKept = JSON.stringify(aside).length <= KEPT_MAX;
-  if (!isAsideKept) lost.push('[What it quoted or told was too long to be kept while the message waited.]');
-  if (message.text.length > KEPT_MAX)
+  const isAsideKept = JSON.stringify(aside).length <= PAYLOAD_LENGTH_MAX;
+  if (!isAsideKept) lost.push('[Its quote or event was too long to be kept while the message waited.]');
+  if (message.text.length > PAYLOAD_LENGTH_MAX)
     lost.unshift('[The text was too long to be kept whole while the message waited.]');
-  const text = [message.text.slice(0, KEPT_MAX), ...lost].filter((line) => line !== '').join('\n');
+  const text = [message.text.slice(0, PAYLOAD_LENGTH_MAX), ...lost].filter((line) => line !== '').join('\n');
   return {
     platformMessageId,
     address: { ...address },
@@ -229,9 +233,9 @@ export function kept(message: ReceivedMessage): JsonObject {
   };
 }
 
-/** The message that waited; `undefined` for what `kept` has not written. */
-export function restored(payload: JsonObject): ReceivedMessage | undefined {
-  const read = KEPT.safeParse(payload);
+/** The message in the payload of an approval; `undefined` for what `toPayload` has not written. Pure. */
+export function fromPayload(payload: JsonObject): ReceivedMessage | undefined {
+  const read = Payload.safeParse(payload);
   if (!read.success) return undefined;
   const { quote, event, ...message } = read.data;
   return {
@@ -243,8 +247,8 @@ export function restored(payload: JsonObject): ReceivedMessage | undefined {
   };
 }
 
-function isOf(payload: JsonObject, { address, platformMessageId }: ReceivedMessage): boolean {
-  const waiting = restored(payload);
+function isSameMessage(payload: JsonObject, { address, platformMessageId }: ReceivedMessage): boolean {
+  const waiting = fromPayload(payload);
   return (
     waiting?.platformMessageId === platformMessageId &&
     waiting.address.platformId === address.platformId &&
@@ -254,11 +258,11 @@ function isOf(payload: JsonObject, { address, platformMessageId }: ReceivedMessa
 
 // ── What a card says: a stranger's words, bounded and on one line ───────────────────────────────────────────────────
 
-function person({ sender }: ReceivedMessage, user: UserId): string {
+function personText({ sender }: ReceivedMessage, user: UserId): string {
   return `${oneLine(sender.name, 40)} (${oneLine(user, 80)})`;
 }
 
-function place({ address, isDirect }: ReceivedMessage, name: string): string {
+function placeText({ address, isDirect }: ReceivedMessage, name: string): string {
   const where = name === '' ? `${address.channelType} ${oneLine(address.platformId, 80)}` : oneLine(name, 60);
   return isDirect ? `a direct chat (${where})` : `the chat ${where}`;
 }

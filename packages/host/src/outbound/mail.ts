@@ -19,11 +19,11 @@ import {
 } from '@nanoclaw/session-db';
 import { asText, fileNames } from '../channels/index.ts';
 import {
-  AGENT,
-  answered,
+  AGENT_CHANNEL,
+  answeredMessage,
   destinationsOf,
   isCurrent,
-  RESULT,
+  RESULT_ID_PREFIX,
   resultId,
   type SessionHandle,
   type Sessions,
@@ -65,7 +65,7 @@ export async function sendMail(
   }
   const text = asText({ ...row.content, files: [] });
   if (text === undefined && fileNames(row.content).length === 0) return refused('The mail has nothing in it.');
-  const message = answered(from.files, row);
+  const message = answeredMessage(from.files, row);
   if (message === undefined) return refused('The mail does not name the message of its session that it answers.');
 
   const id = mailId(from, row);
@@ -77,7 +77,7 @@ export async function sendMail(
   if (over !== undefined) return stopped(from, agent, chain, over, context);
   const content = await mailContent(from, row, text ?? '', id, target, context);
   const destinations = await destinationsOf(agent.id, registry);
-  const sender = { channelType: AGENT, platformId: from.agentGroupId, threadId: from.id };
+  const sender = { channelType: AGENT_CHANNEL, platformId: from.agentGroupId, threadId: from.id };
   // What it may answer with: a session that only gets mail has no other occasion to learn that.
   target.files.setRouting({ destinations, replyTo: target.files.routing().replyTo }, now());
   target.files.enqueue(
@@ -133,7 +133,7 @@ const STEPS_MAX = 20;
  * has the id of the row that scheduled it. `undefined` for any other.
  */
 function causeOfResult(session: HostSession, { id, seriesId }: ReceivedRow): ReceivedRow | undefined {
-  const result = seriesId === null ? (id.startsWith(RESULT) ? id : undefined) : resultId(seriesId);
+  const result = seriesId === null ? (id.startsWith(RESULT_ID_PREFIX) ? id : undefined) : resultId(seriesId);
   const causedBy = result === undefined ? undefined : session.received(result)?.content['causedBy'];
   return typeof causedBy === 'string' ? session.received(causedBy) : undefined;
 }

@@ -22,7 +22,7 @@ import {
 } from '@nanoclaw/session-db';
 import { asText, fileNames, ownKind, questionOf, showing, withRefusals } from '../channels/index.ts';
 import { openUntil } from '../decisions/index.ts';
-import { AGENT, answered, platformIdOf, type SessionHandle, writeResult } from '../session/index.ts';
+import { AGENT_CHANNEL, answeredMessage, platformIdOf, type SessionHandle, writeResult } from '../session/index.ts';
 import { type MailContext, sendMail } from './mail.ts';
 
 /** The channels of a host, by their types. */
@@ -78,12 +78,12 @@ export function routeOf(
   if (!isOwnThread(session, message, address, routing)) {
     return refused('This message names a thread that its session has nothing to do with.');
   }
-  if (address.channelType === AGENT) {
+  if (address.channelType === AGENT_CHANNEL) {
     // One lane for each agent written to: who else is in the address is for the return path to say.
     return {
       type: 'deliver',
       address: { ...address, threadId: null },
-      account: AGENT,
+      account: AGENT_CHANNEL,
       duplicates: 'key',
       cleansUp,
       rates: [...rates, mailsOf(session.id)],
@@ -118,7 +118,7 @@ export async function send(
   const routing = session.files.routing();
   const address = placeOf(session, message, routing);
   if (address === null || !mayWriteTo(address, routing)) return never('This agent may no longer write there.');
-  if (address.channelType === AGENT) {
+  if (address.channelType === AGENT_CHANNEL) {
     if (message.content['operation'] !== 'ask_question') return sendMail(session, message, address.platformId, context);
     return unasked(session, message, 'Only people can be asked to choose; send the agent a message.', context);
   }
@@ -164,7 +164,7 @@ function placeOf(
   message: OutboundMessage,
   { replyTo }: Routing,
 ): Address | null {
-  const named = message.address ?? answered(session.files, message)?.address ?? replyTo;
+  const named = message.address ?? answeredMessage(session.files, message)?.address ?? replyTo;
   // A message of the same commit is not known yet; delivery looks for it once more when its turn comes.
   return placeOfEarlier(session, message) ?? named;
 }
@@ -185,7 +185,7 @@ function mayWriteTo(address: Address, { destinations }: Routing): boolean {
   return destinations.some((one) =>
     one.type === 'channel'
       ? one.channelType === address.channelType && one.platformId === address.platformId
-      : address.channelType === AGENT && one.agentGroupId === address.platformId,
+      : address.channelType === AGENT_CHANNEL && one.agentGroupId === address.platformId,
   );
 }
 
@@ -199,9 +199,9 @@ function isOwnThread(
   { channelType, platformId, threadId }: Address,
   { replyTo }: Routing,
 ): boolean {
-  if (threadId === null || channelType === AGENT) return true;
+  if (threadId === null || channelType === AGENT_CHANNEL) return true;
   const key = addressKey({ channelType, platformId, threadId });
-  const known = [answered(session.files, message)?.address, replyTo, placeOfEarlier(session, message)];
+  const known = [answeredMessage(session.files, message)?.address, replyTo, placeOfEarlier(session, message)];
   return known.some((place) => place && addressKey(place) === key);
 }
 
@@ -334,7 +334,7 @@ function tooBig({ path }: Extract<Attachment, { type: 'stored' }>, bytesMax: num
 
 /** Which message of the chat it answers, when the host has that one and its platform knows it. */
 function reply(session: SessionHandle, message: OutboundMessage, { address }: Place): { readonly inReplyTo?: string } {
-  const received = answered(session.files, message);
+  const received = answeredMessage(session.files, message);
   if (!received?.address || addressKey(received.address) !== addressKey(address)) return {};
   const inReplyTo = platformIdOf(address, received.id);
   return inReplyTo === undefined ? {} : { inReplyTo };

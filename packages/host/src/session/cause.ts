@@ -6,22 +6,25 @@ import { type AgentGroupId, mayAdminister, type Registry, standing, type UserId,
 import type { HostSession, Millis, OutboundMessage, ReceivedRow } from '@nanoclaw/session-db';
 
 /** The channel type of an agent's address; its platform id is the agent group, its thread the session that wrote. */
-export const AGENT = 'agent';
+export const AGENT_CHANNEL = 'agent';
 
-/** Who or what an action is done for. */
+/** On whose behalf an agent acts. */
 type Cause =
   /** A person's message, which a run may be working on just now. */
   | { readonly type: 'person'; readonly message: ReceivedRow; readonly person: UserId }
-  /** Another agent's mail, a task, an event, a result: nobody whose word gives a right. */
+  /** Another agent's mail, a task, an event, a result: nothing that gives a right. */
   | { readonly type: 'machine'; readonly message: ReceivedRow }
   /** It names no message of this session, or one that ended long ago. */
-  | { readonly type: 'unproved' };
+  | { readonly type: 'unverified' };
 
-/** How long after a message has ended its run's last rows may still come in. */
+/** How long after a message has ended its run's last rows may still come in, in milliseconds. */
 const LATE_MS = 600_000;
 
 /** The inbound message that a row answers, as the host has it; `undefined` when the row names none of this session. */
-export function answered(session: HostSession, row: Pick<OutboundMessage, 'inReplyTo'>): ReceivedRow | undefined {
+export function answeredMessage(
+  session: HostSession,
+  row: Pick<OutboundMessage, 'inReplyTo'>,
+): ReceivedRow | undefined {
   return row.inReplyTo === null ? undefined : session.received(row.inReplyTo);
 }
 
@@ -32,16 +35,16 @@ export function isCurrent(message: ReceivedRow, now: Millis): boolean {
 
 /** Who or what a row was caused by, as far as the host's own file bears it out. */
 function causeOf(session: HostSession, row: Pick<OutboundMessage, 'inReplyTo'>, now: Millis): Cause {
-  const message = answered(session, row);
-  if (message === undefined || !isCurrent(message, now)) return { type: 'unproved' };
-  const person = personOf(message);
+  const message = answeredMessage(session, row);
+  if (message === undefined || !isCurrent(message, now)) return { type: 'unverified' };
+  const person = authorOf(message);
   return person === undefined ? { type: 'machine', message } : { type: 'person', message, person };
 }
 
 /** The person who wrote a message, by what the host stored with it; `undefined` when no person did. */
-export function personOf({ kind, sourceSessionId, seriesId, address, content }: ReceivedRow): UserId | undefined {
+export function authorOf({ kind, sourceSessionId, seriesId, address, content }: ReceivedRow): UserId | undefined {
   if (kind !== 'chat' && kind !== 'chat-sdk' && kind !== 'command') return undefined;
-  if (sourceSessionId !== null || seriesId !== null || address === null || address.channelType === AGENT) {
+  if (sourceSessionId !== null || seriesId !== null || address === null || address.channelType === AGENT_CHANNEL) {
     return undefined;
   }
   const { sender } = content;
@@ -50,10 +53,11 @@ export function personOf({ kind, sourceSessionId, seriesId, address, content }: 
 }
 
 /**
- * The admin of an agent for whom a row is; `undefined` when there is none. Of all that the run may be working on, every
- * message must be an admin's: a run that also reads a stranger may be doing what the stranger says.
+ * The admin on whose behalf an agent acts with a row; `undefined` when there is none, and an approval is needed. Of all
+ * that the run may be working on, every message must be an admin's: a run that also reads a stranger may be doing what the
+ * stranger says.
  */
-export async function adminBehind(
+export async function actingAdmin(
   session: HostSession,
   row: Pick<OutboundMessage, 'inReplyTo'>,
   agentGroupId: AgentGroupId,
@@ -64,7 +68,7 @@ export async function adminBehind(
   if (cause.type !== 'person' || cause.message.settledAt !== null) return undefined;
   const inHand = session.inHand(now, IN_HAND_MAX);
   if (inHand.length === IN_HAND_MAX) return undefined;
-  const people = inHand.map(personOf);
+  const people = inHand.map(authorOf);
   for (const person of new Set(people)) {
     if (person === undefined) return undefined;
     if (!mayAdminister(standing(await registry.people.person(person), agentGroupId))) return undefined;
@@ -72,5 +76,5 @@ export async function adminBehind(
   return cause.person;
 }
 
-/** More open messages than this are not looked through: somebody is to be asked then. */
+/** More open messages than this are not looked through: an admin is asked then. */
 const IN_HAND_MAX = 50;

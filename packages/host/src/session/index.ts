@@ -1,6 +1,6 @@
-/** Sessions of a host: their files, and rows made from what people say and agents ask. */
-export { AGENT, adminBehind, answered, isCurrent, personOf } from './cause.ts';
+/** Sessions of a host: their files, and rows made of what people send and agents request. */
+export { AGENT_CHANNEL, actingAdmin, answeredMessage, authorOf, isCurrent } from './cause.ts';
 export { destinationsOf, freeName } from './destinations.ts';
 export { inboundCommand, inboundId, inboundMessage, platformIdOf } from './received.ts';
-export { type Asked, type Came, hasResult, RESULT, resultId, writeResult } from './result.ts';
+export { type ActionResult, hasResult, RESULT_ID_PREFIX, type RequestRow, resultId, writeResult } from './result.ts';
 export { type SessionHandle, Sessions } from './sessions.ts';

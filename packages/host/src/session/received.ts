@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import type { ReceivedMessage } from '@nanoclaw/channels';
 import type { Address, Attachment, JsonObject, NewInbound } from '@nanoclaw/session-db';
 
-/** The message for the agent; `attachments` is what became of its files. */
+/** The row of a message for the agent; `attachments` is what became of its files. */
 export function inboundMessage(
   message: ReceivedMessage,
   trigger: NewInbound['trigger'],
@@ -23,7 +23,7 @@ export function inboundMessage(
     : { ...common, kind: 'webhook', content: webhookContent(message, event, attachments) };
 }
 
-/** A command for the agent, which is read for its word only. */
+/** The row of a command for the agent; `word` is the command, such as `/stop`. */
 export function inboundCommand(message: ReceivedMessage, word: string): NewInbound {
   return {
     id: inboundId(message.address, message.platformMessageId),
@@ -67,10 +67,10 @@ function storedFiles({ files }: ReceivedMessage, attachments: readonly Attachmen
   });
 }
 
-/** The agent is told of the files that it will not find. */
+/** Names the files that the agent will not find. */
 function withRefused(text: string, attachments: readonly Attachment[]): string {
   const lines = attachments.flatMap((file) =>
-    file.type === 'refused' ? [`[The file ${JSON.stringify(file.name)} was not taken: ${file.reason}]`] : [],
+    file.type === 'refused' ? [`[The file ${JSON.stringify(file.name)} was not accepted: ${file.reason}]`] : [],
   );
   return [text, ...lines].filter((line) => line !== '').join('\n');
 }

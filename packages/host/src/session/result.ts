@@ -1,38 +1,44 @@
 /**
- * What an agent hears of what it asked for: a message in its session, under an id derived from the row that asked, so that
+ * The result of an agent's request: a message in its session, under an id derived from the row that requested it, so that
  * it is written once.
  */
 import type { HostSession, JsonObject, Millis, OutboundMessage } from '@nanoclaw/session-db';
-import { answered } from './cause.ts';
+import { answeredMessage } from './cause.ts';
 
-/** What came of a request, for the agent. */
-export type Came =
+/** The result of an action, for the agent. `error` is one sentence. */
+export type ActionResult =
   | { readonly status: 'ok'; readonly result: JsonObject }
   | { readonly status: 'error'; readonly error: string };
 
-/** What of a row its result refers to. */
-export type Asked = Pick<OutboundMessage, 'id' | 'timestamp' | 'inReplyTo'>;
+/** What of a requesting row its result refers to. */
+export type RequestRow = Pick<OutboundMessage, 'id' | 'timestamp' | 'inReplyTo'>;
 
-/** With what the ids of results begin. */
-export const RESULT = 'result/';
+/** How the ids of results begin. */
+export const RESULT_ID_PREFIX = 'result/';
 
-/** The id of the message that tells an agent what came of a row. */
+/** The id of the message that has the result of a row. */
 export function resultId(rowId: string): string {
-  return `${RESULT}${rowId}`;
+  return `${RESULT_ID_PREFIX}${rowId}`;
 }
 
-/** Whether the agent has been told what came of a row. */
+/** Whether the result of a row is in its session already. */
 export function hasResult(session: HostSession, rowId: string): boolean {
   return session.received(resultId(rowId)) !== undefined;
 }
 
 /**
- * Tells the agent what came of a row. Only the first result of a row is written. It belongs where the row was caused, so
- * that what the agent then says goes there.
+ * Writes the result of a row into its session. Only the first result of a row is written. It has the address of the row's
+ * cause, so that what the agent then says goes there.
  */
-export function writeResult(session: HostSession, row: Asked, action: string, came: Came, now: Millis): void {
+export function writeResult(
+  session: HostSession,
+  row: RequestRow,
+  action: string,
+  result: ActionResult,
+  now: Millis,
+): void {
   if (hasResult(session, row.id)) return;
-  const cause = answered(session, row);
+  const cause = answeredMessage(session, row);
   session.enqueue(
     {
       id: resultId(row.id),
@@ -41,7 +47,7 @@ export function writeResult(session: HostSession, row: Asked, action: string, ca
       trigger: 'wakes',
       address: cause?.address ?? null,
       inReplyTo: row.id,
-      content: { action, ...came, ...(cause === undefined ? {} : { causedBy: cause.id }) },
+      content: { action, ...result, ...(cause === undefined ? {} : { causedBy: cause.id }) },
     },
     now,
   );

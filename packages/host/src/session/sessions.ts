@@ -1,6 +1,6 @@
 /**
- * The sessions this host knows: their places, their files, their doorbells. A session's file is opened when something
- * touches it and closed when it rests, so that those who rest cost nothing but their name.
+ * The sessions this host knows: their folders, their files, their bells. A session's file is opened when it is used and
+ * closed when the session is idle, so that an idle session costs no file handle.
  */
 import type { AgentGroupId, Registry, Session, SessionId, SessionKey } from '@nanoclaw/registry';
 import {
@@ -19,6 +19,7 @@ export class SessionHandle {
   readonly id: SessionId;
   readonly agentGroupId: AgentGroupId;
   readonly folder: SessionFolder;
+  /** Reads what the session's runner wrote. */
   readonly reader: OutboundReader;
   #files: HostSession | undefined;
 
@@ -30,29 +31,32 @@ export class SessionHandle {
     this.reader = { read: (request) => reader.read({ ...request, runEnded: this.files.liveRun() === undefined }) };
   }
 
-  /** The session's own file, opened when it is closed. To be used within one synchronous block and not kept. */
+  /**
+   * The session's own file, opened when it is closed. To be used within one synchronous block and not kept. Throws
+   * `SqliteError` when it cannot be opened.
+   */
   get files(): HostSession {
     this.#files ??= HostSession.open(this.folder, openSqlite);
     return this.#files;
   }
 
-  /** Closes the file until somebody touches it again. */
-  rest(): void {
+  /** Closes the file until it is used again. */
+  closeFile(): void {
     this.#files?.[Symbol.dispose]();
     this.#files = undefined;
   }
 }
 
-/** What knowing sessions needs. */
+/** What `Sessions` needs. */
 export interface SessionsOptions {
   readonly registry: Registry;
   readonly data: DataFolder;
   readonly setTimer: SetTimer;
   /** Reads what a session's runner wrote. */
   readonly readerFor: (folder: SessionFolder) => OutboundReader;
-  /** A session has become known to this host. Must not throw. */
+  /** Called once for each session that becomes known to this host. Must not throw. */
   readonly onKnown: (session: SessionHandle) => void;
-  /** The session's runner has committed something. Must not throw. */
+  /** Called when the session's runner has committed something. Must not throw. */
   readonly onRing: (sessionId: string) => void;
 }
 
@@ -66,7 +70,7 @@ export class Sessions implements Disposable {
     this.#options = options;
   }
 
-  /** Gets to know every session of the registry. */
+  /** Makes every session of the registry known. */
   async loadAll(): Promise<readonly SessionHandle[]> {
     return (await this.#options.registry.sessions()).map((session) => this.#handle(session));
   }
@@ -94,7 +98,7 @@ export class Sessions implements Disposable {
   /** Closes a session that is removed. Its run must be gone. */
   forget(id: string): void {
     this.unlisten(id);
-    this.#known.get(id)?.rest();
+    this.#known.get(id)?.closeFile();
     this.#known.delete(id);
   }
 
@@ -105,15 +109,16 @@ export class Sessions implements Disposable {
     this.#bells.set(session.id, new Doorbell(session.folder.outbound, onRing, { setTimer: this.#options.setTimer }));
   }
 
-  /** Stops listening: there is nobody who could ring. */
+  /** Stops listening: the session has no runner. */
   unlisten(sessionId: string): void {
     this.#bells.get(sessionId)?.[Symbol.dispose]();
     this.#bells.delete(sessionId);
   }
 
+  /** Closes all bells and files. */
   [Symbol.dispose](): void {
     for (const id of this.#bells.keys()) this.unlisten(id);
-    for (const session of this.#known.values()) session.rest();
+    for (const session of this.#known.values()) session.closeFile();
     this.#known.clear();
   }
 

@@ -1,5 +1,5 @@
-/** What is done for a session again and again: the sweep's visit, notices, typing, retention. */
-export { limitedVoice } from './notices.ts';
+/** What is done for a session at intervals: the sweep's visit, notices, typing, retention. */
+export { rateLimitedMessenger } from './notices.ts';
 export { FORGET_EVERY_MS, forgetInRegistry, type RetentionPolicy } from './retention.ts';
 export { Typing } from './typing.ts';
 export { Upkeep } from './upkeep.ts';

@@ -1,7 +1,7 @@
 /**
- * What the host has to say in a session's chats of troubles: messages given up, series paused, agents that cannot be started
- * and that can again. What is owed is in the session's file until it has been said, so no crash loses it; a chat hears of
- * it so often and no more, and of several things at once in one message.
+ * Notices of troubles in a session's chats: messages given up, series paused, agents that cannot be started and that can
+ * again. What is owed is in the session's file until it has been sent, so no crash loses it; a chat gets a limited number,
+ * and several at once in one message.
  */
 import { createHash } from 'node:crypto';
 import type { RateLimits } from '@nanoclaw/delivery';
@@ -13,91 +13,94 @@ import {
   type OwedNotice,
   type TroubleRecord,
 } from '@nanoclaw/session-db';
-import { oneLine, type Said, type Voice } from '../channels/index.ts';
+import { type HostMessenger, type NotifyResult, oneLine } from '../channels/index.ts';
 import type { Logger } from '../observability/index.ts';
-import { AGENT, type SessionHandle, type Sessions } from '../session/index.ts';
+import { AGENT_CHANNEL, type SessionHandle, type Sessions } from '../session/index.ts';
 
-/** What notices work with. */
-export interface NoticesContext {
-  readonly voice: Pick<Voice, 'say'>;
+/** What sending notices needs. */
+export interface NoticePorts {
+  readonly messenger: Pick<HostMessenger, 'notify'>;
+  /** Finds the session of an agent whose mail was given up. */
   readonly sessions: Pick<Sessions, 'known'>;
+  /** Limits the notices of one chat. */
   readonly rates: RateLimits;
+  /** Wall-clock milliseconds. */
   readonly now: () => Millis;
   readonly log: Pick<Logger, 'warn' | 'error'>;
 }
 
-/** At most so many notices in one chat at once, and then one in ten minutes: what is owed meanwhile is said together. */
+/** At most so many notices in one chat at once, and then one in ten minutes: those owed meanwhile are sent together. */
 const NOTICES = { burst: 3, everyMs: 600_000 } as const;
 
-/** When something is tried again that could not be said just now. */
-const AGAIN_MS = 60_000;
+/** When a notice is tried again that could not be sent, in milliseconds. */
+const RETRY_MS = 60_000;
 
 /** How many notices of a session are looked at together. */
-const TOGETHER_MAX = 100;
+const BATCH_MAX = 100;
 
 /**
- * Says what a session owes its chats, each chat in one message. What cannot be said now stays owed; gives when to come
- * back for it, `undefined` when nothing is left.
+ * Sends the notices that a session owes its chats, one message for each chat. What cannot be sent now stays owed; gives
+ * when to come back for it in wall-clock milliseconds, `undefined` when nothing is left.
  */
-export async function sayOwed(
+export async function sendOwedNotices(
   session: SessionHandle,
   troubles: readonly TroubleRecord[],
-  context: NoticesContext,
+  ports: NoticePorts,
 ): Promise<Millis | undefined> {
   const { replyTo } = session.files.routing();
   const due = [
     ...troubles.flatMap((trouble) => troubleNotice(session.id, trouble) ?? []),
-    ...session.files.notices.owed(TOGETHER_MAX).map((notice) => owedNotice(session.id, notice)),
+    ...session.files.notices.owed(BATCH_MAX).map((notice) => owedNotice(session.id, notice)),
   ];
   let comeBackAt: Millis | undefined;
-  for (const [address, notices] of byPlace(due, replyTo)) {
-    const waitMs = address === null ? 'told' : await sayAt(session, address, notices, context);
-    if (waitMs === 'told') for (const notice of notices) notice.told(session.files);
-    else comeBackAt = Math.min(comeBackAt ?? Number.POSITIVE_INFINITY, context.now() + waitMs);
+  for (const [address, notices] of byAddress(due, replyTo)) {
+    const waitMs = address === null ? 'sent' : await sendTo(session, address, notices, ports);
+    if (waitMs === 'sent') for (const notice of notices) notice.markSent(session.files);
+    else comeBackAt = Math.min(comeBackAt ?? Number.POSITIVE_INFINITY, ports.now() + waitMs);
   }
   return comeBackAt;
 }
 
-/** One thing to be said. */
-interface Due {
-  /** Names it for good. */
+/** A notice that is still to be sent. */
+interface PendingNotice {
+  /** Identifies it for good, so that a channel that knows keys shows it once. */
   readonly key: string;
   /** `null`: where the session answers. */
   readonly address: Address | null;
   readonly about: 'message' | 'task' | 'trouble';
   /** The whole sentence for a trouble; else the reason alone. */
   readonly text: string;
-  /** Marks it as told. */
-  readonly told: (session: HostSession) => void;
+  /** Marks it as sent in the session's file. */
+  readonly markSent: (session: HostSession) => void;
 }
 
-/** Says it, or gives how long to wait before the next try, in milliseconds. */
-async function sayAt(
+/** Sends notices to one chat, or gives how long to wait before the next try, in milliseconds. */
+async function sendTo(
   session: SessionHandle,
   address: Address,
-  notices: readonly Due[],
-  context: NoticesContext,
-): Promise<Millis | 'told'> {
-  const { voice, rates, now, log } = context;
-  if (address.channelType === AGENT) return tellAgent(session, address, notices, context);
+  notices: readonly PendingNotice[],
+  ports: NoticePorts,
+): Promise<Millis | 'sent'> {
+  const { messenger, rates, now, log } = ports;
+  if (address.channelType === AGENT_CHANNEL) return notifyAgent(session, address, notices, ports);
   const waitMs = rates.take([{ key: `notices/${addressKey(address)}`, ...NOTICES }], now());
   if (waitMs > 0) return waitMs;
-  const said = await voice.say(address, noticeText(notices), keyOf(notices));
-  if (said.type === 'not-now') {
-    log.warn({ session: session.id, reason: said.reason }, 'a notice could not be said yet');
-    return AGAIN_MS;
+  const result = await messenger.notify(address, noticeText(notices), keyOf(notices));
+  if (result.type === 'not-now') {
+    log.warn({ session: session.id, reason: result.reason }, 'a notice could not be sent yet');
+    return RETRY_MS;
   }
-  if (said.type === 'never') log.error({ session: session.id, reason: said.reason }, 'nobody could be told');
-  return 'told';
+  if (result.type === 'never') log.error({ session: session.id, reason: result.reason }, 'a notice is undeliverable');
+  return 'sent';
 }
 
-/** An agent that wrote a mail learns that it was given up, with what it reads next. */
-function tellAgent(
+/** Tells an agent that its mail was given up, with what it reads next. */
+function notifyAgent(
   session: SessionHandle,
   { threadId }: Address,
-  notices: readonly Due[],
-  { sessions, now }: NoticesContext,
-): 'told' {
+  notices: readonly PendingNotice[],
+  { sessions, now }: NoticePorts,
+): 'sent' {
   const asker = threadId === null ? undefined : sessions.known(threadId);
   asker?.files.enqueue(
     {
@@ -110,11 +113,11 @@ function tellAgent(
     },
     now(),
   );
-  return 'told';
+  return 'sent';
 }
 
 /** The text of several notices for one chat. Pure. */
-function noticeText(notices: readonly Due[]): string {
+function noticeText(notices: readonly PendingNotice[]): string {
   const messages = notices.filter(({ about }) => about === 'message');
   const tasks = notices.filter(({ about }) => about === 'task');
   const lines = notices.filter(({ about }) => about === 'trouble').map(({ text }) => text);
@@ -138,8 +141,8 @@ function noticeText(notices: readonly Due[]): string {
   return lines.join('\n');
 }
 
-/** One key for what is said together: the same notices again are the same message. */
-function keyOf(notices: readonly Due[]): string {
+/** One key for the notices of one message: the same notices again are the same message. */
+function keyOf(notices: readonly PendingNotice[]): string {
   const [only] = notices;
   const keys = notices.map(({ key }) => key);
   if (notices.length === 1 && only !== undefined && only.key.length <= 200) return only.key;
@@ -148,7 +151,10 @@ function keyOf(notices: readonly Due[]): string {
 
 const REASON_LENGTH_MAX = 300;
 
-function troubleNotice(sessionId: string, { kind, noticeOwed, since, error }: TroubleRecord): Due | undefined {
+function troubleNotice(
+  sessionId: string,
+  { kind, noticeOwed, since, error }: TroubleRecord,
+): PendingNotice | undefined {
   if (noticeOwed === null) return undefined;
   const reason = oneLine(error, REASON_LENGTH_MAX);
   return {
@@ -157,27 +163,27 @@ function troubleNotice(sessionId: string, { kind, noticeOwed, since, error }: Tr
     about: 'trouble',
     text:
       noticeOwed === 'began'
-        ? `The agent cannot answer just now: ${reason} Your messages are kept; it is tried again by itself.`
+        ? `The agent cannot answer just now: ${reason} Your messages are kept and will be tried again automatically.`
         : 'The agent can answer again.',
-    told: (session) => session.trouble.told(kind, noticeOwed),
+    markSent: (session) => session.trouble.told(kind, noticeOwed),
   };
 }
 
-function owedNotice(sessionId: string, notice: OwedNotice): Due {
+function owedNotice(sessionId: string, notice: OwedNotice): PendingNotice {
   const reason = oneLine(notice.reason, REASON_LENGTH_MAX);
-  const told = (session: HostSession) => session.notices.told(notice);
+  const markSent = (session: HostSession) => session.notices.told(notice);
   const { address, at } = notice;
   if (notice.type === 'paused') {
-    const text = `A scheduled task was paused: ${reason} It runs again once somebody resumes it.`;
-    return { key: `paused/${sessionId}/${notice.seriesId}/${at}`, address, about: 'trouble', text, told };
+    const text = `A scheduled task was paused: ${reason} It runs again once it is resumed.`;
+    return { key: `paused/${sessionId}/${notice.seriesId}/${at}`, address, about: 'trouble', text, markSent };
   }
   const about = notice.seriesId === null ? 'message' : 'task';
-  return { key: `given-up/${sessionId}/${notice.messageId}/${at}`, address, about, text: reason, told };
+  return { key: `given-up/${sessionId}/${notice.messageId}/${at}`, address, about, text: reason, markSent };
 }
 
-/** Notices by the place where they belong; those without any are for nobody. */
-function byPlace(due: readonly Due[], replyTo: Address | null): [Address | null, Due[]][] {
-  const places = new Map<string, [Address | null, Due[]]>();
+/** Notices by the chat where they belong; `null` for those that belong to none. */
+function byAddress(due: readonly PendingNotice[], replyTo: Address | null): [Address | null, PendingNotice[]][] {
+  const places = new Map<string, [Address | null, PendingNotice[]]>();
   for (const notice of due) {
     const address = notice.address ?? replyTo;
     const key = address === null ? '' : addressKey(address);
@@ -188,28 +194,28 @@ function byPlace(due: readonly Due[], replyTo: Address | null): [Address | null,
   return [...places.values()];
 }
 
-/** At most so many answers of the host in one chat at once, and then one in three minutes. */
+/** At most so many replies of the host in one chat at once, and then one in three minutes. */
 const ANSWERS = { burst: 20, everyMs: 180_000 } as const;
 
-/** How many chats may have something held back at once; beyond that only the last ones are counted. */
-const COUNTED_MAX = 1_000;
+/** In how many chats suppressed notices are counted at once; beyond that the oldest counts are dropped. */
+const SUPPRESSED_CHATS_MAX = 1_000;
 
 /**
- * A voice that cannot be made to flood a chat, whatever people write there: what is too much is not said but counted, and
- * the next thing that is said tells how much that was.
+ * A messenger that cannot be made to flood a chat, whatever people write there: what is too much is counted instead of
+ * sent, and the next notice that is sent says how many were not shown.
  */
-export function limitedVoice(voice: Voice, rates: RateLimits, now: () => Millis): Voice {
-  const heldBack = new Map<string, number>();
-  const say = async (address: Address, text: string, key: string): Promise<Said> => {
+export function rateLimitedMessenger(messenger: HostMessenger, rates: RateLimits, now: () => Millis): HostMessenger {
+  const suppressed = new Map<string, number>();
+  const notify = async (address: Address, text: string, key: string): Promise<NotifyResult> => {
     const place = addressKey(address);
-    const count = heldBack.get(place) ?? 0;
-    heldBack.delete(place);
+    const count = suppressed.get(place) ?? 0;
+    suppressed.delete(place);
     if (rates.take([{ key: `answers/${place}`, ...ANSWERS }], now()) > 0) {
-      heldBack.set(place, count + 1);
-      for (const oldest of heldBack.keys()) if (heldBack.size > COUNTED_MAX) heldBack.delete(oldest);
-      return { type: 'said' };
+      suppressed.set(place, count + 1);
+      for (const oldest of suppressed.keys()) if (suppressed.size > SUPPRESSED_CHATS_MAX) suppressed.delete(oldest);
+      return { type: 'sent' };
     }
-    return voice.say(address, count === 0 ? text : `${text}\n(${count} more like this were not shown.)`, key);
+    return messenger.notify(address, count === 0 ? text : `${text}\n(${count} more like this were not shown.)`, key);
   };
-  return { ...voice, say };
+  return { ...messenger, notify };
 }

@@ -12,7 +12,7 @@ const EVERY_MS = 4_000;
 /** Progress that is older is none. */
 const PROGRESS_MAX_AGE_MS = 30_000;
 
-/** Who is shown to be writing, and where. */
+/** The typing indicators of a host's chats. */
 export class Typing {
   readonly #channels: ReadonlyMap<string, Channel>;
   /** The last progress of a session that was shown, by the run's own clock. */
@@ -27,7 +27,7 @@ export class Typing {
    * To be called with each look at a session's runner: its open claims, and when it last made progress. Without a claim
    * the turn is over. Never throws, and waits for nothing.
    */
-  seen(session: SessionHandle, openClaims: readonly Ack[], progressAt: Millis, now: Millis): void {
+  update(session: SessionHandle, openClaims: readonly Ack[], progressAt: Millis, now: Millis): void {
     const turns = openClaims.filter((claim) => claim.status === 'processing');
     if (turns.length === 0) {
       this.#shown.delete(session.id);

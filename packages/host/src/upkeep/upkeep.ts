@@ -1,24 +1,24 @@
 /**
- * One visit of the sweep to a session, and what follows from it: people are told, counters raised, a run is started or
+ * One visit of the sweep to a session, and what follows from it: notices are sent, counters raised, a run is started or
  * stopped. Starting and stopping are not waited for: they poke when they are done.
  */
 import type { RateLimits } from '@nanoclaw/delivery';
 import type { Millis } from '@nanoclaw/session-db';
 import { observe, type SweepPolicy, type SweepReport, sweepSession, type Vitals } from '@nanoclaw/sweep';
-import type { Voice } from '../channels/index.ts';
+import type { HostMessenger } from '../channels/index.ts';
 import { messageOf } from '../errors/index.ts';
 import type { Counting, Logger } from '../observability/index.ts';
 import type { Runs } from '../runs/index.ts';
 import type { SessionHandle, Sessions } from '../session/index.ts';
-import { sayOwed } from './notices.ts';
+import { sendOwedNotices } from './notices.ts';
 import { FORGET_EVERY_MS, forgetInSession, type RetentionPolicy } from './retention.ts';
 import type { Typing } from './typing.ts';
 
-/** What a visit needs. */
+/** What visits to sessions need. */
 export interface UpkeepOptions {
   readonly sessions: Sessions;
   readonly runs: Runs;
-  readonly voice: Voice;
+  readonly messenger: HostMessenger;
   readonly rates: RateLimits;
   readonly typing: Typing;
   readonly counting: Counting;
@@ -44,16 +44,20 @@ export class Upkeep {
   readonly #forgotAt = new Map<string, Millis>();
   /** Only sessions in which something is due. */
   readonly #due = new Map<string, { readonly count: number; readonly since: Millis }>();
-  /** Sessions whose run was seen to have nothing in hand. */
-  readonly #atRest = new Set<string>();
+  /** Sessions whose run was seen to work on nothing. */
+  readonly #idle = new Set<string>();
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
   }
 
-  /** Visits a session; gives when to come again, `undefined` when only an event can bring something to do. */
+  /**
+   * Visits a session. Gives when to come again in wall-clock milliseconds, `undefined` when only an event can bring
+   * something to do. `steadySince`: since when the host's clock and loop have been steady. Rejects when a file of the
+   * session cannot be used.
+   */
   async visit(id: string, steadySince: Millis): Promise<Millis | undefined> {
-    const { sessions, runs, voice, rates, typing, policy, now, log } = this.#options;
+    const { sessions, runs, messenger, rates, typing, policy, now, log } = this.#options;
     const session = sessions.known(id);
     if (session === undefined) return undefined;
     const seen = await observe(session.files, session.reader, () => runs.state(session));
@@ -64,20 +68,20 @@ export class Upkeep {
       // Those of messages are counted where they would have been delivered.
       const acks = seen.read.refused.filter(({ table }) => table === 'processing_ack');
       for (const { table } of acks) this.#options.counting.count('rows_refused', table);
-      typing.seen(session, seen.read.openClaims, seen.read.container?.progressAt ?? 0, now());
-      if (seen.read.openClaims.length === 0) this.#atRest.add(id);
-      else this.#atRest.delete(id);
+      typing.update(session, seen.read.openClaims, seen.read.container?.progressAt ?? 0, now());
+      if (seen.read.openClaims.length === 0) this.#idle.add(id);
+      else this.#idle.delete(id);
     }
     this.#noteQueue(session);
-    this.#tell(session, report);
-    const sayAgainAt = await sayOwed(session, report.notices, { voice, sessions, rates, now, log });
+    this.#reportAttempts(session, report);
+    const nextNoticeAt = await sendOwedNotices(session, report.notices, { messenger, sessions, rates, now, log });
     this.#act(session, report);
-    return earliest(report.lookAgainAt, sayAgainAt);
+    return earliest(report.lookAgainAt, nextNoticeAt);
   }
 
-  /** Whether the session's run has something in hand, as far as is known: one that nobody has looked at has. */
+  /** Whether the session's run is working on something, as far as is known: one that was never visited counts as busy. */
   isBusy(sessionId: string): boolean {
-    return !this.#atRest.has(sessionId) || this.#due.has(sessionId);
+    return !this.#idle.has(sessionId) || this.#due.has(sessionId);
   }
 
   /** What waits in all sessions. */
@@ -94,7 +98,7 @@ export class Upkeep {
     this.#vitals.delete(sessionId);
     this.#forgotAt.delete(sessionId);
     this.#due.delete(sessionId);
-    this.#atRest.delete(sessionId);
+    this.#idle.delete(sessionId);
   }
 
   #noteQueue(session: SessionHandle): void {
@@ -104,7 +108,7 @@ export class Upkeep {
     else this.#due.set(session.id, { count: session.files.dueCount(now), since });
   }
 
-  #tell(session: SessionHandle, report: SweepReport): void {
+  #reportAttempts(session: SessionHandle, report: SweepReport): void {
     const { counting, log, onUnanswered } = this.#options;
     for (const { messageId, to, ...settled } of report.settled) {
       if (to === 'completed') continue;
@@ -134,7 +138,7 @@ export class Upkeep {
       case 'nothing':
         if (verdict.because !== 'idle') return;
         this.#forgetOld(session);
-        session.rest();
+        session.closeFile();
         return;
     }
   }
