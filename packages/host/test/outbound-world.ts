@@ -324,7 +324,7 @@ export class OutboundWorld implements AsyncDisposable {
 
   /** The one approval that waits. */
   async waiting(): Promise<Approval | undefined> {
-    return (await this.registry.approvals.list({ isOpen: true, limit: 10 }))[0];
+    return (await this.registry.approvals.list({ state: 'open', now: this.now, limit: 10 }))[0];
   }
 }
 

@@ -240,7 +240,7 @@ describe('a question', () => {
   it('is open before it is shown, with the choices as buttons', async () => {
     world.row(session, { inReplyTo: asked, content: QUESTION });
     await world.deliver(session);
-    const [question] = await world.registry.questions.list({ isOpen: true, limit: 10 });
+    const [question] = await world.registry.questions.list({ state: 'open', now: world.now, limit: 10 });
     expect(question).toMatchObject({ options: ['tea', 'coffee'], askedOf: 'memory:anna' });
     expect(world.platform.shown).toMatchObject([
       { message: { kind: 'question', questionId: question?.id, choices: ['tea', 'coffee'], inReplyTo: 'p1' } },
@@ -252,7 +252,7 @@ describe('a question', () => {
     world.row(session, { content: QUESTION });
     await world.deliver(session);
     expect(texts()).toEqual(['Drink\nWhich?\n  1. tea\n  2. coffee']);
-    expect(await world.registry.questions.list({ isOpen: true, limit: 10 })).toHaveLength(1);
+    expect(await world.registry.questions.list({ state: 'open', now: world.now, limit: 10 })).toHaveLength(1);
   });
 
   it.each([

@@ -19,6 +19,7 @@ import type {
   SessionId,
   UserId,
 } from './entities.ts';
+import type { ListOptions } from './is-open.ts';
 import { refusals } from './refusals.ts';
 import type { ApprovalRow } from './schema.ts';
 import type { Store } from './store.ts';
@@ -120,7 +121,7 @@ export class Approvals {
   }
 
   /** The open approvals whose cards are in a place, in that very thread, oldest first. */
-  async openAt(place: Address): Promise<Approval[]> {
+  async openAt(place: Address, now: Millis): Promise<Approval[]> {
     const rows = await this.#store.db
       .selectFrom('approvals')
       .selectAll()
@@ -128,6 +129,7 @@ export class Approvals {
       .where('asked_platform_id', '=', place.platformId)
       .where('asked_thread_id', 'is not distinct from', place.threadId)
       .where('outcome', 'is', null)
+      .where('expires_at', '>', now)
       .orderBy('created_at')
       .orderBy('id')
       .execute();
@@ -154,22 +156,17 @@ export class Approvals {
     return row && approvalOf(row);
   }
 
-  /** How many of a kind are open. */
-  async openCount(kind: ApprovalKind): Promise<number> {
-    const { open } = await this.#store.db
-      .selectFrom('approvals')
-      .select(({ fn }) => fn.countAll().as('open'))
-      .where('kind', '=', kind)
-      .where('outcome', 'is', null)
-      .executeTakeFirstOrThrow();
-    return Number(open);
-  }
-
   /** Up to `limit` approvals, newest first: all, the open ones, or the ended ones. */
-  async list(wanted: { readonly isOpen?: boolean; readonly limit: number }): Promise<Approval[]> {
-    const all = this.#store.db.selectFrom('approvals').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc');
-    const some = wanted.isOpen === undefined ? all : all.where('outcome', wanted.isOpen ? 'is' : 'is not', null);
-    return (await some.limit(wanted.limit).execute()).map(approvalOf);
+  async list(wanted: ListOptions): Promise<Approval[]> {
+    let query = this.#store.db
+      .selectFrom('approvals')
+      .selectAll()
+      .orderBy('created_at', 'desc')
+      .orderBy('id', 'desc')
+      .limit(wanted.limit);
+    if (wanted.state === 'open') query = query.where('outcome', 'is', null).where('expires_at', '>', wanted.now);
+    if (wanted.state === 'ended') query = query.where('outcome', 'is not', null);
+    return (await query.execute()).map(approvalOf);
   }
 
   /**

@@ -72,6 +72,7 @@ export {
   type WiringSettings,
 } from './entities.ts';
 export { RegistryError, type RegistryErrorCode } from './errors.ts';
+export { isOpen, type ListOptions } from './is-open.ts';
 export type { Mail, Mails } from './mail.ts';
 export { patternComplaint, patternMatches } from './pattern.ts';
 export type { Membership, People, RoleGrant, User } from './people.ts';

@@ -9,6 +9,7 @@
 import type { Selectable } from 'kysely';
 import type { Address, Millis, QuestionId, SessionId, UserId } from './entities.ts';
 import { RegistryError } from './errors.ts';
+import type { ListOptions } from './is-open.ts';
 import { refusals } from './refusals.ts';
 import type { QuestionRow } from './schema.ts';
 import type { Store } from './store.ts';
@@ -122,7 +123,7 @@ export class Questions {
   }
 
   /** The open questions of a place, in that very thread, oldest first. */
-  async openAt(place: Address): Promise<Question[]> {
+  async openAt(place: Address, now: Millis): Promise<Question[]> {
     const rows = await this.#store.db
       .selectFrom('questions')
       .selectAll()
@@ -130,28 +131,24 @@ export class Questions {
       .where('platform_id', '=', place.platformId)
       .where('thread_id', 'is not distinct from', place.threadId)
       .where('outcome', 'is', null)
+      .where('expires_at', '>', now)
       .orderBy('created_at')
       .orderBy('id')
       .execute();
     return rows.map(questionOf);
   }
 
-  /** How many open questions a session has. */
-  async openCount(sessionId: SessionId): Promise<number> {
-    const { open } = await this.#store.db
-      .selectFrom('questions')
-      .select(({ fn }) => fn.countAll().as('open'))
-      .where('session_id', '=', sessionId)
-      .where('outcome', 'is', null)
-      .executeTakeFirstOrThrow();
-    return Number(open);
-  }
-
   /** Up to `limit` questions, newest first: all, the open ones, or the ended ones. */
-  async list(wanted: { readonly isOpen?: boolean; readonly limit: number }): Promise<Question[]> {
-    const all = this.#store.db.selectFrom('questions').selectAll().orderBy('created_at', 'desc').orderBy('id', 'desc');
-    const some = wanted.isOpen === undefined ? all : all.where('outcome', wanted.isOpen ? 'is' : 'is not', null);
-    return (await some.limit(wanted.limit).execute()).map(questionOf);
+  async list(wanted: ListOptions): Promise<Question[]> {
+    let query = this.#store.db
+      .selectFrom('questions')
+      .selectAll()
+      .orderBy('created_at', 'desc')
+      .orderBy('id', 'desc')
+      .limit(wanted.limit);
+    if (wanted.state === 'open') query = query.where('outcome', 'is', null).where('expires_at', '>', wanted.now);
+    if (wanted.state === 'ended') query = query.where('outcome', 'is not', null);
+    return (await query.execute()).map(questionOf);
   }
 
   /**

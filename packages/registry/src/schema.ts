@@ -33,6 +33,7 @@ import { RegistryError } from './errors.ts';
 import { agentsChatsWiringsSessions } from './migrations/0001-agents-chats-wirings-sessions.ts';
 import { peopleAndWhatWaitsForThem } from './migrations/0002-people-and-what-waits-for-them.ts';
 import { channelInstances } from './migrations/0003-channel-instances.ts';
+import { openByAge } from './migrations/0004-open-by-age.ts';
 import type { QuestionOutcome } from './questions.ts';
 
 /** The tables as Kysely sees them. */
@@ -258,6 +259,7 @@ function migrations(engine: Engine): Record<string, Migration> {
     '0001_agents_chats_wirings_sessions': agentsChatsWiringsSessions(engine),
     '0002_people_and_what_waits_for_them': peopleAndWhatWaitsForThem(engine),
     '0003_channel_instances': channelInstances(engine),
+    '0004_open_by_age': openByAge,
   };
 }
 

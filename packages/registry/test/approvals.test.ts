@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Approval, ApprovalId, NewApproval, Registry } from '../src/index.ts';
+import { type Approval, type ApprovalId, isOpen, type NewApproval, type Registry } from '../src/index.ts';
 import { agentWithSession, ENGINES, registryOn, user } from './folder.ts';
 
 const alice = user('alice');
@@ -53,7 +53,8 @@ describe.each(ENGINES)('on %s, an approval', (engine) => {
     expect(await registry.approvals.request({ ...aRequest, kind: 'action' }, { openMax: 1 })).toMatchObject({
       isNew: true,
     });
-    expect(await registry.approvals.openCount('sender')).toBe(1);
+    const open = await registry.approvals.list({ state: 'open', now: 0, limit: 9 });
+    expect(open.filter(({ kind }) => kind === 'sender')).toHaveLength(1);
   });
 
   it('is decided once; the others are told so and change nothing', async () => {
@@ -96,13 +97,29 @@ describe.each(ENGINES)('on %s, an approval', (engine) => {
     const { registry, id } = await requested();
     const place = { channelType: 'telegram', platformId: '1', threadId: null };
     const asked = { of: alice, place };
-    expect(await registry.approvals.openAt(place)).toEqual([]);
+    expect(await registry.approvals.openAt(place, 0)).toEqual([]);
     await registry.approvals.asked(id, { of: user('bob'), place: { ...place, threadId: 't' } });
     expect(await registry.approvals.asked(id, asked)).toBe(true);
-    expect(await registry.approvals.openAt(place)).toMatchObject([{ id, asked }]);
+    expect(await registry.approvals.openAt(place, 0)).toMatchObject([{ id, asked }]);
     await registry.approvals.decide(id, { type: 'denied', by: alice, at: 1 });
     expect(await registry.approvals.asked(id, asked)).toBe(false);
-    expect(await registry.approvals.openAt(place)).toEqual([]);
+    expect(await registry.approvals.openAt(place, 0)).toEqual([]);
+  });
+
+  it('is not open any more at its time, before anybody has noted that it is over', async () => {
+    const { registry, id } = await requested();
+    const place = { channelType: 'telegram', platformId: '1', threadId: null };
+    await registry.approvals.asked(id, { of: alice, place });
+    for (const [now, found] of [
+      [999, [{ id }]],
+      [1_000, []],
+    ] as const) {
+      expect(await registry.approvals.openAt(place, now)).toMatchObject(found);
+      expect(await registry.approvals.list({ state: 'open', now, limit: 9 })).toMatchObject(found);
+      const approval = await registry.approvals.get(id);
+      expect(approval && isOpen(approval, now)).toBe(found.length === 1);
+    }
+    expect(await registry.approvals.list({ state: 'ended', limit: 9 })).toEqual([]);
   });
 
   it.each<[string, Partial<NewApproval>]>([
@@ -119,8 +136,8 @@ describe.each(ENGINES)('on %s, an approval', (engine) => {
     const second = await request(registry, { subject: 'b' });
     await registry.approvals.decide(second.id, { type: 'denied', by: alice, at: 2 });
     expect(ids(await registry.approvals.list({ limit: 9 }))).toEqual([second.id, id]);
-    expect(ids(await registry.approvals.list({ isOpen: true, limit: 9 }))).toEqual([id]);
-    expect(ids(await registry.approvals.list({ isOpen: false, limit: 9 }))).toEqual([second.id]);
+    expect(ids(await registry.approvals.list({ state: 'open', now: 2, limit: 9 }))).toEqual([id]);
+    expect(ids(await registry.approvals.list({ state: 'ended', limit: 9 }))).toEqual([second.id]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isId, type NewQuestion, type QuestionId, type Registry, type SessionId } from '../src/index.ts';
+import { isId, isOpen, type NewQuestion, type QuestionId, type Registry, type SessionId } from '../src/index.ts';
 import { agentWithSession, ENGINES, registryOn, user } from './folder.ts';
 
 const alice = user('alice');
@@ -54,7 +54,7 @@ describe.each(ENGINES)('on %s, a question', (engine) => {
     const { registry, id, sessionId } = await asked();
     const second = aQuestion(sessionId, { messageId: 'm-2' });
     expect(await registry.questions.open(second, { openMax: 1 })).toBeUndefined();
-    expect(await registry.questions.openCount(sessionId)).toBe(1);
+    expect(await registry.questions.list({ state: 'open', now: 0, limit: 9 })).toHaveLength(1);
     await registry.questions.answer(id, { option: 1, by: alice, at: 1 });
     expect(await registry.questions.open(second, { openMax: 1 })).toMatchObject({ messageId: 'm-2' });
   });
@@ -108,13 +108,27 @@ describe.each(ENGINES)('on %s, a question', (engine) => {
       { ...place, threadId: '8' },
       { ...place, platformId: '-2' },
     ];
-    for (const other of elsewhere) expect(await registry.questions.openAt(other)).toEqual([]);
-    expect(await registry.questions.openAt(place)).toMatchObject([{ id }]);
+    for (const other of elsewhere) expect(await registry.questions.openAt(other, 0)).toEqual([]);
+    expect(await registry.questions.openAt(place, 0)).toMatchObject([{ id }]);
     const whole = { ...place, threadId: null };
     await registry.questions.open(aQuestion(sessionId, { messageId: 'm-2', place: whole }), five);
-    expect(await registry.questions.openAt(whole)).toMatchObject([{ messageId: 'm-2' }]);
+    expect(await registry.questions.openAt(whole, 0)).toMatchObject([{ messageId: 'm-2' }]);
     await registry.questions.answer(id, { option: 0, by: alice, at: 5 });
-    expect(await registry.questions.openAt(place)).toEqual([]);
+    expect(await registry.questions.openAt(place, 0)).toEqual([]);
+  });
+
+  it('is not open any more at its time, before anybody has noted that it is over', async () => {
+    const { registry, id } = await asked();
+    for (const [now, found] of [
+      [999, [{ id }]],
+      [1_000, []],
+    ] as const) {
+      expect(await registry.questions.openAt(place, now)).toMatchObject(found);
+      expect(await registry.questions.list({ state: 'open', now, limit: 9 })).toMatchObject(found);
+      const question = await registry.questions.get(id);
+      expect(question && isOpen(question, now)).toBe(found.length === 1);
+    }
+    expect(await registry.questions.list({ state: 'ended', limit: 9 })).toEqual([]);
   });
 
   it('waits to be told to its session from its end on, until it is', async () => {
@@ -136,11 +150,13 @@ describe.each(ENGINES)('on %s, a question', (engine) => {
     await registry.questions.open(aQuestion(sessionId, { messageId: 'm-2' }), five);
     clock.now = 0;
     await registry.questions.answer(id, { option: 0, by: alice, at: 5 });
-    const listed = async (isOpen?: boolean): Promise<string[]> =>
-      (await registry.questions.list({ ...(isOpen !== undefined && { isOpen }), limit: 9 })).map(
-        (found) => found.messageId,
-      );
-    expect([await listed(), await listed(true), await listed(false)]).toEqual([['m-2', 'm-1'], ['m-2'], ['m-1']]);
+    const listed = async (only?: { state: 'open'; now: number } | { state: 'ended' }): Promise<string[]> =>
+      (await registry.questions.list({ ...only, limit: 9 })).map((found) => found.messageId);
+    expect([await listed(), await listed({ state: 'open', now: 5 }), await listed({ state: 'ended' })]).toEqual([
+      ['m-2', 'm-1'],
+      ['m-2'],
+      ['m-1'],
+    ]);
     expect(await registry.questions.list({ limit: 1 })).toHaveLength(1);
     expect(await registry.deleteSession(sessionId)).toBe(true);
     expect(await listed()).toEqual([]);

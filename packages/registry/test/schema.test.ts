@@ -426,7 +426,7 @@ describe('opening', () => {
 
     await expect(openRegistry({ ...options, file })).rejects.toMatchObject({
       code: 'newer-schema',
-      message: expect.stringMatching(/0099_from_the_future.*0003_channel_instances.*Nothing was changed/),
+      message: expect.stringMatching(/0099_from_the_future.*0004_open_by_age.*Nothing was changed/),
     });
     const after = new Database(file);
     expect(after.pragma('journal_mode', { simple: true })).toBe('delete');
@@ -465,12 +465,12 @@ describe('what runs for every message or in every pass', () => {
     await registry.destinations.list(agent.id);
     await registry.destinations.reachable(agent.id);
     const place = { channelType: 'telegram', platformId: '-100200', threadId: null };
-    await registry.questions.openAt(place);
-    await registry.questions.openCount(sessionId);
+    await registry.questions.openAt(place, 1_000);
+    await registry.questions.list({ state: 'open', now: 1_000, limit: 10 });
     await registry.questions.expire(1_000);
     await registry.questions.toTell(10);
-    await registry.approvals.openAt(place);
-    await registry.approvals.openCount('sender');
+    await registry.approvals.openAt(place, 1_000);
+    await registry.approvals.list({ state: 'open', now: 1_000, limit: 10 });
     await registry.approvals.latest('sender', 'someone');
     await registry.approvals.expire(1_000);
     await registry.approvals.toApply(10);
@@ -493,6 +493,13 @@ describe('what runs for every message or in every pass', () => {
     expect(scans).toEqual([]);
     const sortedToTheLimit = plans.filter((plan, n) => / limit /.test(queries[n]?.sql ?? '') && plan.some(isSort));
     expect(sortedToTheLimit).toEqual([]);
+    // What is open is listed at the cost of what is open.
+    for (const table of ['questions', 'approvals']) {
+      const lists = plans.filter((_, n) =>
+        queries[n]?.sql.startsWith(`select * from "${table}" where "outcome" is null`),
+      );
+      expect(lists).toEqual([[expect.stringContaining(`${table}_open_by_age`)]]);
+    }
     expect(plans.at(-1)).toEqual([expect.stringContaining('sessions_by_next_due')]);
   });
 

@@ -15,7 +15,6 @@ import {
 import { addressKey, type Millis } from '@nanoclaw/session-db';
 import type { HostMessenger } from '../channels/index.ts';
 import { messageOf } from '../errors/index.ts';
-import { isStillOpen } from './questions.ts';
 import { singleFlight } from './single-flight.ts';
 
 /** What an admin is to decide. */
@@ -147,11 +146,11 @@ export class Approvals {
     if (type === undefined || !message.isDirect) return undefined;
     const { registry, now } = this.#options;
     const { approvals, questions } = registry;
-    const [open, another] = await approvals.openAt(message.address);
+    const at = now();
+    const [open, another] = await approvals.openAt(message.address, at);
     if (another !== undefined || (open !== undefined && open.asked?.of !== user)) return undefined;
     // An agent asks with the same words: it is not clear which is meant, and the agent's question changes less.
-    const at = now();
-    const asked = (await questions.openAt(message.address)).filter((question) => isStillOpen(question, at));
+    const asked = await questions.openAt(message.address, at);
     if (asked.some(({ options }) => options.some((option) => option.trim() === word))) return undefined;
     const meant = open ?? (await this.#findRepeated(message, type, user));
     return meant && replyText(await this.decide(meant.id, type, user), type, user);
@@ -160,7 +159,8 @@ export class Approvals {
   /** Whether an agent has as many requests open as one may have. */
   async #isOverQuota({ kind, agentGroupId }: ApprovalRequest): Promise<boolean> {
     if (kind !== 'action') return false;
-    const open = await this.#options.registry.approvals.list({ isOpen: true, limit: KINDS * OPEN_MAX });
+    const { registry, now } = this.#options;
+    const open = await registry.approvals.list({ state: 'open', now: now(), limit: KINDS * OPEN_MAX });
     return open.filter((one) => one.kind === kind && one.agentGroupId === agentGroupId).length >= OPEN_OF_AGENT_MAX;
   }
 
@@ -170,7 +170,7 @@ export class Approvals {
     type: 'approved' | 'denied',
     user: UserId,
   ): Promise<Approval | undefined> {
-    const ended = await this.#options.registry.approvals.list({ isOpen: false, limit: BATCH });
+    const ended = await this.#options.registry.approvals.list({ state: 'ended', limit: BATCH });
     return ended.find(
       ({ asked, outcome, createdAt }) =>
         asked !== null &&
@@ -198,7 +198,7 @@ export class Approvals {
       const applied = this.apply(approval.id);
       if (approval.kind !== 'action') await applied;
     }
-    for (const approval of await approvals.list({ isOpen: true, limit: BATCH })) {
+    for (const approval of await approvals.list({ state: 'open', now, limit: BATCH })) {
       await this.#ask(approval);
     }
   }

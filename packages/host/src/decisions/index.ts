@@ -1,4 +1,4 @@
 /** What waits for a person: questions that agents ask, approvals that admins give. */
 export { type ApprovalEffect, Approvals, type EndedApproval, type RequestOutcome } from './approvals.ts';
-export { isStillOpen, openUntil, Questions } from './questions.ts';
+export { openUntil, Questions } from './questions.ts';
 export { singleFlight } from './single-flight.ts';

@@ -4,9 +4,9 @@
  */
 import type { ReceivedChoice, ReceivedMessage } from '@nanoclaw/channels';
 import {
-  type Approval,
   admission,
   isId,
+  isOpen,
   mayAnswer,
   type Question,
   type QuestionId,
@@ -106,9 +106,7 @@ export class Questions {
    */
   async tryTextAnswer(message: ReceivedMessage, user: UserId): Promise<boolean> {
     const { registry, now } = this.#options;
-    const at = now();
-    const open = (await registry.questions.openAt(message.address)).filter((one) => isStillOpen(one, at));
-    const [question, another] = open;
+    const [question, another] = await registry.questions.openAt(message.address, now());
     if (question === undefined || another !== undefined) return false;
     const option = choiceOf(message.text, question.options);
     if (option === undefined) return false;
@@ -150,7 +148,7 @@ export class Questions {
   ): Promise<string | undefined> {
     const { registry, sessions, now, wake } = this.#options;
     const at = now();
-    if (!isStillOpen(question, at)) return lateReplyText(question, option, user);
+    if (!isOpen(question, at)) return lateReplyText(question, option, user);
     const asking = await registry.session(question.sessionId);
     if (asking === undefined) return 'The conversation that asked was deleted; your answer was not passed on.';
     const session = await sessions.forKey(asking.key);
@@ -186,11 +184,6 @@ interface GivenAnswer {
 }
 
 const ANSWERED = 'This question was already answered.';
-
-/** Whether a question or an approval still takes an answer, also before it is noted as expired. Pure. */
-export function isStillOpen(waiting: Pick<Question | Approval, 'outcome' | 'expiresAt'>, now: Millis): boolean {
-  return waiting.outcome === null && waiting.expiresAt > now;
-}
 
 /** Until when a question is open, in wall-clock milliseconds: as the agent asked for, within the limits. Pure. */
 export function openUntil(requested: Millis | undefined, now: Millis): Millis {

@@ -1,8 +1,7 @@
 /** `nanoclaw approvals`: what waits for a person's yes or no. Never for agents: it is they who are asked about. */
-import type { Approval } from '@nanoclaw/registry';
+import { type Approval, isOpen } from '@nanoclaw/registry';
 import type { Millis } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { isStillOpen } from '../decisions/index.ts';
 import { Problem } from '../errors/index.ts';
 import { argument, changes, flag, type OperatorCommand, reads } from './command.ts';
 import type { Changing, RegistryReader } from './contexts.ts';
@@ -32,8 +31,9 @@ export const approvalCommands: readonly OperatorCommand[] = [
       empty: 'Nothing waits for an approval.',
     },
     run: async ({ registry, now }, { all, limit: most }) => {
-      const listed = await registry.approvals.list({ ...(all ? {} : { isOpen: true }), limit: most });
-      return listed.map((each) => told(each, now())).filter(({ state }) => all || state === 'open');
+      const at = now();
+      const only = all ? {} : ({ state: 'open', now: at } as const);
+      return (await registry.approvals.list({ ...only, limit: most })).map((each) => told(each, at));
     },
   }),
   reads({
@@ -84,5 +84,5 @@ async function approvalNamed(registry: RegistryReader, text: string): Promise<Ap
 
 function told(of: Approval, now: Millis) {
   // One whose time is over is noted as expired some time after it.
-  return { ...of, state: isStillOpen(of, now) ? 'open' : (of.outcome?.type ?? 'expired') };
+  return { ...of, state: isOpen(of, now) ? 'open' : (of.outcome?.type ?? 'expired') };
 }

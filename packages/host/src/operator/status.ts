@@ -2,7 +2,6 @@
 import type { Session } from '@nanoclaw/registry';
 import type { Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { isStillOpen } from '../decisions/index.ts';
 import { asks, type OperatorCommand, reads } from './command.ts';
 import type { Reading } from './contexts.ts';
 import { isUnusable, withFiles } from './sessions.ts';
@@ -86,7 +85,7 @@ async function status(operator: Reading): Promise<Status> {
   const sessions = await registry.sessions();
   const counts = await counted(operator, sessions);
   const at = now();
-  const waiting = { isOpen: true, limit: COUNT_MAX };
+  const waiting = { state: 'open', now: at, limit: COUNT_MAX } as const;
   return {
     host: live === undefined ? 'down' : 'running',
     version,
@@ -100,8 +99,8 @@ async function status(operator: Reading): Promise<Status> {
     oldestDueMs: counts.oldestDueAt === undefined ? null : Math.max(0, at - counts.oldestDueAt),
     deadLetters: counts.deadLetters,
     troubled: counts.troubled,
-    approvals: (await registry.approvals.list(waiting)).filter((one) => isStillOpen(one, at)).length,
-    questions: (await registry.questions.list(waiting)).filter((one) => isStillOpen(one, at)).length,
+    approvals: (await registry.approvals.list(waiting)).length,
+    questions: (await registry.questions.list(waiting)).length,
     unreadable: counts.unreadable,
     channels: of?.channels ?? [],
   };
