@@ -8,7 +8,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { DELIVERY_POLICY, DeliveryLoop, Gate, splitText, type World } from '@nanoclaw/delivery';
+import { DELIVERY_POLICY, DeliveryLoop, type DeliveryLoopPorts, Gate, splitText } from '@nanoclaw/delivery';
 import { addressKey, HostSession, inProcessReader, sessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 
@@ -19,7 +19,7 @@ if (folder === undefined) {
 }
 
 /** Where messages go and how. A bot for a real platform has its own `route` and `send`. */
-const world: World = {
+const ports: DeliveryLoopPorts = {
   route: (_session, { address, content }) => {
     if (address === null)
       return { type: 'refused', reason: 'The message has no address, and this bot has no default.' };
@@ -47,6 +47,7 @@ const world: World = {
   },
   gate: new Gate(),
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   setTimer: (delayMs, action) => {
     const timer = setTimeout(action, delayMs);
     return () => clearTimeout(timer);
@@ -55,16 +56,19 @@ const world: World = {
   policy: DELIVERY_POLICY,
 };
 
-const loop = new DeliveryLoop(world, {
-  onTrouble: (session, { error, nextAt }) =>
-    console.error(`${session}: nothing lost, tried again at ${new Date(nextAt).toISOString()}. ${String(error)}`),
+const loop = new DeliveryLoop(ports, {
+  onTrouble: (trouble) => {
+    if (trouble.type !== 'failed') return;
+    const { key, error, retryAt } = trouble;
+    console.error(`${key}: nothing lost, tried again at ${new Date(retryAt).toISOString()}. ${String(error)}`);
+  },
 });
 const sessions = readdirSync(folder, { withFileTypes: true })
   .filter((entry) => entry.isDirectory())
   .map(({ name: key }) => {
     const places = sessionFolder(resolve(join(folder, key)));
     const host = HostSession.open(places, openSqlite);
-    loop.watch({ key, folder: places, inSession: (use) => use(host), reader: inProcessReader(places, openSqlite) });
+    loop.add({ key, folder: places, inSession: (use) => use(host), reader: inProcessReader(places, openSqlite) });
     return { key, host };
   });
 loop.start();

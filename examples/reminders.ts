@@ -15,9 +15,10 @@ import {
   type RunId,
   RunnerSession,
   runId,
+  SessionLoop,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { applyScheduling, observe, type RunState, SweepLoop, sweepSession, type Vitals } from '@nanoclaw/sweep';
+import { applyScheduling, observe, type RunState, sweepSession, type Vitals } from '@nanoclaw/sweep';
 
 const [root, ...wishes] = process.argv.slice(2);
 if (root === undefined) {
@@ -57,7 +58,7 @@ function sayWhatIsDue(id: RunId, now: number): void {
 }
 
 let vitals: Vitals | undefined;
-const loop = new SweepLoop({
+const loop = new SessionLoop({
   visit: async (key, { now, steadySince }) => {
     const seen = await observe(session, reader, () => run);
     const report = sweepSession(session, { ...seen, vitals, steadySince }, now);
@@ -66,10 +67,11 @@ const loop = new SweepLoop({
       sayWhatIsDue(runId(randomUUID()), now);
       loop.poke(key);
     } else if (session.series.live().length === 0) void loop.stop().then(() => session[Symbol.dispose]());
-    return report.lookAgainAt;
+    return { type: 'visited', nextAt: report.lookAgainAt };
   },
   token: () => changeToken(folder.outbound),
-  clock: { wall: Date.now, monotonic: () => performance.now() },
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
   setTimer: (ms, callback) => {
     const timer = setTimeout(callback, ms);
     return () => clearTimeout(timer);

@@ -8,14 +8,14 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { createSession, HostSession, inProcessReader, RunnerSession, runId } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { DELIVERY_POLICY, deliverSession, Gate, type Look, type World } from '../src/index.ts';
+import { DELIVERY_POLICY, type DeliveryPorts, deliverSession, Gate, type PassState } from '../src/index.ts';
 
 const HISTORIES = [0, 10_000, 1_000_000];
 const ROUNDS = 7;
 const NOW = 1_000_000_000_000;
 const ADDRESS = { channelType: 'fake', platformId: 'main', threadId: null };
 
-const world: World = {
+const world: DeliveryPorts = {
   route: () => ({ type: 'deliver', address: ADDRESS, account: 'fake', duplicates: 'key' }),
   send: async () => ({ type: 'sent', platformMessageId: 'p' }),
   cleanUp: async () => undefined,
@@ -59,13 +59,13 @@ async function measured(delivered: number): Promise<Figures> {
     inSession: <T>(use: (one: HostSession) => T) => use(host),
     reader: inProcessReader(folder, openSqlite),
   };
-  let last: Look | undefined;
+  let last: PassState | undefined;
   let said = 0;
   const figures = { delivered, quiet: [], idle: [], one: [] };
-  const pass = async (look?: Look, attempts = 0) => {
-    const report = await deliverSession(session, world, { last: look });
+  const pass = async (state?: PassState, attempts = 0) => {
+    const report = await deliverSession(session, world, { last: state });
     if (report.attempts.length !== attempts) throw new Error(`${report.attempts.length} attempts, not ${attempts}`);
-    last = report.look;
+    last = report.state;
   };
   const say = () => {
     said += 1;

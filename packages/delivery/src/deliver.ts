@@ -21,6 +21,7 @@ import {
   type OutboundMessage,
   type OutboundRead,
   type OutboundReader,
+  type OutboundRequest,
   type RefusedRow,
   type RetryPolicy,
   type SendOutcome,
@@ -35,7 +36,7 @@ import { agentNotice, type Notice, operatorNotices } from './notice.ts';
 import { type Route, type Send, type UncertainPolicy, whenUncertain } from './send.ts';
 
 /** A session as delivery needs it. */
-export interface SessionPort {
+export interface DeliverySession {
   /** Unique among the sessions of a host: part of every attempt's key. */
   readonly key: string;
   readonly folder: SessionFolder;
@@ -45,7 +46,7 @@ export interface SessionPort {
 }
 
 /** What delivery asks of its host, the same for all sessions. */
-export interface World {
+export interface DeliveryPorts {
   /**
    * Decides where a message goes. Asked when the message is taken in and again for each later attempt, so that
    * permission withdrawn in between counts. A throw is taken as a refusal, with the error's message as reason.
@@ -91,8 +92,17 @@ export const DELIVERY_POLICY: DeliveryPolicy = {
   rowsMax: 1_000,
 };
 
+/** What a caller has read of the runner's file on behalf of the next pass. */
+export interface PassRead {
+  /** Of the runner's file (`changeToken`), taken before the read. */
+  readonly token: string | undefined;
+  /** What was asked for: at least what `passRequest` gives. */
+  readonly request: OutboundRequest;
+  readonly read: OutboundRead;
+}
+
 /** Where a session stood at the end of a pass. Of no use after a restart, and not needed: the first pass looks. */
-export interface Look {
+export interface PassState {
   /** Of the runner's file (`changeToken`); `undefined` while there is none, or when it was not read to its end. */
   readonly token: string | undefined;
   /** When there is next something to do; `undefined`: when the token changes. */
@@ -102,13 +112,13 @@ export interface Look {
 /** What a pass did. */
 export interface DeliveryReport {
   /** For the next pass, and when to make it. */
-  readonly look: Look;
+  readonly state: PassState;
   /** Why the runner's file was not read, unless there is none yet. What needs it waits; everything else was done. */
   readonly finding: OutboundFinding | undefined;
   /** Rows that no honest runner writes. They were passed over for good. */
   readonly refused: readonly RefusedRow[];
   /** The numbers of the messages taken in. */
-  readonly takenIn: readonly number[];
+  readonly accepted: readonly number[];
   /** The attempts made, and what came of each. */
   readonly attempts: readonly MadeAttempt[];
   /** Messages given up in this pass or an earlier one, of which agent and operator have now been told. */
@@ -129,7 +139,9 @@ export interface MadeAttempt {
 
 export interface PassOptions {
   /** From the last pass over this session; without it the pass looks at everything. */
-  readonly last?: Look | undefined;
+  readonly last?: PassState | undefined;
+  /** What was just read of the runner's file; without it the pass reads for itself. */
+  readonly read?: PassRead | undefined;
   /** Aborted: no further attempt is begun. */
   readonly stop?: AbortSignal | undefined;
   /** Aborted: sends in flight are not waited for any longer; their outcome is recorded as not known. */
@@ -157,32 +169,40 @@ const BUSY_TRIES = 40;
  * flight have ended; what was not written down by then is an ordinary retry.
  */
 export async function deliverSession(
-  session: SessionPort,
-  world: World,
+  session: DeliverySession,
+  ports: DeliveryPorts,
   options: PassOptions = {},
 ): Promise<DeliveryReport> {
-  const token = changeToken(session.folder.outbound);
-  const { last } = options;
-  if (last !== undefined && isQuiet(last, token, world.now())) return nothing(last);
+  const { last, read } = options;
+  const token = read ? read.token : changeToken(session.folder.outbound);
+  if (read === undefined && last !== undefined && isQuiet(last, token, ports.now())) return nothing(last);
 
-  const pass = new Pass(session, world, options);
-  await pass.readAndTakeIn(token !== last?.token || last === undefined);
+  const pass = new Pass(session, ports, options);
+  await pass.readAndAccept(token !== last?.token || last === undefined);
   await pass.drainLanes();
-  await pass.lookAfterEnded();
+  await pass.finishEnded();
   return pass.report(token);
 }
 
+/**
+ * What the next pass over a session would ask of the runner's file at `now`: what is new, and what is tried again. For a
+ * caller who reads the file anyway, and hands the read to the pass.
+ */
+export function passRequest(session: HostSession, now: Millis): OutboundRequest {
+  return { ...session.cursor(), again: toReadAgain(session, now) };
+}
+
 /** Whether a session has nothing to do at `now`, given where it stood last and its present token. Opens nothing. */
-export function isQuiet(last: Look, token: string | undefined, now: Millis): boolean {
+export function isQuiet(last: PassState, token: string | undefined, now: Millis): boolean {
   return token === last.token && (last.nextAt === undefined || last.nextAt > now);
 }
 
-function nothing(look: Look): DeliveryReport {
+function nothing(state: PassState): DeliveryReport {
   return {
-    look,
+    state,
     finding: undefined,
     refused: [],
-    takenIn: [],
+    accepted: [],
     attempts: [],
     gaveUp: [],
     isHeldBack: false,
@@ -200,8 +220,8 @@ interface Begun {
 }
 
 class Pass {
-  readonly #session: SessionPort;
-  readonly #world: World;
+  readonly #session: DeliverySession;
+  readonly #ports: DeliveryPorts;
   readonly #options: PassOptions;
   /** Messages as the runner's file has them. */
   readonly #inHand = new Map<number, OutboundMessage>();
@@ -210,7 +230,7 @@ class Pass {
   readonly #routes = new Map<number, Route>();
   readonly #heldUntil = new Map<string, Millis>();
   readonly #attempts: MadeAttempt[] = [];
-  readonly #takenIn: number[] = [];
+  readonly #accepted: number[] = [];
   readonly #gaveUp: DeadLetter[] = [];
   readonly #troubles: unknown[] = [];
   #refused: readonly RefusedRow[] = [];
@@ -227,35 +247,38 @@ class Pass {
   #comesBackAt = Number.POSITIVE_INFINITY;
   #openAt: Millis | undefined;
 
-  constructor(session: SessionPort, world: World, options: PassOptions) {
+  constructor(session: DeliverySession, ports: DeliveryPorts, options: PassOptions) {
     this.#session = session;
-    this.#world = world;
+    this.#ports = ports;
     this.#options = options;
-    this.#budget = world.policy.attemptsMax;
+    this.#budget = ports.policy.attemptsMax;
   }
 
   /** Reads the runner's file, takes in what is new, and begins what is due: one read, one commit. */
-  async readAndTakeIn(hasChanged: boolean): Promise<void> {
-    const { cursor, again, isFull } = await this.#persistently((session) => ({
-      cursor: session.cursor(),
-      again: this.#toReadAgain(session),
-      isFull: session.deliveries.isFull(this.#world.policy.rowsMax),
+  async readAndAccept(hasChanged: boolean): Promise<void> {
+    const { request, isFull } = await this.#persistently((session) => ({
+      request: passRequest(session, this.#ports.now()),
+      isFull: session.deliveries.isFull(this.#ports.policy.rowsMax),
     }));
+    const { messagesAfter } = request;
+    const handed = this.#options.read;
+    const again = handed ? handed.request.again : request.again;
     // Without a change and without anything to read again, what is due has been stored.
-    const read = hasChanged || again.length > 0 ? await this.#session.reader.read({ ...cursor, again }) : undefined;
-    if (read !== undefined) this.#keep(read, again, cursor.messagesAfter);
+    const isNeeded = hasChanged || again.length > 0;
+    const read = handed ? handed.read : isNeeded ? await this.#session.reader.read(request) : undefined;
+    if (read !== undefined) this.#keep(read, again, messagesAfter);
     if (read?.type === 'read' && isFull) this.#holdBack(read);
 
+    const accepting = read?.type === 'read' && !this.#isHeldBack ? read : undefined;
+    // A read that was handed over may have been overtaken by one of a pass.
+    const fresh = accepting?.messages.filter(({ seq }) => seq > messagesAfter) ?? [];
     this.#begun = await this.#write((session) => {
-      const now = this.#world.now();
-      const taking = read?.type === 'read' && !this.#isHeldBack ? read : undefined;
-      const fresh = taking?.messages ?? [];
-      const taken = [...fresh, ...session.deliveries.unrouted(TODO_MAX)].map((message) => this.#takenInAs(message));
-      const through = taking?.messagesThrough ?? cursor.messagesAfter;
-      session.deliveries.takeIn(taken, through, now);
+      const now = this.#ports.now();
+      const messages = [...fresh, ...session.deliveries.unrouted(TODO_MAX)].map((message) => this.#acceptedAs(message));
+      session.deliveries.takeIn(messages, accepting?.messagesThrough ?? messagesAfter, now);
       return session.deliveries.due(now, this.#budget).flatMap(({ lane }) => this.#begin(session, lane) ?? []);
     });
-    if (read?.type === 'read' && !this.#isHeldBack) this.#takenIn.push(...read.messages.map((message) => message.seq));
+    this.#accepted.push(...fresh.map(({ seq }) => seq));
   }
 
   /** Works off each lane in its order, all lanes at the same time. */
@@ -265,7 +288,7 @@ class Pass {
   }
 
   /** Removes what delivered messages left behind, and tells of those given up. Repeatable at every step. */
-  async lookAfterEnded(): Promise<void> {
+  async finishEnded(): Promise<void> {
     const { cleanUp, tell } = this.#session.inSession((session) => {
       this.#openAt = session.deliveries.nextAt(this.#heldUntil);
       return session.deliveries.toDo(TODO_MAX);
@@ -274,7 +297,7 @@ class Pass {
     const cleaned = [];
     for (const message of cleanUp) {
       const { key } = this.#session;
-      if (await this.#host(() => this.#world.cleanUp(key, message.messageOutId))) cleaned.push(message);
+      if (await this.#host(() => this.#ports.cleanUp(key, message.messageOutId))) cleaned.push(message);
     }
     const told = await this.#tell(tell);
     const done = [...cleaned, ...told];
@@ -283,28 +306,18 @@ class Pass {
   }
 
   report(token: string | undefined): DeliveryReport {
-    const cutShortAt = this.#isCutShort ? this.#world.now() : Number.POSITIVE_INFINITY;
+    const cutShortAt = this.#isCutShort ? this.#ports.now() : Number.POSITIVE_INFINITY;
     const at = Math.min(this.#openAt ?? Number.POSITIVE_INFINITY, this.#comesBackAt, cutShortAt);
     return {
-      look: { token: this.#isReadThrough ? token : undefined, nextAt: Number.isFinite(at) ? at : undefined },
+      state: { token: this.#isReadThrough ? token : undefined, nextAt: Number.isFinite(at) ? at : undefined },
       finding: this.#finding,
       refused: this.#refused,
-      takenIn: this.#takenIn,
+      accepted: this.#accepted,
       attempts: this.#attempts,
       gaveUp: this.#gaveUp,
       isHeldBack: this.#isHeldBack,
       troubles: this.#troubles,
     };
-  }
-
-  #toReadAgain(session: HostSession): number[] {
-    const again: number[] = [];
-    for (const { lane } of session.deliveries.due(this.#world.now(), AGAIN_MAX)) {
-      const room = AGAIN_MAX - again.length;
-      if (room > 0) again.push(...session.deliveries.unstored(lane, room));
-    }
-    // A split message whose first parts are through has more than one row.
-    return [...new Set(again)];
   }
 
   #keep(read: OutboundRead, again: readonly number[], after: number): void {
@@ -313,7 +326,7 @@ class Pass {
       if (read.type === 'absent' && again.length === 0) return;
       this.#finding = read;
       this.#isReadThrough = false;
-      this.#comesBackAt = this.#world.now() + (read.type === 'busy' ? BUSY_RETRY_MS : UNREADABLE_RETRY_MS);
+      this.#comesBackAt = this.#ports.now() + (read.type === 'busy' ? BUSY_RETRY_MS : UNREADABLE_RETRY_MS);
       return;
     }
     for (const message of [...read.messages, ...read.again]) this.#inHand.set(message.seq, message);
@@ -333,12 +346,12 @@ class Pass {
     this.#isReadThrough = false;
   }
 
-  #takenInAs(message: OutboundMessage): TakenIn {
+  #acceptedAs(message: OutboundMessage): TakenIn {
     const route = this.#route(message);
     if (route.type === 'refused') return { message, refused: route.reason };
     const { address, parts, cleansUp = false } = route;
     if (parts === undefined) return { message, address, cleansUp };
-    const { partsMax } = this.#world.policy;
+    const { partsMax } = this.#ports.policy;
     if (parts.length > 0 && parts.length <= partsMax) return { message, address, parts, cleansUp };
     return { message, refused: `The message needs ${parts.length} parts, and it may have 1 to ${partsMax}.` };
   }
@@ -353,7 +366,7 @@ class Pass {
 
   #decided(message: OutboundMessage): Route {
     try {
-      return this.#world.route(this.#session.key, message);
+      return this.#ports.route(this.#session.key, message);
     } catch (error) {
       // One message that the host cannot make sense of must not stop the others, for ever and in every pass.
       return { type: 'refused', reason: `Where it goes could not be decided: ${reasonOf(error)}` };
@@ -364,7 +377,7 @@ class Pass {
   #begin(session: HostSession, lane: string): Begun | undefined {
     const { deliveries } = session;
     for (;;) {
-      const now = this.#world.now();
+      const now = this.#ports.now();
       const head = deliveries.head(lane);
       if (head === undefined || head.nextAttemptAt > now) return undefined;
       if (this.#budget === 0 || this.#options.stop?.aborted === true) {
@@ -382,14 +395,14 @@ class Pass {
         case 'go': {
           const { message, route, target } = decision;
           const who = `${this.#session.key}/${lane}`;
-          const wait = this.#world.gate.enter(route.account, who, route.rates ?? [], now);
+          const wait = this.#ports.gate.enter(route.account, who, route.rates ?? [], now);
           if (wait > 0) {
             this.#heldUntil.set(lane, now + wait);
             return undefined;
           }
-          const attempt = deliveries.begin([head], now, this.#world.policy.retry, this.#world.random())[0];
+          const attempt = deliveries.begin([head], now, this.#ports.policy.retry, this.#ports.random())[0];
           if (attempt === undefined) {
-            this.#world.gate.leave(route.account, undefined, now);
+            this.#ports.gate.leave(route.account, undefined, now);
             return undefined;
           }
           this.#entered.push(route.account);
@@ -405,11 +418,11 @@ class Pass {
     if (message === undefined) {
       if (this.#gone.has(head.seq)) return failed(head, 'The message is no longer in the file that its agent wrote.');
       // Another pass reads it: at once, or in a while when the file cannot be read just now.
-      return { type: 'wait', until: this.#finding === undefined ? this.#world.now() : this.#comesBackAt };
+      return { type: 'wait', until: this.#finding === undefined ? this.#ports.now() : this.#comesBackAt };
     }
     const route = this.#route(message);
     if (route.type === 'refused') return failed(head, route.reason, message);
-    const { retry, uncertain } = this.#world.policy;
+    const { retry, uncertain } = this.#ports.policy;
     const settled = withoutAttempt(head, retry, whenUncertain(route.duplicates, uncertain));
     if (settled !== undefined) return { type: 'end', settled, message };
     if (route.target === undefined) return { type: 'go', message, route, target: undefined };
@@ -423,11 +436,11 @@ class Pass {
     while (current !== undefined) {
       const begun: Begun = current;
       const outcome = await this.#send(begun);
-      this.#world.gate.leave(begun.route.account, outcome, this.#world.now());
+      this.#ports.gate.leave(begun.route.account, outcome, this.#ports.now());
       const settled = this.#settlement(begun, outcome);
       // The outcome and the next attempt in one commit.
       current = await this.#write((session) => {
-        session.deliveries.record(begun.attempt, settled, this.#world.now(), begun.message);
+        session.deliveries.record(begun.attempt, settled, this.#ports.now(), begun.message);
         return this.#begin(session, begun.lane);
       });
       this.#attempts.push({ attempt: begun.attempt, settled });
@@ -435,8 +448,8 @@ class Pass {
   }
 
   #settlement({ attempt, route }: Begun, outcome: SendOutcome): DeliverySettlement {
-    const { retry, uncertain } = this.#world.policy;
-    return deliverySettlement(attempt.tries, outcome, this.#world.now(), retry, this.#world.random(), {
+    const { retry, uncertain } = this.#ports.policy;
+    return deliverySettlement(attempt.tries, outcome, this.#ports.now(), retry, this.#ports.random(), {
       plain: attempt.plain,
       whenUncertain: whenUncertain(route.duplicates, uncertain),
     });
@@ -448,7 +461,7 @@ class Pass {
     const cutOff = this.#cutOff(controller);
     try {
       const outcome = await Promise.race([
-        this.#world.send(message, {
+        this.#ports.send(message, {
           session: this.#session.key,
           key: `${this.#session.key}/${seq}/${part}`,
           attempt: attempt.attempt,
@@ -472,14 +485,14 @@ class Pass {
   /** An outcome for a send that has none in time, or when the host stops. */
   #cutOff(controller: AbortController): { readonly outcome: Promise<SendOutcome>; cancel(): void } {
     const { abandon } = this.#options;
-    const { sendTimeoutMs } = this.#world.policy;
+    const { sendTimeoutMs } = this.#ports.policy;
     const { promise, resolve } = Promise.withResolvers<SendOutcome>();
     const end = (reason: string) => {
       resolve({ type: 'unknown', reason });
       controller.abort(new Error(reason));
     };
     const onAbandon = () => end('The host stopped while the message was being sent.');
-    const cancelTimer = this.#world.setTimer(sendTimeoutMs, () => end(`No answer within ${sendTimeoutMs} ms.`));
+    const cancelTimer = this.#ports.setTimer(sendTimeoutMs, () => end(`No answer within ${sendTimeoutMs} ms.`));
     abandon?.addEventListener('abort', onAbandon, { once: true });
     if (abandon?.aborted === true) onAbandon();
     return {
@@ -495,13 +508,13 @@ class Pass {
   async #tell(letters: readonly DeadLetter[]): Promise<readonly DeadLetter[]> {
     if (letters.length === 0) return [];
     const { key } = this.#session;
-    const now = this.#world.now();
+    const now = this.#ports.now();
     await this.#persistently((session) => session.enqueue(agentNotice(letters, now), now));
     const told: DeadLetter[] = [];
     for (const { rates, ...notice } of operatorNotices(letters)) {
       // One that is dropped here has been told of lately; the letters are listed all the same.
-      const isDue = this.#world.gate.rates.take(rates, now) === 0;
-      if (!isDue || (await this.#host(() => this.#world.notify(key, notice)))) told.push(...notice.letters);
+      const isDue = this.#ports.gate.rates.take(rates, now) === 0;
+      if (!isDue || (await this.#host(() => this.#ports.notify(key, notice)))) told.push(...notice.letters);
     }
     return told;
   }
@@ -513,7 +526,7 @@ class Pass {
       return true;
     } catch (error) {
       this.#troubles.push(error);
-      this.#comesBackAt = Math.min(this.#comesBackAt, this.#world.now() + TROUBLE_RETRY_MS);
+      this.#comesBackAt = Math.min(this.#comesBackAt, this.#ports.now() + TROUBLE_RETRY_MS);
       return false;
     }
   }
@@ -526,7 +539,7 @@ class Pass {
       try {
         return session.deliveries.together(() => moves(session));
       } catch (error) {
-        for (const account of this.#entered) this.#world.gate.leave(account, undefined, this.#world.now());
+        for (const account of this.#entered) this.#ports.gate.leave(account, undefined, this.#ports.now());
         this.#budget = budget;
         throw error;
       }
@@ -547,9 +560,20 @@ class Pass {
 
   #nap(delayMs: number): Promise<void> {
     return new Promise((resolve) => {
-      this.#world.setTimer(delayMs, resolve);
+      this.#ports.setTimer(delayMs, resolve);
     });
   }
+}
+
+/** The numbers of messages that are due and that only the runner's file has. */
+function toReadAgain(session: HostSession, now: Millis): number[] {
+  const again: number[] = [];
+  for (const { lane } of session.deliveries.due(now, AGAIN_MAX)) {
+    const room = AGAIN_MAX - again.length;
+    if (room > 0) again.push(...session.deliveries.unstored(lane, room));
+  }
+  // A split message whose first parts are through has more than one row.
+  return [...new Set(again)];
 }
 
 type Decision =

@@ -5,17 +5,19 @@
 export {
   DELIVERY_POLICY,
   type DeliveryPolicy,
+  type DeliveryPorts,
   type DeliveryReport,
+  type DeliverySession,
   deliverSession,
   isQuiet,
-  type Look,
   type MadeAttempt,
   type PassOptions,
-  type SessionPort,
-  type World,
+  type PassRead,
+  type PassState,
+  passRequest,
 } from './deliver.ts';
 export { GATE_LIMITS, Gate, type GateLimits } from './gate.ts';
-export { DeliveryLoop, type LoopOptions, type Trouble } from './loop.ts';
+export { DeliveryLoop, type DeliveryLoopOptions, type DeliveryLoopPorts } from './loop.ts';
 export { agentNotice, type Notice } from './notice.ts';
 export { SqliteRateStore } from './rate-store.ts';
 export { type Rate, RateLimits, type RateStore, waitMs } from './rates.ts';

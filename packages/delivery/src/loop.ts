@@ -1,141 +1,131 @@
 /**
- * Passes over many sessions: at once when a doorbell rings or something comes due, and slowly all around in case a
- * bell was missed. One pass a session at a time, a bounded number of passes at once, first come first served; a session
- * with much to do goes to the end of the queue after each pass, and one in trouble waits on its own.
+ * Passes over many sessions, by the loop of `session-db`: when a bell rings, when something comes due, and when a change
+ * is found that no bell announced. A session with much to do goes to the end of the queue after each pass.
  */
-import { backoffMs, changeToken, type Millis, type RetryPolicy } from '@nanoclaw/session-db';
-import { type DeliveryReport, deliverSession, isQuiet, type Look, type SessionPort, type World } from './deliver.ts';
+import {
+  changeToken,
+  SESSION_LOOP,
+  SessionLoop,
+  type Visit,
+  type VisitResult,
+  type VisitTrouble,
+} from '@nanoclaw/session-db';
+import {
+  type DeliveryPorts,
+  type DeliveryReport,
+  type DeliverySession,
+  deliverSession,
+  type PassRead,
+  type PassState,
+} from './deliver.ts';
 
-export interface LoopOptions {
-  /** How many passes may run at once. */
-  readonly passesMax?: number;
-  /** How long it takes to look at every session once, in milliseconds: what a missed doorbell costs at most. */
-  readonly floorMs?: Millis;
+/** What a `DeliveryLoop` asks of its host. */
+export interface DeliveryLoopPorts extends DeliveryPorts {
+  /** A clock that is never set, in milliseconds from anywhere: it tells when the other one was. */
+  monotonic(): number;
+}
+
+/** How a `DeliveryLoop` works and what it tells; everything has a default. */
+export interface DeliveryLoopOptions {
+  /** How many passes may run at once: 32. */
+  readonly concurrency?: number;
+  /** How long it takes to look at every session once, in milliseconds: 5 000. What a missed bell costs at most. */
+  readonly floorMs?: number;
+  /**
+   * Who finds that a runner has written something. `files`: the loop itself. `pokes`: a caller who reads the file for
+   * purposes of its own anyway and pokes with each read; the loop then reads only for what it tries again.
+   */
+  readonly newsFrom?: 'files' | 'pokes';
   /** What a pass did, for the host to log and count. Not called for a pass that found nothing to do. */
   readonly onReport?: (session: string, report: DeliveryReport) => void;
-  /** A pass that rejected. The session is looked at again by itself. */
-  readonly onTrouble?: (session: string, trouble: Trouble) => void;
+  /** A pass that rejected, and the first that went well after it. The session is visited again by itself. */
+  readonly onTrouble?: (trouble: VisitTrouble) => void;
 }
 
-export interface Trouble {
-  readonly error: unknown;
-  /** How often in a row. */
-  readonly count: number;
-  readonly nextAt: Millis;
-}
-
-/** 32 passes at once, all sessions within 5 s. */
-const PASSES_MAX = 32;
+const CONCURRENCY = 32;
 const FLOOR_MS = 5_000;
 
-/** Into how many looks the floor is spread, so that none of them is long. */
-const FLOOR_SLICES = 20;
+/** On a kernel with coarse file times two commits may look like one: so much later there is a pass that reads. */
+const RECHECK_MS = 20;
 
-/** The waits of a session in trouble: 1 s, doubling up to 5 minutes. */
-const TROUBLE: RetryPolicy = { triesMax: 1, backoffBaseMs: 1_000, backoffMaxMs: 300_000 };
+/** Where others look after the files the loop's own look is for what they miss for good. */
+const FLOOR_BESIDE_OTHERS_MS = 3_600_000;
 
-/** On a kernel with coarse file times two commits may look like one: so much later there is a look that reads. */
-const SECOND_LOOK_MS = 20;
-
-/** The longest a timer is set for; the platform's own limit is 24 days. */
-const TIMER_MAX_MS = 3_600_000;
-
-/** How long passes whose sends were abandoned may take to write that down, in milliseconds. */
-const ABANDON_GRACE_MS = 1_000;
-
-interface Entry {
-  readonly session: SessionPort;
-  last: Look | undefined;
-  /** Of the runner's file at the last pass. */
-  token: string | undefined;
-  /** `again`: running, and to be run once more. */
-  state: 'idle' | 'queued' | 'running' | 'again';
-  /** Passes that rejected or could not read, in a row. */
-  troubles: number;
-  notBefore: Millis;
-  cancelTimer: () => void;
-  /** Resolved when the session has nothing more to do at once. */
-  readonly waiting: (() => void)[];
+interface Delivered {
+  readonly session: DeliverySession;
+  last: PassState | undefined;
 }
 
+/** Delivers what the agents of many sessions have said. It is started once and stopped once. */
 export class DeliveryLoop {
-  readonly #world: World;
-  readonly #options: LoopOptions;
-  readonly #entries = new Map<string, Entry>();
-  /** In the order of their turns. */
-  readonly #queue = new Set<Entry>();
-  readonly #running = new Set<Promise<void>>();
-  readonly #runningKeys = new Set<string>();
-  readonly #stop = new AbortController();
-  readonly #abandon = new AbortController();
-  #isStarted = false;
-  #cancelFloor: () => void = () => undefined;
-  #floorRound: Iterator<Entry> | undefined;
+  readonly #ports: DeliveryLoopPorts;
+  readonly #options: DeliveryLoopOptions;
+  readonly #sessions = new Map<string, Delivered>();
+  readonly #loop: SessionLoop<PassRead>;
 
-  /** Nothing happens before `start`. */
-  constructor(world: World, options: LoopOptions = {}) {
-    this.#world = world;
+  /** Nothing happens before `start`. Throws `RangeError` on a figure out of its range. */
+  constructor(ports: DeliveryLoopPorts, options: DeliveryLoopOptions = {}) {
+    this.#ports = ports;
     this.#options = options;
+    const byPokes = options.newsFrom === 'pokes';
+    const floorMs = options.floorMs ?? (byPokes ? FLOOR_BESIDE_OTHERS_MS : FLOOR_MS);
+    this.#loop = new SessionLoop<PassRead>(
+      {
+        visit: (key, visit) => this.#pass(key, visit),
+        token: (key) => {
+          const known = this.#sessions.get(key);
+          return known && changeToken(known.session.folder.outbound);
+        },
+        now: () => ports.now(),
+        monotonic: () => ports.monotonic(),
+        setTimer: ports.setTimer,
+        onTrouble: (trouble) => options.onTrouble?.(trouble),
+      },
+      {
+        ...SESSION_LOOP,
+        concurrency: options.concurrency ?? CONCURRENCY,
+        floorMs,
+        tickMs: Math.min(SESSION_LOOP.tickMs, floorMs),
+        // Each send has its own limit.
+        visitMaxMs: Number.MAX_SAFE_INTEGER,
+        pokeEndsWait: false,
+        ...(byPokes ? {} : { recheckMs: RECHECK_MS }),
+      },
+    );
   }
 
-  /** Begins to look at the watched sessions, each once at first. A loop is started once. */
+  /** Begins to deliver, with one pass over each session at first. */
   start(): void {
-    if (this.#isStarted) return;
-    this.#isStarted = true;
-    for (const entry of this.#entries.values()) this.#enqueue(entry);
-    this.#setFloor();
+    this.#loop.start();
   }
 
-  /** Adds a session and looks at it. Does nothing for one that is watched already. */
-  watch(session: SessionPort): void {
-    if (this.#entries.has(session.key)) return;
-    const entry: Entry = {
-      session,
-      last: undefined,
-      token: undefined,
-      state: 'idle',
-      troubles: 0,
-      notBefore: Number.NEGATIVE_INFINITY,
-      cancelTimer: () => undefined,
-      waiting: [],
-    };
-    this.#entries.set(session.key, entry);
-    if (this.#isStarted) this.#enqueue(entry);
+  /** Adds a session. Does nothing for one that is there already. */
+  add(session: DeliverySession): void {
+    if (this.#sessions.has(session.key)) return;
+    this.#sessions.set(session.key, { session, last: undefined });
+    this.#loop.add(session.key, this.#options.newsFrom === 'pokes' ? 'when-poked' : 'at-once');
   }
 
   /** Lets go of a session. Resolves when no pass over it runs any more. */
-  async unwatch(key: string): Promise<void> {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    this.#entries.delete(key);
-    this.#queue.delete(entry);
-    entry.cancelTimer();
-    if (entry.state === 'queued') entry.state = 'idle';
-    if (entry.state !== 'idle') await new Promise<void>((resolve) => entry.waiting.push(resolve));
-    else release(entry);
+  async remove(key: string): Promise<void> {
+    this.#sessions.delete(key);
+    await this.#loop.remove(key);
   }
 
-  /** Something may be new: looks at the session in its turn. For doorbells, and for whoever retried a dead letter. */
-  poke(key: string): void {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    // A bell is believed, whatever the change token says.
-    entry.last = undefined;
-    this.#enqueue(entry);
+  /**
+   * Something may be new: makes a pass in its turn. For bells, and for when a dead letter is retried. `read` is what the
+   * caller has just read of the runner's file (`passRequest`), so that the pass need not read it again.
+   */
+  poke(key: string, read?: PassRead): void {
+    this.#loop.poke(key, read);
   }
 
   /**
    * Delivers what a session has, for when its container has exited. Resolves when nothing more is due at once: all is
    * delivered, or waits for its time, or the loop stops, or the session is in trouble.
    */
-  async drain(key: string): Promise<void> {
-    const entry = this.#entries.get(key);
-    if (entry === undefined || !this.#isStarted || this.#isStopping) return;
-    const drained = new Promise<void>((resolve) => entry.waiting.push(resolve));
-    // What held it back may have been its container.
-    entry.notBefore = Number.NEGATIVE_INFINITY;
-    this.poke(key);
-    await drained;
+  drain(key: string): Promise<void> {
+    return this.#loop.drain(key);
   }
 
   /**
@@ -143,161 +133,26 @@ export class DeliveryLoop {
    * recorded as not known. Returns the sessions of which even that could not be waited for: none, unless the host's own
    * functions hang.
    */
-  async stop(deadlineMs: Millis): Promise<readonly string[]> {
-    this.#stop.abort();
-    this.#cancelFloor();
-    for (const entry of this.#entries.values()) {
-      entry.cancelTimer();
-      if (entry.state === 'queued') entry.state = 'idle';
-      if (entry.state === 'idle') release(entry);
-    }
-    this.#queue.clear();
-    await this.#ended(deadlineMs);
-    this.#abandon.abort();
-    await this.#ended(ABANDON_GRACE_MS);
-    return [...this.#runningKeys];
+  stop(deadlineMs: number): Promise<readonly string[]> {
+    return this.#loop.stop(deadlineMs);
   }
 
-  get #isStopping(): boolean {
-    return this.#stop.signal.aborted;
+  async #pass(key: string, { isAsked, news, stopping, abandoned }: Visit<PassRead>): Promise<VisitResult> {
+    const known = this.#sessions.get(key);
+    if (known === undefined) return { type: 'visited', nextAt: undefined };
+    const { session, last } = known;
+    const options = { last: isAsked ? undefined : last, read: news, stop: stopping, abandon: abandoned };
+    const report = await deliverSession(session, this.#ports, options);
+    known.last = report.state;
+    if (isWorthTelling(report)) this.#options.onReport?.(key, report);
+    if (report.finding !== undefined && report.finding.type !== 'busy') return { type: 'put-off' };
+    const { token, nextAt } = report.state;
+    return { type: 'visited', nextAt, isPartial: token === undefined };
   }
-
-  #enqueue(entry: Entry): void {
-    if (this.#isStopping || !this.#isStarted) return;
-    if (entry.state === 'running') entry.state = 'again';
-    if (entry.state !== 'idle') return;
-    if (this.#world.now() < entry.notBefore) {
-      this.#setTimer(entry, entry.notBefore);
-      return;
-    }
-    entry.cancelTimer();
-    entry.state = 'queued';
-    this.#queue.add(entry);
-    this.#fill();
-  }
-
-  #fill(): void {
-    const passesMax = this.#options.passesMax ?? PASSES_MAX;
-    for (const entry of this.#queue) {
-      if (this.#running.size >= passesMax) return;
-      const { key } = entry.session;
-      // A session that was let go of and is watched again may still have its old pass.
-      if (this.#runningKeys.has(key)) continue;
-      this.#queue.delete(entry);
-      entry.state = 'running';
-      this.#runningKeys.add(key);
-      const pass = this.#pass(entry).finally(() => {
-        this.#running.delete(pass);
-        this.#runningKeys.delete(key);
-        this.#fill();
-      });
-      this.#running.add(pass);
-    }
-  }
-
-  async #pass(entry: Entry): Promise<void> {
-    const { session } = entry;
-    try {
-      const report = await deliverSession(session, this.#world, {
-        last: entry.last,
-        stop: this.#stop.signal,
-        abandon: this.#abandon.signal,
-      });
-      entry.last = report.look;
-      const isUnreadable = report.finding !== undefined && report.finding.type !== 'busy';
-      entry.troubles = isUnreadable ? entry.troubles + 1 : 0;
-      if (isUnreadable) this.#putOff(entry);
-      if (isWorthTelling(report)) this.#options.onReport?.(session.key, report);
-    } catch (error) {
-      entry.troubles += 1;
-      const nextAt = this.#putOff(entry);
-      this.#options.onTrouble?.(session.key, { error, count: entry.troubles, nextAt });
-    }
-    this.#afterPass(entry);
-  }
-
-  #putOff(entry: Entry): Millis {
-    entry.notBefore = this.#world.now() + backoffMs(entry.troubles, TROUBLE);
-    entry.last = undefined;
-    return entry.notBefore;
-  }
-
-  #afterPass(entry: Entry): void {
-    const wasRungMeanwhile = entry.state === 'again';
-    const hasChanged = entry.last !== undefined && entry.last.token !== entry.token;
-    entry.token = entry.last?.token;
-    entry.state = 'idle';
-    if (this.#entries.get(entry.session.key) !== entry || this.#isStopping) {
-      release(entry);
-      return;
-    }
-    const now = this.#world.now();
-    const nextAt = entry.last === undefined ? entry.notBefore : entry.last.nextAt;
-    if (wasRungMeanwhile || (nextAt !== undefined && nextAt <= now)) {
-      if (wasRungMeanwhile) entry.last = undefined;
-      this.#enqueue(entry);
-      return;
-    }
-    release(entry);
-    const secondLookAt = hasChanged ? now + SECOND_LOOK_MS : undefined;
-    const at = Math.min(nextAt ?? Number.POSITIVE_INFINITY, secondLookAt ?? Number.POSITIVE_INFINITY);
-    if (Number.isFinite(at)) this.#setTimer(entry, at, at === secondLookAt);
-  }
-
-  #setTimer(entry: Entry, at: Millis, mustRead = false): void {
-    entry.cancelTimer();
-    const delayMs = Math.min(Math.max(at - this.#world.now(), 0), TIMER_MAX_MS);
-    entry.cancelTimer = this.#world.setTimer(delayMs, () => {
-      if (mustRead) entry.last = undefined;
-      this.#enqueue(entry);
-    });
-  }
-
-  #setFloor(): void {
-    const floorMs = this.#options.floorMs ?? FLOOR_MS;
-    this.#cancelFloor = this.#world.setTimer(floorMs / FLOOR_SLICES, () => {
-      this.#lookAround();
-      if (!this.#isStopping) this.#setFloor();
-    });
-  }
-
-  /** Looks at the next share of the sessions by their change token: no database is opened for a quiet one. */
-  #lookAround(): void {
-    const now = this.#world.now();
-    const share = Math.ceil(this.#entries.size / FLOOR_SLICES);
-    for (let looked = 0; looked < share; looked += 1) {
-      const entry = this.#nextOfRound();
-      if (entry === undefined) return;
-      if (entry.state !== 'idle') continue;
-      const { last, session } = entry;
-      if (last === undefined || !isQuiet(last, changeToken(session.folder.outbound), now)) this.#enqueue(entry);
-    }
-  }
-
-  #nextOfRound(): Entry | undefined {
-    const next = this.#floorRound?.next();
-    if (next !== undefined && next.done !== true) return next.value;
-    this.#floorRound = this.#entries.values();
-    const first = this.#floorRound.next();
-    return first.done === true ? undefined : first.value;
-  }
-
-  /** Resolves when no pass runs any more, or after `deadlineMs`. */
-  async #ended(deadlineMs: Millis): Promise<void> {
-    if (this.#running.size === 0) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const cancel = this.#world.setTimer(deadlineMs, resolve);
-    await Promise.race([Promise.all(this.#running), promise]);
-    cancel();
-  }
-}
-
-function release(entry: Entry): void {
-  for (const resolve of entry.waiting.splice(0)) resolve();
 }
 
 function isWorthTelling(report: DeliveryReport): boolean {
-  const { finding, refused, takenIn, attempts, gaveUp, isHeldBack, troubles } = report;
+  const { finding, refused, accepted, attempts, gaveUp, isHeldBack, troubles } = report;
   const isTrouble = (finding !== undefined && finding.type !== 'busy') || isHeldBack;
-  return isTrouble || [refused, takenIn, attempts, gaveUp, troubles].some((list) => list.length > 0);
+  return isTrouble || [refused, accepted, attempts, gaveUp, troubles].some((list) => list.length > 0);
 }

@@ -1,7 +1,15 @@
 import { inProcessReader, OUTBOUND_LIMITS, type SendResult } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DELIVERY_POLICY, deliverSession, Gate, type Look, RateLimits, splitText, type World } from '../src/index.ts';
+import {
+  DELIVERY_POLICY,
+  type DeliveryPorts,
+  deliverSession,
+  Gate,
+  type PassState,
+  RateLimits,
+  splitText,
+} from '../src/index.ts';
 import { MAIN, OTHER, START, sentOk, settled, TestSession, temporaryFolder, texts, world } from './support.ts';
 
 let folder: ReturnType<typeof temporaryFolder>;
@@ -24,7 +32,7 @@ const failed = (changes: Partial<Extract<SendResult, { type: 'failed' }>> = {}):
   ...changes,
 });
 
-function lane(changes: object): World['route'] {
+function lane(changes: object): DeliveryPorts['route'] {
   return (_session, { address }) => ({
     type: 'deliver',
     address: address ?? MAIN,
@@ -47,7 +55,7 @@ function unsure(duplicates: 'key' | 'history' | 'none', uncertain: 'retry' | 'dr
   );
 }
 
-const split: World['route'] = (_session, { address, content }) => ({
+const split: DeliveryPorts['route'] = (_session, { address, content }) => ({
   type: 'deliver',
   address: address ?? MAIN,
   account: 'fake',
@@ -57,9 +65,9 @@ const split: World['route'] = (_session, { address, content }) => ({
 
 /** Makes passes, each at the time the last one asked for, until nothing is open. */
 async function untilQuiet(w: ReturnType<typeof world>, passesMax = 100): Promise<void> {
-  let last: Look | undefined;
+  let last: PassState | undefined;
   for (let passes = 0; passes < passesMax; passes += 1) {
-    last = (await deliverSession(session.port, w, { last })).look;
+    last = (await deliverSession(session.port, w, { last })).state;
     if (last.nextAt === undefined) return;
     w.clock.now = Math.max(w.clock.now, last.nextAt);
   }
@@ -72,8 +80,8 @@ describe('a pass', () => {
     const seqs = ['a', 'b', 'c'].map((text) => session.say(text));
     const report = await deliverSession(session.port, w);
     expect(texts(w.sent)).toEqual(['a', 'b', 'c']);
-    expect(report.takenIn).toEqual(seqs);
-    expect(report.look.nextAt).toBeUndefined();
+    expect(report.accepted).toEqual(seqs);
+    expect(report.state.nextAt).toBeUndefined();
     expect(seqs.map((seq) => session.host.deliveries.parts(seq)[0])).toMatchObject(
       seqs.map((seq) => ({ status: 'delivered', attempts: 1, platformMessageId: `p-session-1/${seq}/0` })),
     );
@@ -90,7 +98,7 @@ describe('a pass', () => {
   it('opens no file when nothing has changed since the last one', async () => {
     const w = world();
     session.say('a');
-    const { look } = await deliverSession(session.port, w);
+    const { state } = await deliverSession(session.port, w);
     const untouchable = {
       ...session.port,
       inSession: () => {
@@ -102,9 +110,9 @@ describe('a pass', () => {
         },
       },
     };
-    expect((await deliverSession(untouchable, w, { last: look })).look).toEqual(look);
+    expect((await deliverSession(untouchable, w, { last: state })).state).toEqual(state);
     session.say('b');
-    await expect(deliverSession(untouchable, w, { last: look })).rejects.toThrow('inbound.db was opened');
+    await expect(deliverSession(untouchable, w, { last: state })).rejects.toThrow('inbound.db was opened');
   });
 
   it('makes at most so many attempts as the policy says, and asks to be made again at once', async () => {
@@ -112,7 +120,7 @@ describe('a pass', () => {
     for (const text of ['a', 'b', 'c', 'd', 'e']) session.say(text);
     const report = await deliverSession(session.port, w);
     expect(texts(w.sent)).toEqual(['a', 'b']);
-    expect(report.look.nextAt).toBe(w.clock.now);
+    expect(report.state.nextAt).toBe(w.clock.now);
     await untilQuiet(w);
     expect(texts(w.sent)).toEqual(['a', 'b', 'c', 'd', 'e']);
   });
@@ -130,7 +138,7 @@ describe('a pass', () => {
     const unreadable = { ...session.port, reader: { read: async () => ({ type: 'corrupt', detail: 'x' }) as const } };
     const report = await deliverSession(unreadable, w);
     expect(report.finding).toEqual({ type: 'corrupt', detail: 'x' });
-    expect(report.look.nextAt).toBeGreaterThan(w.clock.now);
+    expect(report.state.nextAt).toBeGreaterThan(w.clock.now);
     await deliverSession(session.port, w);
     expect(texts(w.sent)).toEqual(['a']);
   });
@@ -139,9 +147,9 @@ describe('a pass', () => {
     const w = world();
     session.say('a');
     const unreadable = { ...session.port, reader: { read: async () => ({ type: 'hot-journal' }) as const } };
-    const { look } = await deliverSession(unreadable, w);
-    w.clock.now = look.nextAt ?? 0;
-    await deliverSession(session.port, w, { last: look });
+    const { state } = await deliverSession(unreadable, w);
+    w.clock.now = state.nextAt ?? 0;
+    await deliverSession(session.port, w, { last: state });
     expect(texts(w.sent)).toEqual(['a']);
   });
 
@@ -150,9 +158,9 @@ describe('a pass', () => {
     const reader = inProcessReader(session.folder, openSqlite, { ...OUTBOUND_LIMITS, rowsMax: 2 });
     for (const text of ['a', 'b', 'c', 'd']) session.say(text, { deliverAfter: START + 60_000 });
     session.say('now');
-    let last: Look | undefined;
+    let last: PassState | undefined;
     for (let passes = 0; passes < 4; passes += 1) {
-      last = (await deliverSession({ ...session.port, reader }, w, { last })).look;
+      last = (await deliverSession({ ...session.port, reader }, w, { last })).state;
     }
     expect(texts(w.sent)).toEqual(['now']);
     expect(last?.nextAt).toBe(START + 60_000);
@@ -161,23 +169,23 @@ describe('a pass', () => {
   it('waits, and gives nothing up, while the file with its queue is away', async () => {
     const w = world(() => ({ type: 'offline' }));
     session.say('a');
-    const { look } = await deliverSession(session.port, w);
-    w.clock.now = look.nextAt ?? 0;
+    const { state } = await deliverSession(session.port, w);
+    w.clock.now = state.nextAt ?? 0;
     const absent = { ...session.port, reader: { read: async () => ({ type: 'absent' }) as const } };
     const report = await deliverSession(absent, w);
     expect(report.finding).toEqual({ type: 'absent' });
-    expect(report.look.nextAt).toBeGreaterThan(w.clock.now);
+    expect(report.state.nextAt).toBeGreaterThan(w.clock.now);
     expect(session.host.deliveries.deadLetters(10)).toEqual([]);
   });
 
   it('gives up a message that its agent has removed from its file', async () => {
     const w = world(() => failed());
     const seq = session.say('a');
-    const { look } = await deliverSession(session.port, w);
+    const { state } = await deliverSession(session.port, w);
     const db = openSqlite(session.folder.outbound.database, 'write');
     db.run('DELETE FROM messages_out');
     db.close();
-    w.clock.now = look.nextAt ?? 0;
+    w.clock.now = state.nextAt ?? 0;
     await deliverSession(session.port, w);
     expect(session.host.deliveries.deadLetters(10)).toMatchObject([{ seq, message: undefined }]);
   });
@@ -211,11 +219,11 @@ describe('lanes', () => {
     const w = world();
     session.say('later', { deliverAfter: START + 5_000 });
     session.say('now');
-    const { look } = await deliverSession(session.port, w);
+    const { state } = await deliverSession(session.port, w);
     expect(texts(w.sent)).toEqual(['now']);
-    expect(look.nextAt).toBe(START + 5_000);
+    expect(state.nextAt).toBe(START + 5_000);
     w.clock.now = START + 5_000;
-    await deliverSession(session.port, w, { last: look });
+    await deliverSession(session.port, w, { last: state });
     expect(texts(w.sent)).toEqual(['now', 'later']);
   });
 
@@ -258,14 +266,14 @@ describe('retries', () => {
   it('takes jitter off a wait, on disk', async () => {
     const w = world(() => failed(), { random: () => 0.5 });
     session.say('a');
-    const { look } = await deliverSession(session.port, w);
-    expect(look.nextAt).toBe(START + 13_500);
+    const { state } = await deliverSession(session.port, w);
+    expect(state.nextAt).toBe(START + 13_500);
   });
 
   it("waits at least as long as the platform's retry-after", async () => {
     const w = world(() => failed({ retryAfterMs: 100_000 }));
     session.say('a');
-    expect((await deliverSession(session.port, w)).look.nextAt).toBe(START + 100_000);
+    expect((await deliverSession(session.port, w)).state.nextAt).toBe(START + 100_000);
   });
 
   it('sends once more as plain text when the platform refuses the markup, and then gives up', async () => {
@@ -345,9 +353,9 @@ describe('an attempt whose outcome is not known', () => {
     const w = world(() => (w.sent.length === 1 ? Promise.reject(new Error('lost')) : failed()));
     session.say('a');
     const first = await deliverSession(session.port, w);
-    w.clock.now = first.look.nextAt ?? 0;
+    w.clock.now = first.state.nextAt ?? 0;
     const second = await deliverSession(session.port, w);
-    w.clock.now = second.look.nextAt ?? 0;
+    w.clock.now = second.state.nextAt ?? 0;
     await deliverSession(session.port, w);
     expect(w.sent.map(({ attempt }) => attempt.isPossibleDuplicate)).toEqual([false, true, true]);
   });
@@ -391,9 +399,9 @@ describe('parts', () => {
       }),
     });
     session.say('one two three');
-    const { look } = await deliverSession(session.port, w);
+    const { state } = await deliverSession(session.port, w);
     max = 100;
-    w.clock.now = look.nextAt ?? 0;
+    w.clock.now = state.nextAt ?? 0;
     await untilQuiet(w);
     expect(texts(w.sent)).toEqual(['one', 'one', 'two', 'three']);
   });
@@ -477,10 +485,10 @@ describe('a message given up', () => {
     session.say('a');
     const report = await deliverSession(session.port, w);
     expect(report.troubles).toHaveLength(1);
-    expect(report.look.nextAt).toBe(START + 60_000);
+    expect(report.state.nextAt).toBe(START + 60_000);
     isDown = false;
     w.clock.now = START + 3_600_000;
-    await deliverSession(session.port, w, { last: report.look });
+    await deliverSession(session.port, w, { last: report.state });
     expect(told).toHaveLength(1);
   });
 
@@ -534,9 +542,9 @@ describe('a message given up', () => {
       route: (key, message) => (isAllowed ? lane({})(key, message) : { type: 'refused', reason: 'Not any more.' }),
     });
     session.say('a');
-    const { look } = await deliverSession(session.port, w);
+    const { state } = await deliverSession(session.port, w);
     isAllowed = false;
-    w.clock.now = look.nextAt ?? 0;
+    w.clock.now = state.nextAt ?? 0;
     await untilQuiet(w);
     expect(w.sent).toHaveLength(1);
     expect(session.host.deliveries.deadLetters(10)).toMatchObject([{ error: 'Not any more.', attempts: 1 }]);
@@ -571,14 +579,14 @@ describe('clean-up', () => {
       },
     });
     session.say('a');
-    const { look, troubles } = await deliverSession(session.port, w);
+    const { state, troubles } = await deliverSession(session.port, w);
     expect(troubles).toHaveLength(1);
     isBroken = false;
-    w.clock.now = look.nextAt ?? 0;
-    const after = await deliverSession(session.port, w, { last: look });
+    w.clock.now = state.nextAt ?? 0;
+    const after = await deliverSession(session.port, w, { last: state });
     await deliverSession(session.port, w);
     expect(cleaned).toEqual(['out-1']);
-    expect(after.look.nextAt).toBeUndefined();
+    expect(after.state.nextAt).toBeUndefined();
     expect(texts(w.sent)).toEqual(['a']);
   });
 
@@ -635,7 +643,7 @@ describe('rate limits', () => {
     for (const text of ['a', 'b', 'c', 'd']) session.say(text);
     const first = await deliverSession(session.port, w);
     expect(texts(w.sent)).toEqual(['a', 'b']);
-    expect(first.look.nextAt).toBe(START + 1_000);
+    expect(first.state.nextAt).toBe(START + 1_000);
     expect(session.host.deliveries.parts(5)).toMatchObject([{ attempts: 0 }]);
     await untilQuiet(w);
     expect(texts(w.sent)).toEqual(['a', 'b', 'c', 'd']);
@@ -658,10 +666,10 @@ describe('a session of which enough is under way', () => {
     });
     const message = kind === 'scheduled' ? later : {};
     const first = ['a', 'b', 'c'].map((text) => session.say(text, message));
-    expect(await deliverSession(session.port, w)).toMatchObject({ takenIn: first, isHeldBack: false });
+    expect(await deliverSession(session.port, w)).toMatchObject({ accepted: first, isHeldBack: false });
     const rest = ['d', 'e'].map((text) => session.say(text, message));
     for (let pass = 0; pass < 3; pass += 1) {
-      expect(await deliverSession(session.port, w)).toMatchObject({ takenIn: [], isHeldBack: true });
+      expect(await deliverSession(session.port, w)).toMatchObject({ accepted: [], isHeldBack: true });
     }
     expect(session.host.cursor().messagesAfter).toBe(first.at(-1));
 
@@ -684,5 +692,5 @@ it('more acks than a read holds, which are for others to settle, make no further
   const claims = claimed.claimed.map(({ claim }) => claim);
   session.runner.finish(claims, { type: 'completed' }, [], START);
   const reader = inProcessReader(session.folder, openSqlite, { ...OUTBOUND_LIMITS, rowsMax: 2 });
-  expect((await deliverSession({ ...session.port, reader }, world())).look.nextAt).toBeUndefined();
+  expect((await deliverSession({ ...session.port, reader }, world())).state.nextAt).toBeUndefined();
 });

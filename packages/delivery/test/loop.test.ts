@@ -1,6 +1,6 @@
 import { type SendResult, SqliteError } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DELIVERY_POLICY, DeliveryLoop, type DeliveryReport, type World } from '../src/index.ts';
+import { DELIVERY_POLICY, DeliveryLoop, type DeliveryPorts, type DeliveryReport } from '../src/index.ts';
 import {
   Clock,
   MAIN,
@@ -52,13 +52,13 @@ const hangs = (): Promise<SendResult> => new Promise(() => undefined);
 async function run(w: TestWorld, a: TestSession, ms: number): Promise<DeliveryReport[]> {
   const reports: DeliveryReport[] = [];
   loop = new DeliveryLoop(w, { onReport: (_key, report) => reports.push(report) });
-  loop.watch(a.port);
+  loop.add(a.port);
   loop.start();
   await w.clock.advance(ms);
   return reports;
 }
 
-const limited: World['route'] = (_session, { address }) => ({
+const limited: DeliveryPorts['route'] = (_session, { address }) => ({
   type: 'deliver',
   address: address ?? MAIN,
   account: 'bot',
@@ -72,7 +72,7 @@ describe('the loop', () => {
     const a = session('a');
     a.say('before');
     loop = new DeliveryLoop(w);
-    loop.watch(a.port);
+    loop.add(a.port);
     await settled();
     expect(w.sent).toEqual([]);
     loop.start();
@@ -87,7 +87,7 @@ describe('the loop', () => {
     const w = world();
     const all = ['a', 'b', 'c'].map(session);
     loop = new DeliveryLoop(w, { floorMs: 2_000 });
-    for (const one of all) loop.watch(one.port);
+    for (const one of all) loop.add(one.port);
     loop.start();
     await w.clock.advance(10_000);
     for (const one of all) one.say(one.key, {}, w.clock.now);
@@ -100,7 +100,7 @@ describe('the loop', () => {
     const a = session('a');
     let opened = 0;
     loop = new DeliveryLoop(w);
-    loop.watch({
+    loop.add({
       ...a.port,
       inSession: (use) => {
         opened += 1;
@@ -119,7 +119,7 @@ describe('the loop', () => {
     const a = session('a');
     let reads = 0;
     loop = new DeliveryLoop(w);
-    loop.watch({
+    loop.add({
       ...a.port,
       reader: {
         read: (request) => {
@@ -146,7 +146,7 @@ describe('the loop', () => {
     const a = session('a');
     a.say('once');
     loop = new DeliveryLoop(w);
-    loop.watch(a.port);
+    loop.add(a.port);
     loop.start();
     for (let i = 0; i < 10; i += 1) {
       loop.poke('a');
@@ -166,9 +166,9 @@ describe('the loop', () => {
     const [busy, quiet] = [session('busy'), session('quiet')];
     for (let i = 0; i < 60; i += 1) busy.say(`m${i}`);
     quiet.say('mine');
-    loop = new DeliveryLoop(w, { passesMax: 1 });
-    loop.watch(busy.port);
-    loop.watch(quiet.port);
+    loop = new DeliveryLoop(w, { concurrency: 1 });
+    loop.add(busy.port);
+    loop.add(quiet.port);
     loop.start();
     await loop.drain('busy');
     expect(texts(w.sent).indexOf('mine')).toBeLessThanOrEqual(10);
@@ -187,9 +187,9 @@ describe('the loop', () => {
     }));
     busy.runner.finish([], { type: 'completed' }, flood, START);
     quiet.say('mine');
-    loop = new DeliveryLoop(w, { passesMax: 1 });
-    loop.watch(busy.port);
-    loop.watch(quiet.port);
+    loop = new DeliveryLoop(w, { concurrency: 1 });
+    loop.add(busy.port);
+    loop.add(quiet.port);
     loop.start();
     await loop.drain('quiet');
     expect(texts(w.sent).indexOf('mine')).toBe(DELIVERY_POLICY.attemptsMax);
@@ -202,8 +202,8 @@ describe('the loop', () => {
     for (const one of all) one.say('slow', { address: { ...MAIN, channelType: 'slow' } });
     const last = session('last');
     last.say('quick');
-    loop = new DeliveryLoop(w, { passesMax: 20 });
-    for (const one of [...all, last]) loop.watch(one.port);
+    loop = new DeliveryLoop(w, { concurrency: 20 });
+    for (const one of [...all, last]) loop.add(one.port);
     loop.start();
     await settled();
     expect(texts(w.sent)).toContain('quick');
@@ -215,7 +215,7 @@ describe('the loop', () => {
     const a = session('a');
     a.say('later', { deliverAfter: START + 7_777 });
     loop = new DeliveryLoop(w, { floorMs: 3_600_000 });
-    loop.watch(a.port);
+    loop.add(a.port);
     loop.start();
     await w.clock.advance(10_000);
     expect(w.sent.map((sent) => sent.at)).toEqual([START + 7_777]);
@@ -228,16 +228,19 @@ describe('the loop', () => {
     let isBroken = true;
     const troubles: [string, number][] = [];
     loop = new DeliveryLoop(w, {
-      onTrouble: (key, { count, nextAt }) => troubles.push([key, nextAt - w.clock.now + count]),
+      onTrouble: (trouble) => {
+        if (trouble.type !== 'failed') return;
+        troubles.push([trouble.key, trouble.retryAt - w.clock.now + trouble.failures]);
+      },
     });
-    loop.watch({
+    loop.add({
       ...broken.port,
       inSession: (use) => {
         if (isBroken) throw new SqliteError('SQLITE_FULL', 'database or disk is full');
         return broken.port.inSession(use);
       },
     });
-    loop.watch(fine.port);
+    loop.add(fine.port);
     loop.start();
     await settled();
     fine.say('on time');
@@ -263,7 +266,7 @@ describe('the loop', () => {
     a.say('x');
     const at: number[] = [];
     loop = new DeliveryLoop(w, { onReport: (_key, report) => at.push(report.finding ? w.clock.now - START : -1) });
-    loop.watch({ ...a.port, reader: { read: async () => ({ type: 'corrupt', detail: 'x' }) } });
+    loop.add({ ...a.port, reader: { read: async () => ({ type: 'corrupt', detail: 'x' }) } });
     loop.start();
     await w.clock.advance(8_000);
     expect(at).toEqual([0, 1_000, 3_000, 7_000]);
@@ -273,7 +276,7 @@ describe('the loop', () => {
     const w = world();
     const a = session('a');
     loop = new DeliveryLoop(w, { floorMs: 3_600_000 });
-    loop.watch(a.port);
+    loop.add(a.port);
     loop.start();
     await settled();
     for (let i = 0; i < 110; i += 1) a.say(`m${i}`);
@@ -289,14 +292,14 @@ describe('the loop', () => {
     const a = session('a');
     a.say('x');
     loop = new DeliveryLoop(w);
-    loop.watch(a.port);
+    loop.add(a.port);
     loop.start();
     await settled();
     let isGone = false;
-    const gone = loop.unwatch('a').finally(() => {
+    const gone = loop.remove('a').finally(() => {
       isGone = true;
     });
-    loop.watch(a.port);
+    loop.add(a.port);
     await settled();
     expect(isGone).toBe(false);
     expect(texts(w.sent)).toEqual(['x']);
@@ -317,7 +320,7 @@ describe('stopping', () => {
     a.say('first');
     a.say('second');
     loop = new DeliveryLoop(w);
-    loop.watch(a.port);
+    loop.add(a.port);
     loop.start();
     await settled();
     const stopped = loop.stop(10_000);
@@ -339,7 +342,7 @@ describe('stopping', () => {
     const a = session('a');
     a.say('first');
     loop = new DeliveryLoop(w);
-    loop.watch(a.port);
+    loop.add(a.port);
     loop.start();
     await settled();
     const stopped = loop.stop(3_000);
@@ -360,7 +363,7 @@ describe('stopping', () => {
     const a = session('a');
     a.say('x');
     loop = new DeliveryLoop(w);
-    loop.watch(a.port);
+    loop.add(a.port);
     loop.start();
     await settled();
     const stopped = loop.stop(1_000);
@@ -458,7 +461,7 @@ describe('many sessions', () => {
     const all = Array.from({ length: 30 }, (_, i) => session(`s${i}`));
     for (const one of all) one.say(one.key);
     loop = new DeliveryLoop(w);
-    for (const one of all) loop.watch(one.port);
+    for (const one of all) loop.add(one.port);
     loop.start();
     await w.clock.advance(27_000);
     expect(new Set(texts(w.sent)).size).toBe(30);

@@ -42,7 +42,7 @@ describe('a text that is split', () => {
 
   it('closes a block of code at a break and opens it again', () => {
     const code = Array.from({ length: 40 }, (_, i) => `  line ${i}`).join('\n');
-    const parts = splitText(`Look:\n\`\`\`ts\n${code}\n\`\`\`\nDone.`, limit(200));
+    const parts = splitText(`PassState:\n\`\`\`ts\n${code}\n\`\`\`\nDone.`, limit(200));
     expect(parts.length).toBeGreaterThan(2);
     for (const part of parts) expect(part.split('\n').filter((line) => line.startsWith('```')).length % 2).toBe(0);
     for (const part of parts.slice(1, -1)) expect(part.startsWith('```ts\n  line')).toBe(true);

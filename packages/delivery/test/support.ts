@@ -17,7 +17,15 @@ import {
   type SessionFolder,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { type Attempt, DELIVERY_POLICY, Gate, type Notice, type SessionPort, type World } from '../src/index.ts';
+import {
+  type Attempt,
+  DELIVERY_POLICY,
+  type DeliveryLoopPorts,
+  type DeliveryPorts,
+  type DeliverySession,
+  Gate,
+  type Notice,
+} from '../src/index.ts';
 
 export const START = 1_000_000_000_000;
 
@@ -71,7 +79,7 @@ export class TestSession implements Disposable {
   readonly folder: SessionFolder;
   readonly host: HostSession;
   readonly runner: RunnerSession;
-  readonly port: SessionPort;
+  readonly port: DeliverySession;
   #sent = 0;
 
   readonly root: string;
@@ -126,7 +134,7 @@ export interface Sent {
   readonly at: Millis;
 }
 
-export interface TestWorld extends World {
+export interface TestWorld extends DeliveryLoopPorts {
   readonly clock: Clock;
   /** Every attempt that reached the platform, in order. */
   readonly sent: Sent[];
@@ -137,7 +145,7 @@ export interface TestWorld extends World {
 /** A world in which everything goes to the address it asks for and arrives, unless told otherwise. */
 export function world(
   answer: (message: OutboundMessage, attempt: Attempt) => Promise<SendResult> | SendResult = sentOk,
-  changes: Partial<World> = {},
+  changes: Partial<DeliveryPorts> = {},
   clock = new Clock(),
 ): TestWorld {
   const sent: Sent[] = [];
@@ -160,6 +168,7 @@ export function world(
     notify: async (_session, notice) => void notices.push(notice),
     gate: new Gate(),
     now: () => clock.now,
+    monotonic: () => clock.now,
     setTimer: clock.setTimer,
     random: () => 0,
     policy: DELIVERY_POLICY,

@@ -6,11 +6,11 @@ import type { Channel } from '@nanoclaw/channels';
 import { MemoryPlatform, type MemoryPlatformOptions } from '@nanoclaw/channels/testing';
 import {
   DELIVERY_POLICY,
+  type DeliveryPorts,
   type DeliveryReport,
   deliverSession,
   Gate,
   type Notice,
-  type World,
 } from '@nanoclaw/delivery';
 import {
   type AgentGroup,
@@ -54,6 +54,8 @@ export class OutboundWorld implements AsyncDisposable {
   readonly notices: Notice[] = [];
   /** How often the runs that no longer fit were to be replaced. */
   replacements = 0;
+  /** How often a runner's file was read. */
+  reads = 0;
   readonly commands: { words: readonly string[]; scope: string; agentGroupId: string }[] = [];
   now = START;
   image: ImageRebuilt = { type: 'built', image: 'nanoclaw-group:test' };
@@ -102,7 +104,15 @@ export class OutboundWorld implements AsyncDisposable {
       registry: this.registry,
       data: dataFolder(this.root),
       setTimer: NEVER,
-      readerFor: (folder) => inProcessReader(folder, openSqlite),
+      readerFor: (folder) => {
+        const reader = inProcessReader(folder, openSqlite);
+        return {
+          read: (request) => {
+            this.reads += 1;
+            return reader.read(request);
+          },
+        };
+      },
       onKnown: () => undefined,
       onRing: () => undefined,
     });
@@ -247,7 +257,7 @@ export class OutboundWorld implements AsyncDisposable {
     return deliverSession({ key: id, folder, reader, inSession: (use) => use(files.files) }, this.world());
   }
 
-  world(): World {
+  world(): DeliveryPorts {
     const known = (id: string) => {
       const session = this.sessions.known(id);
       if (session === undefined) throw new Error(`no session ${id}`);

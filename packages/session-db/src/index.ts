@@ -32,6 +32,15 @@ export {
 } from './host-session.ts';
 export { type ImportReport, type ImportResult, importV2Session } from './import-v2.ts';
 export * from './lifecycle.ts';
+export {
+  SESSION_LOOP,
+  SessionLoop,
+  type SessionLoopOptions,
+  type SessionLoopPorts,
+  type Visit,
+  type VisitResult,
+  type VisitTrouble,
+} from './loop.ts';
 export * from './messages.ts';
 export { type OwedNotice, OwedNotices } from './notices.ts';
 export { isAtLeast, SQLITE_VERSION_MIN, sqliteVersion } from './open.ts';

@@ -16,9 +16,9 @@ export const PACE: readonly Edit[] = [
     replace: 'options.pollMaxMs ?? 20_000',
   },
   {
-    file: 'packages/delivery/src/loop.ts',
+    file: 'packages/host/src/host/host.ts',
     find: 'const FLOOR_MS = 5_000;',
-    replace: 'const FLOOR_MS = 1_200_000;',
+    replace: 'const FLOOR_MS = 60_000;',
   },
   {
     file: 'packages/host/src/channels/connections.ts',

@@ -6,8 +6,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } fro
 import { dirname, join } from 'node:path';
 import type { ReceivedMessage } from '@nanoclaw/channels';
 import { openRegistry } from '@nanoclaw/registry';
-import { SqliteError } from '@nanoclaw/session-db';
-import { SWEEP_LOOP } from '@nanoclaw/sweep';
+import { SESSION_LOOP, SqliteError } from '@nanoclaw/session-db';
 import Database from 'better-sqlite3';
 import { broughtFile, saying } from './agent.ts';
 import type { DiskImage } from './disk.ts';
@@ -386,7 +385,7 @@ class History implements Disposable {
 
   /** The host's clock has jumped. Less is within what it takes for an even one. */
   #jumped(byMs: number): void {
-    if (Math.abs(byMs) > SWEEP_LOOP.jumpMs) this.#lastJump = this.#world.time;
+    if (Math.abs(byMs) > SESSION_LOOP.jumpMs) this.#lastJump = this.#world.time;
   }
 
   #say(number: number, chat: string, text: string, brings = false): void {

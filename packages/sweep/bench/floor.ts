@@ -15,10 +15,12 @@ import {
   RunnerSession,
   readOutbound,
   runId,
+  SESSION_LOOP,
+  SessionLoop,
   sessionFolder,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { SWEEP_LOOP, SweepLoop, sweepSession } from '../src/index.ts';
+import { sweepSession } from '../src/index.ts';
 
 const SESSIONS = 10_000;
 const FOLDERS = 500;
@@ -90,10 +92,14 @@ async function floorPasses(keys: readonly string[], token: (key: string) => stri
   let visits = 0;
   collectGarbage();
   const before = process.memoryUsage().heapUsed;
-  const loop = new SweepLoop({
-    visit: async () => void visits++,
+  const loop = new SessionLoop({
+    visit: async () => {
+      visits++;
+      return { type: 'visited', nextAt: undefined };
+    },
     token,
-    clock: { wall: () => now, monotonic: () => now },
+    now: () => now,
+    monotonic: () => now,
     setTimer: (_, callback) => {
       due = callback;
       return () => (due = undefined);
@@ -111,9 +117,9 @@ async function floorPasses(keys: readonly string[], token: (key: string) => stri
   let longestMs = 0;
   for (let round = 0; round < ROUNDS + 1; round++) {
     let spent = 0;
-    for (let passed = 0; passed < SWEEP_LOOP.floorMs; passed += SWEEP_LOOP.tickMs) {
-      now += SWEEP_LOOP.tickMs;
-      for (let i = 0; i < keys.length / SWEEP_LOOP.sliceMax + 1; i++) {
+    for (let passed = 0; passed < SESSION_LOOP.floorMs; passed += SESSION_LOOP.tickMs) {
+      now += SESSION_LOOP.tickMs;
+      for (let i = 0; i < keys.length / SESSION_LOOP.sliceMax + 1; i++) {
         const start = performance.now();
         await slice();
         const took = performance.now() - start;
@@ -146,28 +152,29 @@ async function lateness(keys: readonly string[], token: (key: string) => string 
   const late: number[] = [];
   let visited = 0;
   let dueAt = Number.POSITIVE_INFINITY;
-  const loop = new SweepLoop(
+  const loop = new SessionLoop(
     {
       visit: async (key, { now }) => {
         if (key !== 'due') {
           visited++;
-          return undefined;
+          return { type: 'visited', nextAt: undefined };
         }
         if (now >= dueAt) late.push(Date.now() - dueAt);
         // Measured once everything has been visited for the first time.
-        if (visited < keys.length) return now + 1_000;
+        if (visited < keys.length) return { type: 'visited', nextAt: now + 1_000 };
         dueAt = now + 50 + ((late.length * 37) % 100);
-        return dueAt;
+        return { type: 'visited', nextAt: dueAt };
       },
       token,
-      clock: { wall: () => Date.now(), monotonic: () => performance.now() },
+      now: () => Date.now(),
+      monotonic: () => performance.now(),
       setTimer: (ms, callback) => {
         const timer = setTimeout(callback, ms);
         return () => clearTimeout(timer);
       },
       onTrouble: (trouble) => console.log(trouble),
     },
-    { ...SWEEP_LOOP, floorMs: 1_000, tickMs: 1_000 },
+    { ...SESSION_LOOP, floorMs: 1_000, tickMs: 1_000 },
   );
   for (const key of keys) loop.add(key);
   loop.add('due');

@@ -1,16 +1,8 @@
 /**
  * Upkeep of NanoClaw sessions: settle what runs have done, continue scheduled tasks, judge the run. The public surface,
- * in reading order. A bot calls `sweepSession` when it likes, or leaves the when to `SweepLoop`.
+ * in reading order. A bot calls `sweepSession` when it likes, or leaves the when to `SessionLoop` of `session-db`.
  */
 
-export { type ClockFigures, type ClockReading, type ClockState, clockLook } from './clock.ts';
-export {
-  SWEEP_LOOP,
-  SweepLoop,
-  type SweepLoopFigures,
-  type SweepLoopPorts,
-  type VisitTrouble,
-} from './loop.ts';
 export { afterEnd, type Facts, jitterOf, OPEN_MAX, plan, type SeriesPlan } from './occurrences.ts';
 export { checkedPolicy, type LivenessPolicy, SWEEP_POLICY, type SweepPolicy } from './policy.ts';
 export {

@@ -303,6 +303,6 @@ function lookAgainAt(
 }
 
 /** The runner's commits take milliseconds. */
-const BUSY_RETRY_MS = 50;
+const BUSY_RETRY_MS = 20;
 /** While a run may live, a journal that looks left behind is mostly one in use. */
 const HOT_JOURNAL_RETRY_MS = 1_000;

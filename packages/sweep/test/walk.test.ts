@@ -6,7 +6,8 @@
 import type { Claim, Millis } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { describe, expect, it } from 'vitest';
-import { type ClockState, clockLook, nextSlot, SWEEP_POLICY } from '../src/index.ts';
+import { type ClockState, nextClockState } from '../../session-db/src/clock-state.ts';
+import { nextSlot, SWEEP_POLICY } from '../src/index.ts';
 import { chat, HOUR, LIMITS, MINUTE, NOON, SECOND, World } from './session.ts';
 
 const STEPS = Number(process.env['NANOCLAW_WALK_STEPS'] ?? 600);
@@ -131,7 +132,7 @@ class Walk implements Disposable {
   async #sweep(wakes: boolean): Promise<void> {
     const reading = { wall: this.#wall, monotonic: this.#monotonic };
     const before = this.#clock;
-    this.#clock = clockLook(before, reading, { jumpMs: 5 * SECOND, gapMs: Infinity });
+    this.#clock = nextClockState(before, reading, { jumpMs: 5 * SECOND, gapMs: Infinity });
     if (before?.steadySince !== this.#clock.steadySince) this.#world.steadySince = this.#clock.steadySince;
     const { verdict } = await this.#world.sweep(this.#wall);
     if (verdict.type === 'kill') {

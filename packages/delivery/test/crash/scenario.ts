@@ -19,12 +19,12 @@ import { openSqlite } from '@nanoclaw/session-db/node';
 import {
   type Attempt,
   DELIVERY_POLICY,
+  type DeliveryPorts,
   type Duplicates,
   deliverSession,
   Gate,
-  type Look,
+  type PassState,
   type Route,
-  type World,
 } from '../../src/index.ts';
 
 const START = 1_000_000_000_000;
@@ -73,7 +73,7 @@ export async function deliverAll(root: string, duplicates: Duplicates, step: () 
   const folder = sessionFolder(join(root, 'session'));
   using host = HostSession.open(folder, stepping(openSqlite, step));
   let now = START;
-  const world: World = {
+  const world: DeliveryPorts = {
     route: (_session, message) => route(message, duplicates),
     send: async (message, attempt) => {
       step();
@@ -104,10 +104,10 @@ export async function deliverAll(root: string, duplicates: Duplicates, step: () 
     inSession: <T>(use: (one: HostSession) => T) => use(host),
     reader: inProcessReader(folder, openSqlite),
   };
-  let last: Look | undefined;
+  let last: PassState | undefined;
   do {
     if (last?.nextAt !== undefined) now = Math.max(now, last.nextAt);
-    last = (await deliverSession(session, world, { last })).look;
+    last = (await deliverSession(session, world, { last })).state;
   } while (last.nextAt !== undefined);
 }
 

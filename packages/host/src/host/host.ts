@@ -6,17 +6,25 @@ import {
   type Attempt,
   DELIVERY_POLICY,
   DeliveryLoop,
+  type DeliveryLoopPorts,
   type DeliveryReport,
+  type DeliverySession,
   Gate,
   RateLimits,
-  type SessionPort,
   SqliteRateStore,
-  type World,
 } from '@nanoclaw/delivery';
 import { openRegistry, type Registry } from '@nanoclaw/registry';
-import { changeToken, type Millis, SqliteError } from '@nanoclaw/session-db';
+import {
+  changeToken,
+  type Millis,
+  SESSION_LOOP,
+  SessionLoop,
+  type SessionLoopPorts,
+  SqliteError,
+  type VisitTrouble,
+} from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { checkedPolicy, SWEEP_POLICY, SweepLoop, type VisitTrouble } from '@nanoclaw/sweep';
+import { checkedPolicy, SWEEP_POLICY } from '@nanoclaw/sweep';
 import { type ActionContext, act, applyAction } from '../actions/index.ts';
 import { Connections, type HostMessenger, hostMessenger } from '../channels/index.ts';
 import { messageOf, Problem } from '../errors/index.ts';
@@ -46,6 +54,11 @@ const PEOPLE_EVERY_MS = 60_000;
 /** A run learns within this time that it may write elsewhere, or no longer, in milliseconds. */
 const ROUTING_EVERY_MS = 10_000;
 const DAY_MS = 86_400_000;
+
+/** Every session's change token is looked at so often: what a missed bell costs at most. A look is some microseconds. */
+const FLOOR_MS = 5_000;
+/** A visit waits for its read and little else. */
+const VISITS_MAX = 32;
 
 /** Of the rows that one look has passed over, so many are named in the log. */
 const REFUSED_LOGGED_MAX = 3;
@@ -182,8 +195,8 @@ export class Host {
     const rates = new RateLimits(rateStore);
     const messenger = countedMessenger(hostMessenger(channels, setTimer), () => metrics);
     const poke = (id: string) => {
-      delivery.poke(id);
       sweep.poke(id);
+      if (upkeep.isSendingNotices(id)) delivery.poke(id);
     };
     const wake = (id: string) => sweep.poke(id);
 
@@ -194,7 +207,7 @@ export class Host {
         setTimer,
         readerFor: (folder) => guard.reader(folder),
         onKnown: (session) => {
-          delivery.watch(portOf(session));
+          delivery.add(portOf(session));
           sweep.add(session.id);
         },
         onRing: poke,
@@ -302,8 +315,12 @@ export class Host {
       act: (session, row, { uncertain }) => act(session, row, uncertain, actions),
     };
     const delivery: DeliveryLoop = new DeliveryLoop(this.#world(sessions, outbound, new Gate(rates)), {
+      // The sweep reads what runners write, and hands it on.
+      newsFrom: 'pokes',
       onReport: (session, report) => this.#noteDelivery(session, report, metrics),
-      onTrouble: (session, { error, nextAt }) => log.error({ session, error: messageOf(error), nextAt }, 'delivery'),
+      onTrouble: (trouble) => {
+        log.error({ ...trouble, error: 'error' in trouble ? messageOf(trouble.error) : '' }, 'delivery');
+      },
     });
     const upkeep: Upkeep = new Upkeep({
       sessions,
@@ -316,15 +333,17 @@ export class Host {
       retention: this.#retention(),
       now,
       log,
+      onRead: (id, read) => delivery.poke(id, read),
       onUnanswered,
     });
-    const sweep: SweepLoop = new SweepLoop({
-      visit: (id, { steadySince }) => upkeep.visit(id, steadySince),
+    const sweepPorts: SessionLoopPorts = {
+      visit: async (id, { steadySince }) => ({ type: 'visited', nextAt: await upkeep.visit(id, steadySince) }),
       token: (id) => {
         const session = sessions.known(id);
         return session && changeToken(session.folder.outbound);
       },
-      clock: { wall: now, monotonic: this.#options.monotonic },
+      now,
+      monotonic: this.#options.monotonic,
       setTimer,
       onTrouble: (trouble) => {
         log.error({ ...trouble, error: 'error' in trouble ? messageOf(trouble.error) : '' }, 'sweep');
@@ -332,14 +351,16 @@ export class Host {
           log.error({ session: trouble.key, error: messageOf(error) }, 'the trouble of a session could not be noted');
         });
       },
-    });
+    };
+    const tickMs = Math.min(SESSION_LOOP.tickMs, FLOOR_MS);
+    const sweep = new SessionLoop(sweepPorts, { ...SESSION_LOOP, concurrency: VISITS_MAX, floorMs: FLOOR_MS, tickMs });
     const parts = { registry, connections, sessions, runs, groupImages, people, delivery, sweep, upkeep, metrics };
     const running: Running = { ...parts, since: now() };
     return running;
   }
 
-  #world(sessions: Sessions, outbound: OutboundContext, gate: Gate): World {
-    const { now, setTimer, random, onUnanswered } = this.#options;
+  #world(sessions: Sessions, outbound: OutboundContext, gate: Gate): DeliveryLoopPorts {
+    const { now, monotonic, setTimer, random, onUnanswered } = this.#options;
     const log = this.#options.log.logger;
     return {
       route: (id, message) => {
@@ -361,6 +382,7 @@ export class Host {
       },
       gate,
       now,
+      monotonic,
       setTimer,
       random,
       policy: DELIVERY_POLICY,
@@ -464,7 +486,7 @@ async function noteQuarantine(
   await registry.setSessionQuarantine(session.id, quarantine);
 }
 
-function portOf(session: SessionHandle): SessionPort {
+function portOf(session: SessionHandle): DeliverySession {
   return {
     key: session.id,
     folder: session.folder,

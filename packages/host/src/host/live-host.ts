@@ -48,10 +48,7 @@ function liveHost(running: Running, options: HostOptions, drain: () => Promise<D
       options.onDrained();
       return report;
     },
-    poke: (id) => {
-      delivery.poke(id);
-      sweep.poke(id);
-    },
+    poke: (id) => sweep.poke(id),
     stopRun: async (id, reason) => {
       const session = sessions.known(id);
       return session !== undefined && runs.stop(session, reason);
@@ -59,9 +56,9 @@ function liveHost(running: Running, options: HostOptions, drain: () => Promise<D
     forget: async (id) => {
       const session = sessions.known(id);
       if (session === undefined) return;
-      sweep.remove(id);
+      await sweep.remove(id);
       await runs.stop(session, 'its session is removed');
-      await delivery.unwatch(id);
+      await delivery.remove(id);
       upkeep.forget(id);
       sessions.forget(id);
     },

@@ -1,8 +1,7 @@
 /** The parts of a host, from its start to the beginning of its end. */
 import type { DeliveryLoop } from '@nanoclaw/delivery';
 import type { Registry } from '@nanoclaw/registry';
-import type { Millis } from '@nanoclaw/session-db';
-import type { SweepLoop } from '@nanoclaw/sweep';
+import type { Millis, SessionLoop } from '@nanoclaw/session-db';
 import type { Connections } from '../channels/index.ts';
 import type { People } from '../inbound/index.ts';
 import type { Metrics } from '../observability/index.ts';
@@ -19,7 +18,7 @@ export interface Running {
   readonly groupImages: GroupImages;
   readonly people: People;
   readonly delivery: DeliveryLoop;
-  readonly sweep: SweepLoop;
+  readonly sweep: SessionLoop;
   readonly upkeep: Upkeep;
   readonly metrics: Metrics;
   /** When it was started. */

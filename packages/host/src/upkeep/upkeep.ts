@@ -2,8 +2,8 @@
  * One visit of the sweep to a session, and what follows from it: notices are sent, counters raised, a run is started or
  * stopped. Starting and stopping are not waited for: they poke when they are done.
  */
-import type { RateLimits } from '@nanoclaw/delivery';
-import type { Millis } from '@nanoclaw/session-db';
+import { type PassRead, passRequest, type RateLimits } from '@nanoclaw/delivery';
+import { changeToken, type Millis, type OutboundReader } from '@nanoclaw/session-db';
 import { observe, type SweepPolicy, type SweepReport, sweepSession, type Vitals } from '@nanoclaw/sweep';
 import type { HostMessenger } from '../channels/index.ts';
 import { messageOf } from '../errors/index.ts';
@@ -17,7 +17,7 @@ import type { Typing } from './typing.ts';
 /** What visits to sessions need. */
 export interface UpkeepOptions {
   readonly sessions: Sessions;
-  readonly runs: Runs;
+  readonly runs: Pick<Runs, 'state' | 'wake' | 'stop'>;
   readonly messenger: HostMessenger;
   readonly rates: RateLimits;
   readonly typing: Typing;
@@ -26,6 +26,8 @@ export interface UpkeepOptions {
   readonly retention: RetentionPolicy;
   readonly now: () => Millis;
   readonly log: Logger;
+  /** What a visit has read of a runner's file, for delivery. Must not throw. */
+  readonly onRead: (sessionId: string, read: PassRead) => void;
   /** A message will not be answered now, and why, as one sentence. Must not throw. */
   readonly onUnanswered: (reason: string) => void;
 }
@@ -46,6 +48,8 @@ export class Upkeep {
   readonly #due = new Map<string, { readonly count: number; readonly since: Millis }>();
   /** Sessions whose run was seen to work on nothing. */
   readonly #idle = new Set<string>();
+  /** Sessions whose owed notices are being sent. */
+  readonly #notifying = new Set<string>();
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
@@ -57,10 +61,10 @@ export class Upkeep {
    * session cannot be used.
    */
   async visit(id: string, steadySince: Millis): Promise<Millis | undefined> {
-    const { sessions, runs, messenger, rates, typing, policy, now, log } = this.#options;
+    const { sessions, runs, typing, policy, now } = this.#options;
     const session = sessions.known(id);
     if (session === undefined) return undefined;
-    const seen = await observe(session.files, session.reader, () => runs.state(session));
+    const seen = await observe(session.files, this.#sharedReader(session), () => runs.state(session));
     const report = sweepSession(session.files, { ...seen, vitals: this.#vitals.get(id), steadySince }, now(), policy);
     if (report.vitals) this.#vitals.set(id, report.vitals);
     else this.#vitals.delete(id);
@@ -74,7 +78,7 @@ export class Upkeep {
     }
     this.#noteQueue(session);
     this.#reportAttempts(session, report);
-    const nextNoticeAt = await sendOwedNotices(session, report.notices, { messenger, sessions, rates, now, log });
+    const nextNoticeAt = await this.#sendOwed(session, report);
     this.#act(session, report);
     return earliest(report.lookAgainAt, nextNoticeAt);
   }
@@ -99,6 +103,36 @@ export class Upkeep {
     this.#forgotAt.delete(sessionId);
     this.#due.delete(sessionId);
     this.#idle.delete(sessionId);
+  }
+
+  /** Whether a visit waits for platforms to take its notices: what the session's runner writes meanwhile is not read by it. */
+  isSendingNotices(sessionId: string): boolean {
+    return this.#notifying.has(sessionId);
+  }
+
+  /** A visit's read is delivery's too: one read of a runner's file for each bell. */
+  #sharedReader(session: SessionHandle): OutboundReader {
+    const { now, onRead } = this.#options;
+    return {
+      read: async (asked) => {
+        const token = changeToken(session.folder.outbound);
+        const request = { ...asked, ...passRequest(session.files, now()) };
+        const read = await session.reader.read(request);
+        // In a moment the runner has committed, and the sweep reads again.
+        if (read.type !== 'busy') onRead(session.id, { token, request, read });
+        return read;
+      },
+    };
+  }
+
+  async #sendOwed(session: SessionHandle, { notices }: SweepReport): Promise<Millis | undefined> {
+    const { sessions, messenger, rates, now, log } = this.#options;
+    this.#notifying.add(session.id);
+    try {
+      return await sendOwedNotices(session, notices, { messenger, sessions, rates, now, log });
+    } finally {
+      this.#notifying.delete(session.id);
+    }
   }
 
   #noteQueue(session: SessionHandle): void {

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { SWEEP_LOOP, SweepLoop, type SweepLoopFigures, type VisitTrouble } from '../src/index.ts';
-import { HOUR, MINUTE, NOON, SECOND } from './session.ts';
+import { SESSION_LOOP, SessionLoop, type SessionLoopOptions, type Visit, type VisitTrouble } from '../src/index.ts';
+
+/** 2026-11-21, 12:00 UTC. */
+const NOON = Date.UTC(2026, 10, 21, 12);
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
 
 /** A loop over sessions that exist only here, with a clock that stands until it is told. */
 class Bench {
@@ -12,21 +17,26 @@ class Bench {
   readonly tokens = new Map<string, string>();
   looks = 0;
   visit: (key: string, now: number, steadySince: number) => Promise<number | undefined> = async () => undefined;
-  readonly loop: SweepLoop;
+  /** What each visit was told. */
+  readonly told: Visit<string>[] = [];
+  readonly loop: SessionLoop<string>;
   #timers: { at: number; callback: () => void }[] = [];
 
-  constructor(figures: Partial<SweepLoopFigures> = {}) {
-    this.loop = new SweepLoop(
+  constructor(figures: Partial<SessionLoopOptions> = {}) {
+    this.loop = new SessionLoop(
       {
-        visit: async (key, { now, steadySince }) => {
+        visit: async (key, visit) => {
+          const { now, steadySince } = visit;
+          this.told.push(visit);
           this.visits.push([key, now - NOON]);
-          return this.visit(key, now, steadySince);
+          return { type: 'visited', nextAt: await this.visit(key, now, steadySince) };
         },
         token: (key) => {
           this.looks++;
           return this.tokens.get(key);
         },
-        clock: { wall: () => this.wall, monotonic: () => this.monotonic },
+        now: () => this.wall,
+        monotonic: () => this.monotonic,
         setTimer: (ms, callback) => {
           const timer = { at: this.monotonic + ms, callback };
           this.#timers.push(timer);
@@ -34,7 +44,7 @@ class Bench {
         },
         onTrouble: (trouble) => void this.troubles.push(trouble),
       },
-      { ...SWEEP_LOOP, ...figures },
+      { ...SESSION_LOOP, ...figures },
     );
     this.loop.start();
   }
@@ -72,7 +82,7 @@ class Bench {
 
 /** Lets every promise that can go on do so. */
 async function settled(): Promise<void> {
-  for (let i = 0; i < 20; i++) await Promise.resolve();
+  await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** A promise and what resolves it. */
@@ -268,7 +278,7 @@ describe('the loop', () => {
     bench.loop.add('a');
     bench.loop.add('b');
     await bench.pass(0);
-    bench.loop.remove('a');
+    void bench.loop.remove('a');
     bench.loop.poke('a');
     under.open();
     await bench.pass(3 * MINUTE);
@@ -288,6 +298,79 @@ describe('the loop', () => {
     const later = bench.visits.slice(50).map(([, when]) => when / SECOND);
     expect(later).toEqual(Array.from({ length: 50 }, (_, i) => i + 1));
     await bench.loop.stop();
+  });
+
+  it('makes one visit of what happens in one moment, and hands it the last news', async () => {
+    const bench = new Bench();
+    bench.loop.add('a');
+    bench.loop.poke('a', 'first');
+    bench.loop.poke('a', 'second');
+    await bench.pass(0);
+    expect(bench.told).toMatchObject([{ isAsked: true, news: 'second' }]);
+    bench.loop.poke('a');
+    await bench.pass(0);
+    expect(bench.told[1]?.news).toBeUndefined();
+    await bench.loop.stop();
+  });
+
+  it('keeps news for the visit that follows the one under way, and drops it where a visit has to wait for a place', async () => {
+    const bench = new Bench({ concurrency: 1 });
+    const gates = [gate(), gate(), gate()];
+    bench.visit = async () => gates[bench.visits.length - 1]?.opened;
+    bench.loop.add('a');
+    await bench.pass(0);
+    bench.loop.poke('a', 'for a');
+    await bench.pass(0);
+    gates[0]?.open();
+    await bench.pass(0);
+    bench.loop.add('b', 'when-poked');
+    bench.loop.poke('b', 'for b');
+    await bench.pass(0);
+    gates[1]?.open();
+    await bench.pass(0);
+    expect(bench.visits.map(([key], i) => [key, bench.told[i]?.news])).toEqual([
+      ['a', undefined],
+      ['a', 'for a'],
+      ['b', undefined],
+    ]);
+    gates[2]?.open();
+    await bench.loop.stop();
+  });
+
+  it('tells a visit that is only due from one that was asked for', async () => {
+    const bench = new Bench();
+    bench.visit = async (_key, now) => (now === NOON ? now + SECOND : undefined);
+    bench.loop.add('a');
+    await bench.pass(SECOND);
+    expect(bench.told.map(({ isAsked }) => isAsked)).toEqual([true, false]);
+    await bench.loop.stop();
+  });
+
+  it('lets others have the event loop after so many visits, whatever is due', async () => {
+    const bench = new Bench({ sliceMax: 10 });
+    for (let i = 0; i < 25; i++) bench.loop.add(`s${i}`);
+    await settled();
+    expect(bench.visits).toHaveLength(10);
+    await bench.pass(0);
+    expect(bench.visits).toHaveLength(25);
+    await bench.loop.stop();
+  });
+
+  it('waits for no longer than the deadline of its stop, and names what has not ended even so', async () => {
+    const bench = new Bench();
+    const deaf = gate();
+    bench.visit = async () => deaf.opened;
+    bench.loop.add('deaf');
+    await bench.pass(0);
+    const stopped = bench.loop.stop(3 * SECOND);
+    expect(bench.told[0]?.stopping.aborted).toBe(true);
+    await bench.pass(3 * SECOND - 1);
+    expect(bench.told[0]?.abandoned.aborted).toBe(false);
+    await bench.pass(1);
+    expect(bench.told[0]?.abandoned.aborted).toBe(true);
+    await bench.pass(SECOND);
+    expect(await stopped).toEqual(['deaf']);
+    expect(bench.timers).toBe(0);
   });
 
   it('refuses figures that make no sense', () => {

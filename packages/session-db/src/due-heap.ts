@@ -2,18 +2,18 @@
  * The next due first: a binary heap whose entries know their place, so that one of ten thousand moves in a dozen steps.
  */
 
-/** Something that is due at a time. The heap keeps `place`; -1 when it is not in one. */
+/** Something that is due at a time. The heap keeps `place`, -1 when it is not in one, and `turn`: first come, first served. */
 export interface Due {
   at: number;
+  turn: number;
   place: number;
 }
 
+/** Entries by the time they are due; those of one time in the order in which they were put in. */
+
 export class DueHeap<T extends Due> {
   readonly #entries: T[] = [];
-
-  get size(): number {
-    return this.#entries.length;
-  }
+  #turns = 0;
 
   /** The entry that is due first; `undefined` when there is none. */
   first(): T | undefined {
@@ -23,6 +23,7 @@ export class DueHeap<T extends Due> {
   /** Puts an entry in, or moves it, to be due at `at`. */
   set(entry: T, at: number): void {
     entry.at = at;
+    entry.turn = ++this.#turns;
     if (entry.place < 0) {
       entry.place = this.#entries.length;
       this.#entries.push(entry);
@@ -46,7 +47,7 @@ export class DueHeap<T extends Due> {
   #up(entry: T): void {
     while (entry.place > 0) {
       const parent = this.#entries[(entry.place - 1) >> 1];
-      if (parent === undefined || parent.at <= entry.at) return;
+      if (parent === undefined || isBefore(parent, entry)) return;
       this.#swap(parent, entry);
     }
   }
@@ -55,8 +56,8 @@ export class DueHeap<T extends Due> {
     for (;;) {
       const left = this.#entries[2 * entry.place + 1];
       const right = this.#entries[2 * entry.place + 2];
-      const child = right !== undefined && left !== undefined && right.at < left.at ? right : left;
-      if (child === undefined || child.at >= entry.at) return;
+      const child = right !== undefined && left !== undefined && isBefore(right, left) ? right : left;
+      if (child === undefined || isBefore(entry, child)) return;
       this.#swap(entry, child);
     }
   }
@@ -71,4 +72,8 @@ export class DueHeap<T extends Due> {
     entry.place = place;
     this.#entries[place] = entry;
   }
+}
+
+function isBefore(a: Due, b: Due): boolean {
+  return a.at < b.at || (a.at === b.at && a.turn < b.turn);
 }
