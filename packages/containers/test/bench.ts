@@ -1,7 +1,30 @@
-/** What the tests of drivers share: waiting, and real time behind the `Clock` port. */
+/** What the tests of drivers share: a machine, waiting, and real time behind the `Clock` port. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '@nanoclaw/session-db';
-import type { Exit } from '../src/index.ts';
+import { type DriverUnderTest, shellScript } from '../src/contract.ts';
+import type { Driver, RunSpec } from '../src/index.ts';
+
+/** A machine with an empty data folder. */
+export interface Bench {
+  /** A new life of the host of `install` on this machine: remembers nothing but what is on disk or in the runtime. */
+  host(install: string): Driver;
+  /** A run of `install` that executes `script` with `/bin/sh` in `/workspace/outbound`. */
+  spec(install: string, runId: string, script: string): RunSpec;
+  /** Host path of `/workspace/outbound`. */
+  readonly outbound: string;
+  /** Ends every run that is left and removes the folder. */
+  dispose(): Promise<void>;
+}
+
+/** The machine as the suite for drivers uses it; `wrap` makes the driver that is examined of the real one. */
+export function underTest(bench: Bench, wrap: (driver: Driver) => Driver = (driver) => driver): DriverUnderTest {
+  return {
+    folder: bench.outbound,
+    driver: (install) => wrap(bench.host(install)),
+    spec: (install, runId, program) => bench.spec(install, runId, shellScript(program)),
+    close: () => bench.dispose(),
+  };
+}
 
 export const clock: Clock = {
   now: () => Date.now(),
@@ -24,11 +47,6 @@ export async function until<T>(what: string, see: () => Promise<T> | T): Promise
 /** A while in which something that must not happen would have happened. */
 export function aWhile(): Promise<void> {
   return delay(250);
-}
-
-/** The two ways to say that a run was killed: by the signal itself, or as the code 128 + 9 of an engine. */
-export function wasKilled(exit: Exit): boolean {
-  return exit.type === 'signal' ? exit.signal === 'SIGKILL' : exit.type === 'code' && exit.code === 137;
 }
 
 function isSomething<T>(value: T): value is Exclude<T, undefined | false> {

@@ -15,8 +15,7 @@ import {
   type RunSpec,
   type Sandbox,
 } from '../src/index.ts';
-import { clock } from './bench.ts';
-import type { Bench } from './conformance.ts';
+import { type Bench, clock } from './bench.ts';
 
 export const engine = engineOf(process.env['NANOCLAW_TEST_ENGINE']);
 export const image = process.env['NANOCLAW_TEST_IMAGE'] ?? '';

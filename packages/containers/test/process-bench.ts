@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import type { RunSpec } from '../src/driver.ts';
 import { ProcessDriver, processTable } from '../src/index.ts';
 import { type ProcessDriverOptions } from '../src/process.ts';
-import { clock, until } from './bench.ts';
-import type { Bench } from './conformance.ts';
+import { type Bench, clock, until } from './bench.ts';
 
 export interface ProcessBench extends Bench {
   readonly folder: string;

@@ -16,13 +16,10 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { processTable, type RunSpec } from '../src/index.ts';
 import { aWhile, until } from './bench.ts';
-import { driverConformance } from './conformance.ts';
 import { commandLine, openProcessBench, type ProcessBench, processesIn } from './process-bench.ts';
 
 // Real processes on a busy machine: generous, for nothing here is about how long it takes.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
-
-driverConformance('process', openProcessBench);
 
 const HOME = 'install-a';
 const SLEEP = 'touch ready; exec sleep 300';
