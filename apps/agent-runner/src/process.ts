@@ -1,4 +1,4 @@
-/** What this process gives the agent: its clock, environment, signals and standard error. */
+/** What this process gives the agent: its clock, user, environment, signals and standard error. */
 import type { AgentRun } from '@nanoclaw/runner';
 import type { Clock } from '@nanoclaw/session-db';
 
@@ -10,6 +10,9 @@ export const clock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** The user that this process, and what it starts, runs as; 0 where there are no users. */
+export const uid: number = process.getuid?.() ?? 0;
 
 /** The run of this process: the first SIGTERM or SIGINT asks it to leave, the second ends its grace. */
 export function processRun(): AgentRun {

@@ -5,7 +5,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { OutboundContents } from '@nanoclaw/session-db';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isBusy, type OutboundContents } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/bun';
 import { isAlive, recordingExecutable, startedPids } from '../../../packages/providers/test/claude-bench.ts';
 import {
@@ -43,8 +44,7 @@ async function start(
   const config = {
     ...CONFIG,
     ...settings,
-    provider: 'claude',
-    claude: { executable: recordingExecutable(session.root) },
+    provider: { name: 'claude', options: { executable: recordingExecutable(session.root) } },
   };
   return session.start(config, run, { ANTHROPIC_API_KEY: 'no-key-is-needed', ANTHROPIC_BASE_URL: api.url });
 }
@@ -212,8 +212,19 @@ describe('a person gets one answer', () => {
   );
 });
 
-/** The rows of `turns`, as an operator reads them. */
-function turns(): unknown[] {
+/** The rows of `turns`, as an operator reads them: again, while the run is just committing. */
+async function turns(): Promise<unknown[]> {
+  for (;;) {
+    try {
+      return turnRows();
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+      await sleep(5);
+    }
+  }
+}
+
+function turnRows(): unknown[] {
   const db = openSqlite(session.folder.outbound.database, 'write');
   try {
     return db.all(
@@ -238,7 +249,7 @@ describe('a turn', () => {
       await session.until(ended(2));
       // Each answer of the fake costs 12 tokens of input, 2 of them from the cache, and 5 of output.
       const both = { run_id: 'run-1', message_count: 1, has_cost: 1, has_time: 1 };
-      expect(turns()).toEqual([
+      expect(await turns()).toEqual([
         { ...both, outcome: 'completed', reason: null, input_tokens: 24, output_tokens: 10, cache_read_tokens: 4 },
         {
           ...both,

@@ -19,6 +19,24 @@ afterEach(async () => {
   await session.close();
 });
 
+/** A provider of its own, in TypeScript and without a dependency. */
+const ECHO = `
+  const usage = { inputTokens: null, outputTokens: null, cacheReadTokens: null, costUsd: null };
+  export default {
+    options: { '~standard': { version: 1, vendor: 'bots', validate: (value: unknown) => ({ value }) } },
+    create: ({ prefix }: { prefix: string }) => ({
+      name: 'echo',
+      start: ({ messages }: { messages: { content: { text: string } }[] }) => ({
+        events: (async function* () {
+          yield { type: 'result', text: prefix + messages.map(({ content }) => content.text).join(' '), usage };
+        })(),
+        push: () => false,
+        abort: () => undefined,
+      }),
+    }),
+  };
+`;
+
 function script(wakes: boolean): string {
   return `echo "{\\"wakeAgent\\": ${wakes}, \\"data\\": $(cat count)}"`;
 }
@@ -38,6 +56,25 @@ describe('the program', () => {
         provider: 'offline',
       });
       expect(await outcome(process)).toEqual({ code: EXIT_CODES.done, said: 'Nothing to do for a while: leaving.\n' });
+    },
+    TEST_MAX_MS,
+  );
+
+  test.each<[string, string, string]>([
+    ['file', 'providers/echo/index.ts', ''],
+    ['package', 'app/node_modules/@bots/echo/index.ts', '@bots/echo'],
+  ])(
+    'answers by the provider of a %s that the configuration names, with its options',
+    async (_kind, path, packageName) => {
+      session.addFile(path, ECHO);
+      session.addFile(join(path, '..', 'package.json'), '{"name": "@bots/echo", "exports": "./index.ts"}');
+      session.say('hello');
+      const module = packageName || join(session.root, path);
+      const provider = { name: 'echo', module, options: { prefix: 'Echo: ' } };
+      session.start({ ...CONFIG, provider });
+      const contents = await session.until((seen) => seen.acks.length === 1);
+      expect(texts(contents)).toEqual(['Echo: hello']);
+      expect(contents.container?.provider).toBe('echo');
     },
     TEST_MAX_MS,
   );
@@ -123,6 +160,10 @@ describe('the program', () => {
   );
 });
 
+function withProvider(provider: unknown): unknown {
+  return { ...CONFIG, provider };
+}
+
 function withServers(mcpServers: unknown): unknown {
   return { ...CONFIG, mcpServers };
 }
@@ -140,9 +181,42 @@ describe('trouble at the start is one sentence and a code of its own', () => {
     ['a wrong count', { ...CONFIG, idleExitMs: 0.5 }, EXIT_CODES.configuration, '"idleExitMs" must be a whole number'],
     [
       'an unknown provider',
-      { ...CONFIG, provider: 'x' },
+      { ...CONFIG, provider: { name: 'x' } },
       EXIT_CODES.configuration,
-      '"provider" must be "offline" or "claude"',
+      'The provider "x" is not one of those that come with this program (offline, claude)',
+    ],
+    ['a provider by its bare name', { ...CONFIG, provider: 'offline' }, EXIT_CODES.configuration, 'must be an object'],
+    ['a provider without a name', withProvider({}), EXIT_CODES.configuration, '"provider" needs a "name"'],
+    ['a provider with an unknown key', withProvider({ name: 'x', url: 'y' }), EXIT_CODES.configuration, 'key "url"'],
+    [
+      'a provider’s module by a relative path',
+      withProvider({ name: 'x', module: './x.js' }),
+      EXIT_CODES.configuration,
+      'must be an absolute path or the name of a package',
+    ],
+    [
+      'a provider’s module by an address',
+      withProvider({ name: 'x', module: 'data:text/javascript,0' }),
+      EXIT_CODES.configuration,
+      'must be an absolute path or the name of a package',
+    ],
+    [
+      'a provider’s options that are no object',
+      withProvider({ name: 'x', options: [] }),
+      EXIT_CODES.configuration,
+      'the "options" of "provider" must be an object',
+    ],
+    [
+      'a provider’s module that is not there',
+      withProvider({ name: 'x', module: '/nowhere/x.ts' }),
+      EXIT_CODES.configuration,
+      'The provider "x" (module /nowhere/x.ts) cannot be loaded (',
+    ],
+    [
+      'a provider’s package that is not there',
+      withProvider({ name: 'x', module: '@nowhere/x' }),
+      EXIT_CODES.configuration,
+      'The provider "x" (module @nowhere/x) cannot be loaded (',
     ],
     ['a wrong effort', { ...CONFIG, effort: 'huge' }, EXIT_CODES.configuration, '"effort" must be one of low, medium'],
     [
@@ -176,7 +250,7 @@ describe('trouble at the start is one sentence and a code of its own', () => {
       EXIT_CODES.configuration,
       'no folder of skills was given',
     ],
-    ['claude without its program', { ...CONFIG, provider: 'claude' }, EXIT_CODES.configuration, 'needs "claude"'],
+    ['claude without its program', withProvider({ name: 'claude' }), EXIT_CODES.configuration, '(executable: must be'],
     [
       'another protocol version',
       { ...CONFIG, protocolVersion: 99 },

@@ -4,7 +4,7 @@
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   createSession,
@@ -26,7 +26,7 @@ export const CONFIG = {
   protocolVersion: 1,
   agentGroupId: 'g1',
   assistantName: 'Nano',
-  provider: 'offline',
+  provider: { name: 'offline' },
   timeZone: 'UTC',
   idleExitMs: 20_000,
 };
@@ -79,6 +79,12 @@ export class SessionHost {
     writeFileSync(join(this.skillsFolder, name, 'SKILL.md'), text);
   }
 
+  /** Writes a file below the folder of the test. */
+  addFile(path: string, text: string): void {
+    mkdirSync(dirname(join(this.root, path)), { recursive: true });
+    writeFileSync(join(this.root, path), text);
+  }
+
   /** Confirms that a run is dead and settles what it left, so that it is due again at once. */
   async buried(program: Program, run = 'run-1'): Promise<void> {
     program.kill('SIGKILL');
@@ -112,11 +118,16 @@ export class SessionHost {
     return read.type === 'read' ? read : undefined;
   }
 
-  /** Waits until what the runner wrote fulfils a condition, and gives it. */
+  /** Waits until what the runner wrote fulfils a condition, and gives it. Rejects when no program is left to write it. */
   async until(condition: (contents: OutboundContents) => boolean): Promise<OutboundContents> {
     for (;;) {
+      const isOver = this.#programs.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null);
       const contents = await this.written();
       if (contents && condition(contents)) return contents;
+      if (contents && isOver) {
+        const codes = this.#programs.map(({ exitCode }) => exitCode);
+        throw new Error(`The programs have ended with ${codes.join(', ')}, without what was waited for.`);
+      }
       await sleep(5);
     }
   }

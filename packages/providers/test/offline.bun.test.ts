@@ -5,19 +5,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Prompt, readContent, type StartOptions } from '@nanoclaw/runner';
 import { type ProviderUnderTest, providerConformance } from '@nanoclaw/runner/conformance';
-import type { InboundMessage, JsonObject } from '@nanoclaw/session-db';
+import type { Clock, InboundMessage, JsonObject } from '@nanoclaw/session-db';
 import { offlineProvider } from '../src/offline/offline.ts';
 import { steps } from '../src/offline/rules.ts';
 
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  signal.addEventListener('abort', () => resolve());
-  if (signal.aborted) resolve();
-  return promise.finally(() => clearTimeout(timer));
-}
-
 const NOW = Date.UTC(2026, 10, 21, 9, 0, 30);
+
+const clock: Clock = {
+  now: () => NOW,
+  setTimer: (ms, callback) => {
+    const timer = setTimeout(callback, ms);
+    return () => clearTimeout(timer);
+  },
+};
 
 function message(content: JsonObject, kind: InboundMessage['kind'] = 'chat'): InboundMessage {
   return {
@@ -62,7 +62,7 @@ function startOptions(cwd: string): StartOptions {
 async function open(): Promise<ProviderUnderTest> {
   const cwd = mkdtempSync(join(tmpdir(), 'nanoclaw-offline-'));
   return {
-    provider: offlineProvider({ now: () => NOW, sleep }),
+    provider: offlineProvider(clock),
     cwd,
     prompts: {
       answer: prompt('hello'),

@@ -9,12 +9,14 @@ export {
   agentProgram,
   type MakeProvider,
 } from './agent/agent-program.ts';
-export { ConfigError, type ProviderConfig } from './agent/config.ts';
+export { ConfigError, type ProviderChoice } from './agent/config.ts';
 export { EXIT_CODES } from './agent/exit-codes.ts';
+export { loadProvider, type ProviderModules } from './agent/load-provider.ts';
 export { findSkills } from './agent/skills.ts';
 export * from './content.ts';
 export { type Item, instructionsText, type PromptSetting, promptText } from './prompt.ts';
 export * from './provider.ts';
+export type { ProviderModule, ProviderPorts } from './provider-module.ts';
 export { NOTHING_SAID, type Reply, type ReplySetting, replies } from './reply.ts';
 export {
   type Bell,

@@ -50,7 +50,13 @@ function agent(name: string, config: Readonly<Record<string, unknown>> = {}): Ag
   const [places, run] = [join(root, name, 'agent'), `run-${name}`];
   mkdirSync(places);
   const path = join(root, name, 'container.json');
-  const whole = { protocolVersion: 1, agentGroupId: name, assistantName: name, provider: 'offline', timeZone: 'UTC' };
+  const whole = {
+    protocolVersion: 1,
+    agentGroupId: name,
+    assistantName: name,
+    provider: { name: 'offline' },
+    timeZone: 'UTC',
+  };
   writeFileSync(path, JSON.stringify({ ...whole, idleExitMs: 50, ...config }));
   host.beginRun(runId(run), clock.now());
   const folders = ['--inbound', folder.inbound.root, '--outbound', folder.outbound.root];

@@ -223,16 +223,18 @@ function containerJson(agent: AgentGroup, provider: string, isolation: Isolation
     protocolVersion: PROTOCOL_VERSION,
     agentGroupId: agent.id,
     assistantName: agent.assistantName ?? agent.name,
-    provider,
+    provider: {
+      name: provider,
+      ...(provider === 'claude'
+        ? { options: { executable: isolation.type === 'none' ? config.claudeBinary : CLAUDE_INSIDE } }
+        : {}),
+    },
     ...(agent.model === null ? {} : { model: agent.model }),
     ...(agent.effort === null ? {} : { effort: agent.effort }),
     mcpServers: Object.fromEntries(agent.mcpServers.map(({ name, command, args }) => [name, { command, args }])),
     timeZone: timeZoneOf(config),
     idleExitMs: config.idleExitMs,
     messagesPerPrompt: agent.messagesPerPrompt,
-    ...(provider === 'claude'
-      ? { claude: { executable: isolation.type === 'none' ? config.claudeBinary : CLAUDE_INSIDE } }
-      : {}),
   };
   return `${JSON.stringify(settings, null, 2)}\n`;
 }

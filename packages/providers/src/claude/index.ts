@@ -1,2 +1,2 @@
-/** The Claude models, through the Claude Agent SDK. */
-export { type ClaudeOptions, claudeProvider } from './claude.ts';
+/** The Claude models, by the agent SDK's native program. The default export plugs them in; see `ClaudeModuleOptions`. */
+export { type ClaudeModuleOptions, claudeModule as default } from './module.ts';

@@ -14,24 +14,18 @@ import {
   type Turn,
   type TurnEvent,
 } from '@nanoclaw/runner';
-import type { Millis } from '@nanoclaw/session-db';
+import type { Clock, Millis } from '@nanoclaw/session-db';
 import { type Step, steps } from './rules.ts';
 
-export interface OfflineOptions {
-  readonly now: () => Millis;
-  /** Resolves after `ms`, or as soon as the signal is aborted. */
-  readonly sleep: (ms: Millis, signal: AbortSignal) => Promise<void>;
-}
-
-/** The rules of `offline-rules.ts` as a provider. */
-export function offlineProvider(options: OfflineOptions): Provider {
-  return { name: 'offline', start: (prompt, start) => startTurn(options, prompt, start) };
+/** The rules of `rules.ts` as a provider. */
+export function offlineProvider(clock: Clock): Provider {
+  return { name: 'offline', start: (prompt, start) => startTurn(clock, prompt, start) };
 }
 
 /** While it thinks it shows that it is at work: this often. */
 const PROGRESS_EVERY_MS: Millis = 1_000;
 
-function startTurn(options: OfflineOptions, first: Prompt, start: StartOptions): Turn {
+function startTurn(clock: Clock, first: Prompt, start: StartOptions): Turn {
   const prompts = [first];
   const aborted = new AbortController();
   let isOver = false;
@@ -45,7 +39,7 @@ function startTurn(options: OfflineOptions, first: Prompt, start: StartOptions):
         for (const message of prompt.messages) {
           const content = readContent(message);
           if (content.type === 'unreadable' || message.trigger === 'context') continue;
-          for (const step of steps(message, content, { now: options.now(), before })) yield* taken(step, said);
+          for (const step of steps(message, content, { now: clock.now(), before })) yield* taken(step, said);
           if (content.type === 'chat') {
             before = content.text.slice(0, 1_000);
             yield { type: 'continuation', token: before };
@@ -71,7 +65,7 @@ function startTurn(options: OfflineOptions, first: Prompt, start: StartOptions):
       case 'think':
         for (let left = step.ms; left > 0; left -= PROGRESS_EVERY_MS) {
           yield { type: 'progress' };
-          await options.sleep(Math.min(left, PROGRESS_EVERY_MS), aborted.signal);
+          await delay(clock, Math.min(left, PROGRESS_EVERY_MS), aborted.signal);
           throwIfAborted();
         }
         return;
@@ -106,6 +100,20 @@ function startTurn(options: OfflineOptions, first: Prompt, start: StartOptions):
     },
     abort: (reason) => aborted.abort(reason),
   };
+}
+
+/** Resolves after `ms`, or as soon as the signal is aborted. */
+function delay(clock: Clock, ms: Millis, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      cancel();
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const cancel = clock.setTimer(ms, end);
+    signal.addEventListener('abort', end);
+    if (signal.aborted) end();
+  });
 }
 
 async function called(

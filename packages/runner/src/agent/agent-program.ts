@@ -21,7 +21,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import type { Provider } from '../provider.ts';
 import { type RunEnd, Runner } from '../runner.ts';
 import { bashScripts } from './bash-scripts.ts';
-import { ConfigError, ProtocolMismatchError, type ProviderConfig, readConfig } from './config.ts';
+import { ConfigError, ProtocolMismatchError, type ProviderChoice, readConfig } from './config.ts';
 import { EXIT_CODES } from './exit-codes.ts';
 import { hostBell } from './host-bell.ts';
 import { findSkills } from './skills.ts';
@@ -41,10 +41,11 @@ export interface AgentProgramOptions {
 
 /**
  * Makes the provider of one run. `env` is the run's environment with the agent's time zone as `TZ`; `report` writes a
- * sentence into the run's log. May throw `ConfigError`, with one sentence for the operator.
+ * sentence into the run's log. `loadProvider` does this
+ * for modules. Throws `ConfigError`, with one sentence for the operator, when there is no such provider.
  */
 export type MakeProvider = (
-  choice: ProviderConfig,
+  choice: ProviderChoice,
   run: { readonly env: Readonly<Record<string, string>>; readonly report: (sentence: string) => void },
 ) => Provider | Promise<Provider>;
 

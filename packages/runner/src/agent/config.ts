@@ -3,6 +3,7 @@
  * nothing here; credentials reach the provider alone.
  */
 import { readFileSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { EFFORTS, type Effort, type McpServer } from '../provider.ts';
 
@@ -10,7 +11,7 @@ import { EFFORTS, type Effort, type McpServer } from '../provider.ts';
 export interface AgentConfig {
   readonly agentGroupId: string;
   readonly assistantName: string;
-  readonly provider: ProviderConfig;
+  readonly provider: ProviderChoice;
   /** `undefined`: the provider's own default. */
   readonly model: string | undefined;
   /** `undefined`: the provider's own default. */
@@ -26,11 +27,14 @@ export interface AgentConfig {
   readonly messagesPerPrompt: number | undefined;
 }
 
-/** Who answers: a provider by its name, with what it needs to be told. */
-export type ProviderConfig =
-  | { readonly name: 'offline' }
-  /** `executable` is the agent SDK's native program. */
-  | { readonly name: 'claude'; readonly executable: string };
+/** Who answers: a provider by its name, where its module is, and what it needs to be told. */
+export interface ProviderChoice {
+  readonly name: string;
+  /** An absolute path, or the name of a package; `undefined` for a provider that comes with the program. */
+  readonly module: string | undefined;
+  /** For the module's schema to check. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
 
 /** The configuration cannot be used; the message is one sentence that names the key. */
 export class ConfigError extends Error {
@@ -93,7 +97,7 @@ export function parseConfig(text: string, path: string): AgentConfig {
   return {
     agentGroupId: required('agentGroupId'),
     assistantName: required('assistantName'),
-    provider: providerConfig(required('provider'), json['claude'], wrong),
+    provider: providerChoice(json['provider'], wrong),
     model: string('model'),
     effort: effort(json['effort'], wrong),
     mcpServers: mcpServers(json['mcpServers'], wrong),
@@ -116,7 +120,6 @@ const KEYS: readonly string[] = [
   'timeZone',
   'idleExitMs',
   'messagesPerPrompt',
-  'claude',
 ];
 
 type Wrong = (what: string) => ConfigError;
@@ -180,14 +183,22 @@ function isTextsByName(value: unknown): value is Readonly<Record<string, string>
   return isObject(value) && Object.values(value).every((item) => typeof item === 'string');
 }
 
-function providerConfig(name: string, claude: unknown, wrong: Wrong): ProviderConfig {
-  if (name === 'offline') return { name };
-  if (name !== 'claude') throw wrong(`"provider" must be "offline" or "claude", and is ${JSON.stringify(name)}.`);
-  const executable = isObject(claude) ? claude['executable'] : undefined;
-  if (typeof executable !== 'string' || executable === '') {
-    throw wrong('the provider "claude" needs "claude": { "executable": path of its program }.');
+function providerChoice(value: unknown, wrong: Wrong): ProviderChoice {
+  if (!isObject(value)) throw wrong('"provider" must be an object with the "name" of a provider.');
+  const { name, module, options = {} } = value;
+  const unknown = Object.keys(value).find((key) => !['name', 'module', 'options'].includes(key));
+  if (unknown !== undefined) throw wrong(`"provider" cannot have the key "${unknown}"; it has name, module, options.`);
+  if (typeof name !== 'string' || name === '') throw wrong('"provider" needs a "name".');
+  if (module !== undefined && !isModuleName(module)) {
+    throw wrong('the "module" of "provider" must be an absolute path or the name of a package.');
   }
-  return { name, executable };
+  if (!isObject(options)) throw wrong('the "options" of "provider" must be an object.');
+  return { name, module, options };
+}
+
+/** Neither a relative path, which has no place to start from, nor a URL. */
+function isModuleName(value: unknown): value is string {
+  return typeof value === 'string' && (isAbsolute(value) || /^(@[\w-][\w.-]*\/)?\w[\w.-]*(\/[\w./-]+)?$/.test(value));
 }
 
 function jsonObject(text: string, path: string): Readonly<Record<string, unknown>> {
