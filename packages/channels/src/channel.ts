@@ -3,7 +3,7 @@
 //
 // Two promises carry the whole contract:
 //   in   the platform hears "got it" only after the host has the message on disk; until then it comes again.
-//   out  `sent` means that people can see the message; whoever is unsure says so and is asked again, with the same key.
+//   out  `sent` means that people can see the message; a channel that is unsure says so and is asked again, with the same key.
 
 import type { Address, Json, JsonObject, SendResult } from '@nanoclaw/session-db';
 
@@ -23,9 +23,9 @@ export interface Channel {
   /** What it shows besides text. It refuses everything else for good, so a host says that in text instead. */
   readonly shows: ReadonlySet<Showable>;
   /**
-   * Connects and hands every message of a person, and every choice, to `receive`, those first that an earlier life of
-   * the host was given but never confirmed. Resolves when messages can come in and go out. Rejects when the channel cannot be set up (the
-   * error says why and what to do) or is running already.
+   * Connects and hands every message of a person, and every choice, to `receive`, those first that an earlier run of
+   * the host was given but never confirmed. Resolves when messages can come in and go out. Rejects when the channel
+   * cannot be set up (the error says why and what to do) or is running already.
    */
   start(receive: Receive): Promise<void>;
   /**

@@ -1,7 +1,7 @@
 // Jobs that must not overtake each other: those of one name run one after the other, those of different names at once.
 
 /** A queue per name. A name is forgotten when its last job is done. */
-export class Turns {
+export class KeyedQueue {
   readonly #last = new Map<string, Promise<void>>();
 
   /** Runs `job` after all earlier ones of its name, whatever became of them. Settles as the job does. */

@@ -44,7 +44,7 @@ export function readChoicePayload(payload: string): { questionId: string; choice
 }
 
 /** More is no emoji, nor the name of one. */
-const EMOJI_MAX_BYTES = 64;
+const EMOJI_BYTES_MAX = 64;
 
 function unshownReason({ type, shows }: Refusing, message: OutgoingMessage): string | undefined {
   if (message.kind !== 'text') {
@@ -65,7 +65,7 @@ function contentReason({ limits }: Refusing, message: OutgoingMessage): string |
       return isBlank(message.text) ? NOTHING_TO_SHOW : tooLong('text', message.text, limits.text);
     case 'reaction':
       if (isBlank(message.emoji)) return 'The reaction has no emoji.';
-      return tooLong('emoji', message.emoji, { max: EMOJI_MAX_BYTES, unit: 'utf8-bytes' });
+      return tooLong('emoji', message.emoji, { max: EMOJI_BYTES_MAX, unit: 'utf8-bytes' });
     case 'question': {
       const { questionId, title, question, choices } = message;
       if (isBlank(question)) return 'The question has no text.';

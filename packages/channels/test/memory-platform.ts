@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Address, IncomingFile, ReceivedEvent } from '../src/channel.ts';
 import type { Heard, PlatformUnderTest, Said, Seen } from '../src/contract/index.ts';
-import { MemoryPlatform, type MemoryPlatformOptions, type Shown } from '../src/testing/memory-platform.ts';
+import { MemoryPlatform, type MemoryPlatformOptions, type SentMessage } from '../src/testing/memory-platform.ts';
 import { type Change, folded } from './support.ts';
 
 export async function openMemory(options: MemoryPlatformOptions): Promise<PlatformUnderTest> {
@@ -66,7 +66,7 @@ function isSamePlace(a: Address, b: Address): boolean {
   return a.platformId === b.platformId && a.threadId === b.threadId;
 }
 
-function changeOf({ platformMessageId, message, files }: Shown): Change & Seen {
+function changeOf({ platformMessageId, message, files }: SentMessage): Change & Seen {
   switch (message.kind) {
     case 'text':
       return { kind: 'text', platformMessageId, text: message.text, files };

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { QuestionMessage, ReceivedEvent } from '../src/channel.ts';
 import { type Content, contentOf } from '../src/contract/event-content.ts';
 import { terminalText } from '../src/terminal/message-text.ts';
-import { FILE_MAX_BYTES, PIECE_MAX_BYTES } from '../src/terminal/protocol.ts';
+import { FILE_BYTES_MAX, PIECE_BYTES_MAX } from '../src/terminal/protocol.ts';
 import { ConnectionLost, MessageRefused } from '../src/terminal/terminal-client.ts';
 import { heardOut, MAIN, until, World } from './support.ts';
 
@@ -70,7 +70,7 @@ describe('files', () => {
     await world.started(async (event) => {
       got.push(await contentOf(event));
     });
-    const bytes = Buffer.alloc(3 * PIECE_MAX_BYTES + 7, 'abc');
+    const bytes = Buffer.alloc(3 * PIECE_BYTES_MAX + 7, 'abc');
     const [a, b] = [await world.client(), await world.client({ chat: 'other' })];
     const sending = a.client.sendFiles([world.file(bytes, 'large.bin'), world.file('', 'empty')], 'look');
     const short = a.client.send('at the same time');
@@ -103,7 +103,7 @@ describe('files', () => {
     await world.started();
     const { client } = await world.client();
     const large = world.file('', 'large');
-    truncateSync(large, FILE_MAX_BYTES + 1);
+    truncateSync(large, FILE_BYTES_MAX + 1);
     await expect(client.sendFiles([join(world.folder, 'none')])).rejects.toThrow('nothing was sent');
     await expect(client.sendFiles([world.folder])).rejects.toThrow('no regular file');
     await expect(client.sendFiles([large])).rejects.toThrow('larger than');

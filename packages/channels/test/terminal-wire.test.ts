@@ -1,17 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import {
   BrokenLine,
-  CHOICE_MAX_BYTES,
+  CHOICE_BYTES_MAX,
   CHOICES_MAX,
-  FILE_MAX_BYTES,
+  encodeLine,
+  FILE_BYTES_MAX,
   FILES_MAX,
-  LINE_MAX_BYTES,
-  lineOf,
+  LINE_BYTES_MAX,
   lines,
   parseClientLine,
   parseServerLine,
   type ServerLine,
-  TEXT_MAX_BYTES,
+  TEXT_BYTES_MAX,
 } from '../src/terminal/protocol.ts';
 
 async function* streamOf(...chunks: (string | Buffer)[]): AsyncGenerator<Buffer> {
@@ -40,7 +40,7 @@ describe('lines', () => {
   });
 
   test('a line of the longest length passes, and one byte more does not, in one chunk or many', async () => {
-    const longest = 'x'.repeat(LINE_MAX_BYTES);
+    const longest = 'x'.repeat(LINE_BYTES_MAX);
     expect(await linesOf(streamOf(`${longest}\n`))).toEqual([longest]);
     await expect(linesOf(streamOf(`${longest}x\n`))).rejects.toThrow(BrokenLine);
     await expect(linesOf(streamOf(longest, 'x'))).rejects.toThrow(BrokenLine);
@@ -51,16 +51,16 @@ describe('lines', () => {
   });
 
   test('the longest text fits into a line, whatever its characters', () => {
-    const text = '\u0001'.repeat(TEXT_MAX_BYTES);
+    const text = '\u0001'.repeat(TEXT_BYTES_MAX);
     const id = 'i'.repeat(128);
     for (const line of [
-      lineOf({
+      encodeLine({
         type: 'message',
         id,
         text,
-        files: Array.from({ length: FILES_MAX }, () => ({ name: LONG_NAME, bytes: FILE_MAX_BYTES })),
+        files: Array.from({ length: FILES_MAX }, () => ({ name: LONG_NAME, bytes: FILE_BYTES_MAX })),
       }),
-      lineOf({
+      encodeLine({
         type: 'message',
         ...AT_LAST,
         text,
@@ -68,7 +68,7 @@ describe('lines', () => {
         kind: 'text',
         files: Array.from({ length: FILES_MAX }, () => ({ name: LONG_NAME, bytes: 1, path: LONG_NAME.repeat(16) })),
       }),
-      lineOf({
+      encodeLine({
         type: 'message',
         ...AT_LAST,
         text,
@@ -76,10 +76,10 @@ describe('lines', () => {
         questionId: id,
         title: '',
         expiresAt: 1,
-        choices: Array.from({ length: CHOICES_MAX }, () => '\u0001'.repeat(CHOICE_MAX_BYTES)),
+        choices: Array.from({ length: CHOICES_MAX }, () => '\u0001'.repeat(CHOICE_BYTES_MAX)),
       }),
     ]) {
-      expect(Buffer.byteLength(line)).toBeLessThanOrEqual(LINE_MAX_BYTES + 1);
+      expect(Buffer.byteLength(line)).toBeLessThanOrEqual(LINE_BYTES_MAX + 1);
     }
   });
 });
@@ -93,7 +93,7 @@ describe('parsing', () => {
     { type: 'choice', id: 'a', questionId: 'q/1', choice: 0 } as const,
     { type: 'history', id: 'a', limit: 100 } as const,
   ])('what a client may say comes through: %j', (said) => {
-    expect(parseClientLine(lineOf(said))).toEqual(said);
+    expect(parseClientLine(encodeLine(said))).toEqual(said);
   });
 
   test.each([
@@ -124,8 +124,8 @@ describe('parsing', () => {
     '{"type":"toString"}',
     '['.repeat(100_000),
   ])('garbage is recognised and said to be so', (line) => {
-    expect(parseClientLine(line).type).toBe('garbage');
-    expect(parseServerLine(line).type).toBe('garbage');
+    expect(parseClientLine(line).type).toBe('invalid');
+    expect(parseServerLine(line).type).toBe('invalid');
   });
 
   test('half of a surrogate pair becomes a replacement character, so that a resent message equals its first copy', () => {
@@ -167,6 +167,6 @@ describe('parsing', () => {
     { type: 'refused', id: 'a', reason: 'no' } as const,
     { type: 'error', reason: 'no' } as const,
   ])('what a host may say comes through: %j', (said) => {
-    expect(parseServerLine(lineOf(said))).toEqual(said);
+    expect(parseServerLine(encodeLine(said))).toEqual(said);
   });
 });

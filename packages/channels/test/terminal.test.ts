@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ReceivedEvent } from '../src/channel.ts';
-import { LINE_MAX_BYTES, TEXT_MAX_BYTES } from '../src/terminal/protocol.ts';
+import { LINE_BYTES_MAX, TEXT_BYTES_MAX } from '../src/terminal/protocol.ts';
 import { TerminalChannel, terminalSocketPath } from '../src/terminal/terminal-channel.ts';
 import { ConnectionLost, MessageRefused, TerminalClient } from '../src/terminal/terminal-client.ts';
 import { heardOut, MAIN, textOf, until, World } from './support.ts';
@@ -277,13 +277,13 @@ describe('receiving', () => {
     const channel = await world.started();
     const { client } = await world.client();
     await expect(client.send(' \n')).rejects.toThrow('The message is empty');
-    await expect(client.send('x'.repeat(TEXT_MAX_BYTES + 1))).rejects.toThrow('Send it in parts');
+    await expect(client.send('x'.repeat(TEXT_BYTES_MAX + 1))).rejects.toThrow('Send it in parts');
     const raw = await world.raw();
     raw.end(
       `${JSON.stringify({ type: 'hello', chat: 'main' })}\n${JSON.stringify({
         type: 'message',
         id: 'x1',
-        text: 'x'.repeat(TEXT_MAX_BYTES + 1),
+        text: 'x'.repeat(TEXT_BYTES_MAX + 1),
       })}\n`,
     );
     expect(await heardOut(raw)).toContain('"refused"');
@@ -316,10 +316,10 @@ describe('clients that misbehave', () => {
     await world.started();
     const raw = await world.raw();
     const heard = heardOut(raw);
-    raw.write(Buffer.alloc(LINE_MAX_BYTES + 1, 'x'));
+    raw.write(Buffer.alloc(LINE_BYTES_MAX + 1, 'x'));
     await heard;
     expect(world.troubles).toEqual([
-      { type: 'client-dropped', chat: undefined, reason: `A line is longer than ${LINE_MAX_BYTES} bytes.` },
+      { type: 'client-dropped', chat: undefined, reason: `A line is longer than ${LINE_BYTES_MAX} bytes.` },
     ]);
   });
 

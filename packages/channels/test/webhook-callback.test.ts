@@ -53,7 +53,7 @@ test('a post is signed, and names the message by a key that all its attempts hav
   expect(keys[1]).toEqual({ n: 1, id: 'webhook:1', timestamp: expect.any(Number), kind: 'text', text: 'hello' });
 });
 
-test('36: a message that the callback has confirmed is not posted again, also by a new life of the host', async () => {
+test('36: a message that the callback has confirmed is not posted again, also by a new run of the host', async () => {
   let posts = 0;
   withCallback(await world.server((_request, _body, response) => void (posts++, response.end())));
   const channel = await world.started();

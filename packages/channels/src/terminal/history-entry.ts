@@ -3,10 +3,10 @@ import type { OutgoingMessage } from '../channel.ts';
 import type { Outgoing, OutgoingDetail } from './terminal-history.ts';
 
 /** A message as the history has it, but for where and when. */
-export type Shape = Pick<Outgoing, 'text' | 'inReplyTo' | 'detail' | 'folder'>;
+export type HistoryEntry = Pick<Outgoing, 'text' | 'inReplyTo' | 'detail' | 'folder'>;
 
-/** The shape of a message whose files are nowhere yet. One that is `known` has the sizes of its files from there. */
-export function shapeOf(message: OutgoingMessage, known: OutgoingDetail | undefined): Shape {
+/** The entry of a message whose files are nowhere yet. One that is `known` has the sizes of its files from there. */
+export function historyEntry(message: OutgoingMessage, known: OutgoingDetail | undefined): HistoryEntry {
   const common = { folder: null, inReplyTo: 'inReplyTo' in message ? (message.inReplyTo ?? null) : null };
   switch (message.kind) {
     case 'text': {

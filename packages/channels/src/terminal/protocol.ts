@@ -4,24 +4,24 @@ import { TextDecoder } from 'node:util';
 import { isFileName } from '../file-name.ts';
 
 /** The longest text of one message in either direction, in bytes of UTF-8. */
-export const TEXT_MAX_BYTES = 64 * 1024;
+export const TEXT_BYTES_MAX = 64 * 1024;
 
 /** Files with one message, and the bytes of each, in either direction. */
 export const FILES_MAX = 10;
-export const FILE_MAX_BYTES = 25 * 1024 * 1024;
+export const FILE_BYTES_MAX = 25 * 1024 * 1024;
 
 /** Bytes of a file in one line, before they are written as base64. */
-export const PIECE_MAX_BYTES = 192 * 1024;
+export const PIECE_BYTES_MAX = 192 * 1024;
 
 /** Choices of one question, and the bytes of each. */
 export const CHOICES_MAX = 20;
-export const CHOICE_MAX_BYTES = 200;
+export const CHOICE_BYTES_MAX = 200;
 
 /** Entries of a history that a client may ask for at once. */
 export const HISTORY_MAX = 100;
 
 /** The longest line: JSON writes a control character as six bytes, and 128 KiB hold the rest: choices, names, paths. */
-export const LINE_MAX_BYTES = 6 * TEXT_MAX_BYTES + 128 * 1024;
+export const LINE_BYTES_MAX = 6 * TEXT_BYTES_MAX + 128 * 1024;
 
 /**
  * What a client says. `hello` comes first, once. Without `after` the client gets only what is sent from now on. A message
@@ -89,8 +89,8 @@ export type TerminalPast =
   | { from: 'bot'; message: TerminalMessage };
 
 /** A line that does not follow the protocol. */
-export interface Garbage {
-  type: 'garbage';
+export interface InvalidLine {
+  type: 'invalid';
   reason: string;
 }
 
@@ -103,51 +103,54 @@ export function isChatName(name: string): boolean {
   return CHAT_NAME.test(name);
 }
 
-/** What the client said, checked. Length and emptiness of a text are left to the caller, who can name the message. */
-export function parseClientLine(line: string): ClientLine | Garbage {
-  const said = parsedObject(line);
-  if (said === undefined) return garbage('A line is not a JSON object.');
-  if (said.type === 'hello') {
-    const { chat, after } = said;
+/** What the client sent, checked. Length and emptiness of a text are left to the caller, who can name the message. */
+export function parseClientLine(line: string): ClientLine | InvalidLine {
+  const fields = parsedObject(line);
+  if (fields === undefined) return invalidLine('A line is not a JSON object.');
+  if (fields.type === 'hello') {
+    const { chat, after } = fields;
     if (typeof chat !== 'string' || !isChatName(chat)) {
-      return garbage('A chat name has 1 to 64 letters, digits, dots, dashes or underscores.');
+      return invalidLine('A chat name has 1 to 64 letters, digits, dots, dashes or underscores.');
     }
     if (after === undefined) return { type: 'hello', chat };
-    if (!isCount(after)) return garbage('"after" is the number of the last message seen, 0 or more.');
+    if (!isCount(after)) return invalidLine('"after" is the number of the last message seen, 0 or more.');
     return { type: 'hello', chat, after };
   }
-  if (said.type === 'bytes') {
-    return typeof said.data === 'string' ? { type: 'bytes', data: said.data } : garbage('A piece of a file has data.');
+  if (fields.type === 'bytes') {
+    return typeof fields.data === 'string'
+      ? { type: 'bytes', data: fields.data }
+      : invalidLine('A piece of a file has data.');
   }
-  const { id } = said;
+  const { id } = fields;
   if (typeof id !== 'string' || !MESSAGE_ID.test(id)) {
-    return garbage(
+    return invalidLine(
       'An id has 1 to 128 letters, digits, dots, colons, dashes or underscores, and no "terminal:" first.',
     );
   }
-  if (said.type === 'message') {
-    const { text } = said;
-    if (typeof text !== 'string') return garbage('A message has a text.');
-    const files = declaredFiles(said.files ?? []);
+  if (fields.type === 'message') {
+    const { text } = fields;
+    if (typeof text !== 'string') return invalidLine('A message has a text.');
+    const files = declaredFiles(fields.files ?? []);
     if (files === undefined) {
-      return garbage(
-        `A message has at most ${FILES_MAX} files of at most ${FILE_MAX_BYTES} bytes, with a name and no path.`,
+      return invalidLine(
+        `A message has at most ${FILES_MAX} files of at most ${FILE_BYTES_MAX} bytes, with a name and no path.`,
       );
     }
     // Half of a surrogate pair cannot be stored as UTF-8; left in, a resent message would differ from its first copy.
     return { type: 'message', id, text: text.toWellFormed(), files };
   }
-  if (said.type === 'choice') {
-    const { questionId, choice } = said;
-    if (typeof questionId !== 'string' || !isCount(choice)) return garbage('A choice names a question and a number.');
+  if (fields.type === 'choice') {
+    const { questionId, choice } = fields;
+    if (typeof questionId !== 'string' || !isCount(choice))
+      return invalidLine('A choice names a question and a number.');
     return { type: 'choice', id, questionId, choice };
   }
-  if (said.type === 'history') {
-    const { limit } = said;
-    if (!isCount(limit) || limit > HISTORY_MAX) return garbage(`"limit" is at most ${HISTORY_MAX}.`);
+  if (fields.type === 'history') {
+    const { limit } = fields;
+    if (!isCount(limit) || limit > HISTORY_MAX) return invalidLine(`"limit" is at most ${HISTORY_MAX}.`);
     return { type: 'history', id, limit };
   }
-  return garbage('A line has the type "hello", "message", "bytes", "choice" or "history".');
+  return invalidLine('A line has the type "hello", "message", "bytes", "choice" or "history".');
 }
 
 /** `undefined` when they are more, larger or otherwise named than files may be. */
@@ -158,50 +161,50 @@ function declaredFiles(value: unknown): DeclaredFile[] | undefined {
     if (!isObject(file)) return undefined;
     const { name, bytes } = file;
     if (typeof name !== 'string' || !isFileName(name.toWellFormed())) return undefined;
-    if (!isCount(bytes) || bytes > FILE_MAX_BYTES) return undefined;
+    if (!isCount(bytes) || bytes > FILE_BYTES_MAX) return undefined;
     files.push({ name: name.toWellFormed(), bytes });
   }
   return files;
 }
 
 /** The bytes of a piece; `undefined` when they are not base64, none, or more than a piece has. */
-export function pieceOf(data: string): Buffer | undefined {
+export function decodePiece(data: string): Buffer | undefined {
   const piece = Buffer.from(data, 'base64');
-  const isWhole = piece.length > 0 && piece.length <= PIECE_MAX_BYTES && piece.toString('base64') === data;
+  const isWhole = piece.length > 0 && piece.length <= PIECE_BYTES_MAX && piece.toString('base64') === data;
   return isWhole ? piece : undefined;
 }
 
-/** What the host said, checked. */
-export function parseServerLine(line: string): ServerLine | Garbage {
-  const said = parsedObject(line);
-  if (said === undefined) return garbage('A line is not a JSON object.');
-  const { type, after, id, reason } = said;
+/** What the host sent, checked. */
+export function parseServerLine(line: string): ServerLine | InvalidLine {
+  const fields = parsedObject(line);
+  if (fields === undefined) return invalidLine('A line is not a JSON object.');
+  const { type, after, id, reason } = fields;
   if (type === 'welcome' && isCount(after)) return { type, after };
   if (type === 'message') {
-    const message = terminalMessage(said);
+    const message = terminalMessage(fields);
     if (message !== undefined) return { type, ...message };
   }
   if (type === 'typing') return { type };
   if (type === 'past' && typeof id === 'string') {
-    const entry = pastEntry(said.entry);
+    const entry = pastEntry(fields.entry);
     if (entry !== undefined) return { type, id, entry };
   }
   if (type === 'accepted' && typeof id === 'string') return { type, id };
   if (type === 'refused' && typeof id === 'string' && typeof reason === 'string') return { type, id, reason };
   if (type === 'error' && typeof reason === 'string') return { type, reason };
-  return garbage('A line is of no known type, or a field is missing.');
+  return invalidLine('A line is of no known type, or a field is missing.');
 }
 
-function terminalMessage(said: Record<string, unknown>): TerminalMessage | undefined {
-  const { n, timestamp, text, inReplyTo } = said;
-  const detail = terminalDetail(said);
+function terminalMessage(fields: Record<string, unknown>): TerminalMessage | undefined {
+  const { n, timestamp, text, inReplyTo } = fields;
+  const detail = terminalDetail(fields);
   if (detail === undefined || !isCount(n) || !isCount(timestamp) || typeof text !== 'string') return undefined;
   if (inReplyTo === undefined) return { n, timestamp, text, ...detail };
   return typeof inReplyTo === 'string' ? { n, timestamp, text, inReplyTo, ...detail } : undefined;
 }
 
-function terminalDetail(said: Record<string, unknown>): TerminalDetail | undefined {
-  const { kind, files, of, to, questionId, title, choices, expiresAt } = said;
+function terminalDetail(fields: Record<string, unknown>): TerminalDetail | undefined {
+  const { kind, files, of, to, questionId, title, choices, expiresAt } = fields;
   if (kind === 'text' && Array.isArray(files)) {
     const known = files.filter(isTerminalFile);
     return known.length === files.length ? { kind, files: known } : undefined;
@@ -233,8 +236,8 @@ function areStrings(value: unknown): value is string[] {
 }
 
 /** One line, ready to be written. */
-export function lineOf(said: ClientLine | ServerLine): string {
-  return `${JSON.stringify(said)}\n`;
+export function encodeLine(line: ClientLine | ServerLine): string {
+  return `${JSON.stringify(line)}\n`;
 }
 
 /** The other end sent more than a line may hold, or bytes that are not UTF-8. */
@@ -255,7 +258,7 @@ export async function* lines(stream: AsyncIterable<Buffer>): AsyncGenerator<stri
     let start = 0;
     for (let end = chunk.indexOf(0x0a); end !== -1; end = chunk.indexOf(0x0a, start)) {
       const line = Buffer.concat([...parts, chunk.subarray(start, end)]);
-      if (line.length > LINE_MAX_BYTES) throw tooLong();
+      if (line.length > LINE_BYTES_MAX) throw tooLong();
       parts = [];
       length = 0;
       start = end + 1;
@@ -263,7 +266,7 @@ export async function* lines(stream: AsyncIterable<Buffer>): AsyncGenerator<stri
     }
     const rest = chunk.subarray(start);
     length += rest.length;
-    if (length > LINE_MAX_BYTES) throw tooLong();
+    if (length > LINE_BYTES_MAX) throw tooLong();
     if (rest.length > 0) parts.push(rest);
   }
 }
@@ -277,7 +280,7 @@ function decoded(decoder: TextDecoder, line: Buffer): string {
 }
 
 function tooLong(): BrokenLine {
-  return new BrokenLine(`A line is longer than ${LINE_MAX_BYTES} bytes.`);
+  return new BrokenLine(`A line is longer than ${LINE_BYTES_MAX} bytes.`);
 }
 
 /** `undefined` for anything but a JSON object. */
@@ -298,6 +301,6 @@ function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
-function garbage(reason: string): Garbage {
-  return { type: 'garbage', reason };
+function invalidLine(reason: string): InvalidLine {
+  return { type: 'invalid', reason };
 }

@@ -1,4 +1,4 @@
-// The terminal's socket in the file system: opened so that nobody but its owner can ever connect, and never in the place
+// The terminal's socket in the file system: opened so that only its owner can ever connect, and never in the place
 // of something that lives.
 import { once } from 'node:events';
 import { chmodSync, lstatSync, mkdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
@@ -6,7 +6,7 @@ import { connect, type Server } from 'node:net';
 import { join } from 'node:path';
 
 /**
- * Listens where nobody else can connect, and then moves the socket to its place. So it is never open to others, and a
+ * Listens where no other account can connect, and then moves the socket to its place. So it is never open to others, and a
  * stale socket is replaced in one step.
  */
 export async function bind(server: Server, folder: string, path: string): Promise<void> {
@@ -31,7 +31,7 @@ export async function assertFree(path: string): Promise<void> {
   const socket = connect(path);
   const answers = await new Promise<boolean>((resolve) => {
     socket.once('connect', () => resolve(true));
-    socket.once('error', () => resolve(false)); // nobody listens: the host that made it is dead
+    socket.once('error', () => resolve(false)); // no process listens: the host that made it is dead
   });
   socket.destroy();
   if (answers) {

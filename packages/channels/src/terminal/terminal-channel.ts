@@ -15,10 +15,10 @@ import type {
   Showable,
 } from '../channel.ts';
 import { refusal, refused } from '../refusal.ts';
-import { CHOICE_MAX_BYTES, CHOICES_MAX, FILE_MAX_BYTES, FILES_MAX, isChatName, TEXT_MAX_BYTES } from './protocol.ts';
+import { CHOICE_BYTES_MAX, CHOICES_MAX, FILE_BYTES_MAX, FILES_MAX, isChatName, TEXT_BYTES_MAX } from './protocol.ts';
 import { TerminalFiles } from './terminal-files.ts';
 import { History } from './terminal-history.ts';
-import { Life, PERSON } from './terminal-server.ts';
+import { PERSON, TerminalServer } from './terminal-server.ts';
 import type { TerminalTrouble } from './trouble.ts';
 
 /** How many messages of a chat are kept from each side, and how many bytes of files over all chats, unless told. */
@@ -43,21 +43,21 @@ export interface TerminalChannelOptions {
 
 /**
  * The channel `terminal`. Its chats are the names that clients give; a chat exists once something was said in it, from
- * either side. All that is sent is stored first, so nobody needs to be connected.
+ * either side. All that is sent is stored first, so no client needs to be connected.
  */
 export class TerminalChannel implements Channel {
   readonly type = 'terminal';
   readonly duplicates = 'key';
   readonly limits: ChannelLimits = {
-    text: { max: TEXT_MAX_BYTES, unit: 'utf8-bytes' },
+    text: { max: TEXT_BYTES_MAX, unit: 'utf8-bytes' },
     filesMax: FILES_MAX,
-    fileBytesMax: FILE_MAX_BYTES,
+    fileBytesMax: FILE_BYTES_MAX,
     buttonsMax: CHOICES_MAX,
-    buttonText: { max: CHOICE_MAX_BYTES, unit: 'utf8-bytes' },
+    buttonText: { max: CHOICE_BYTES_MAX, unit: 'utf8-bytes' },
   };
   readonly shows: ReadonlySet<Showable> = new Set(['files', 'edit', 'reaction', 'question']);
   readonly #options: TerminalChannelOptions;
-  #life: Life | undefined;
+  #server: TerminalServer | undefined;
 
   /** Throws `RangeError` when less is to be kept than 100 messages. */
   constructor(options: TerminalChannelOptions) {
@@ -71,46 +71,46 @@ export class TerminalChannel implements Channel {
    * a file that is no socket is in the place of the socket; the error says what to do.
    */
   async start(receive: Receive): Promise<void> {
-    if (this.#life !== undefined)
+    if (this.#server !== undefined)
       throw new Error('The terminal channel is running already; stop it before a new start.');
     const { folder } = this.#options;
     const path = terminalSocketPath(folder);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const life = this.#newLife(receive);
-    this.#life = life;
+    const server = this.#newServer(receive);
+    this.#server = server;
     try {
-      await life.open(path);
+      await server.open(path);
     } catch (error) {
-      if (this.#life === life) this.#life = undefined;
-      await life.close();
+      if (this.#server === server) this.#server = undefined;
+      await server.close();
       throw error;
     }
   }
 
   async send(address: Address, message: OutgoingMessage, attempt: Attempt): Promise<SendResult> {
-    const life = this.#life;
-    if (life === undefined) return { type: 'offline' };
+    const server = this.#server;
+    if (server === undefined) return { type: 'offline' };
     const impossible = refusal(this, address, message);
     if (impossible !== undefined) return impossible;
     if (address.threadId !== null) return refused('The terminal has no threads.');
     if (!isChatName(address.platformId)) return refused('The address is not the name of a terminal chat.');
-    return life.send(address.platformId, message, attempt);
+    return server.send(address.platformId, message, attempt);
   }
 
   async stop(): Promise<void> {
-    const life = this.#life;
-    this.#life = undefined;
-    await life?.close();
+    const server = this.#server;
+    this.#server = undefined;
+    await server?.close();
   }
 
   health(): Health {
-    if (this.#life === undefined) return { state: 'stopped' };
-    return this.#life.isOpen ? { state: 'online' } : { state: 'offline', reason: 'The socket is not open yet.' };
+    if (this.#server === undefined) return { state: 'stopped' };
+    return this.#server.isOpen ? { state: 'online' } : { state: 'offline', reason: 'The socket is not open yet.' };
   }
 
   /** Shown to the clients that are connected now. */
   async typing(address: Address): Promise<void> {
-    this.#life?.showTyping(address.platformId);
+    this.#server?.showTyping(address.platformId);
   }
 
   /** The one person of the terminal is spoken to in the chat `main`. */
@@ -118,11 +118,11 @@ export class TerminalChannel implements Channel {
     return handle === PERSON ? { channelType: this.type, platformId: 'main', threadId: null } : undefined;
   }
 
-  #newLife(receive: Receive): Life {
+  #newServer(receive: Receive): TerminalServer {
     const { folder, messagesKept = MESSAGES_KEPT, fileBytesKept = FILE_BYTES_KEPT, now, onTrouble } = this.#options;
     const history = new History(join(folder, HISTORY_NAME));
     try {
-      return new Life({
+      return new TerminalServer({
         history,
         files: new TerminalFiles(join(folder, FILES_NAME), history.folders()),
         receive,
@@ -143,9 +143,9 @@ export class TerminalChannel implements Channel {
 export function terminalSocketPath(folder: string): string {
   const path = join(folder, SOCKET_NAME);
   const length = Buffer.byteLength(path);
-  if (length > SOCKET_PATH_MAX_BYTES) {
+  if (length > SOCKET_PATH_BYTES_MAX) {
     throw new Error(
-      `The path of the terminal's socket is ${length} bytes long and the system allows ${SOCKET_PATH_MAX_BYTES}: ` +
+      `The path of the terminal's socket is ${length} bytes long and the system allows ${SOCKET_PATH_BYTES_MAX}: ` +
         `${path}. Use a folder with a shorter path.`,
     );
   }
@@ -156,4 +156,4 @@ const SOCKET_NAME = 'terminal.sock';
 const HISTORY_NAME = 'terminal.db';
 const FILES_NAME = 'files';
 /** What fits everywhere: macOS has room for 104 bytes with the final zero, Linux for 108. */
-const SOCKET_PATH_MAX_BYTES = 103;
+const SOCKET_PATH_BYTES_MAX = 103;

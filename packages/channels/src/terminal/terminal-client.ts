@@ -5,21 +5,21 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { basename } from 'node:path';
-import { messageOf } from '../error-message.ts';
+import { errorMessage } from '../error-message.ts';
 import { isFileName } from '../file-name.ts';
 import { LastSeen } from './last-seen.ts';
 import {
   type ClientLine,
   type DeclaredFile,
-  FILE_MAX_BYTES,
+  encodeLine,
+  FILE_BYTES_MAX,
   FILES_MAX,
   HISTORY_MAX,
-  lineOf,
   lines,
-  PIECE_MAX_BYTES,
+  PIECE_BYTES_MAX,
   parseServerLine,
   type ServerLine,
-  TEXT_MAX_BYTES,
+  TEXT_BYTES_MAX,
   type TerminalMessage,
   type TerminalPast,
 } from './protocol.ts';
@@ -43,13 +43,13 @@ export interface TerminalClientOptions {
   onTyping?: () => void;
 }
 
-/** Why the connection ended: `closed` by this side, `rejected` by the host for what it was told, else `lost`. */
+/** Why the connection ended: `closed` by this side, `rejected` by the host for what it was sent, else `lost`. */
 export type TerminalClosed =
   | { type: 'closed' }
   | { type: 'rejected'; reason: string }
   | { type: 'lost'; reason: string };
 
-/** The host was told and said no. The same message is refused again unless the reason says otherwise. */
+/** The host refused it. The same message is refused again unless the reason says otherwise. */
 export class MessageRefused extends Error {
   override readonly name = 'MessageRefused';
   readonly id: string;
@@ -77,7 +77,7 @@ export class TerminalClient {
   readonly #socket: Socket;
   readonly #options: TerminalClientOptions;
   readonly #welcome = Promise.withResolvers<void>();
-  /** Per id those who wait for an answer; the host answers one id in the order in which it was sent. */
+  /** Per id the requests that wait for an answer; the host answers one id in the order in which it was sent. */
   readonly #waiting = new Map<string, PromiseWithResolvers<string>[]>();
   /** By the id of the request, what came of the history so far. */
   readonly #past = new Map<string, TerminalPast[]>();
@@ -87,7 +87,7 @@ export class TerminalClient {
   #ending: TerminalClosed | undefined;
   #seen = 0;
 
-  /** Resolves when the connection has ended, whoever ended it; never rejects. */
+  /** Resolves when the connection has ended, from either side; never rejects. */
   readonly closed: Promise<TerminalClosed>;
 
   /**
@@ -95,7 +95,7 @@ export class TerminalClient {
    * may come before it resolves.
    */
   static async connect(socketPath: string, options: TerminalClientOptions): Promise<TerminalClient> {
-    const client = new TerminalClient(await connected(socketPath), options);
+    const client = new TerminalClient(await connectSocket(socketPath), options);
     await client.#welcome.promise;
     return client;
   }
@@ -107,7 +107,7 @@ export class TerminalClient {
     this.#lastSeen = catchUp === undefined ? undefined : new LastSeen(catchUp.folder, chat);
     this.closed = this.#listen();
     const after = this.#lastSeen?.read() ?? options.after;
-    socket.write(lineOf({ type: 'hello', chat, ...(after === undefined ? {} : { after }) }));
+    socket.write(encodeLine({ type: 'hello', chat, ...(after === undefined ? {} : { after }) }));
   }
 
   /** The number of the last message seen, or, before the first, the number after which messages come. */
@@ -183,11 +183,11 @@ export class TerminalClient {
   /** Never rejects: what follows half a file would be read as part of it, so then the connection ends. */
   async #writeInTurn(earlier: Promise<void>, line: ClientLine, writeRest?: () => Promise<void>): Promise<void> {
     await earlier;
-    this.#socket.write(lineOf(line));
+    this.#socket.write(encodeLine(line));
     try {
       await writeRest?.();
     } catch (error) {
-      this.#ending ??= { type: 'lost', reason: messageOf(error) };
+      this.#ending ??= { type: 'lost', reason: errorMessage(error) };
       this.#socket.destroy();
     }
   }
@@ -195,19 +195,19 @@ export class TerminalClient {
   async #writeFile({ handle, name, bytes }: OpenFile): Promise<void> {
     let left = bytes;
     while (left > 0) {
-      const length = Math.min(left, PIECE_MAX_BYTES);
+      const length = Math.min(left, PIECE_BYTES_MAX);
       const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(length), 0, length);
       if (bytesRead === 0) throw new Error(`The file ${name} became shorter while it was sent.`);
       left -= bytesRead;
       const data = buffer.subarray(0, bytesRead).toString('base64');
-      if (this.#socket.write(lineOf({ type: 'bytes', data }))) continue;
+      if (this.#socket.write(encodeLine({ type: 'bytes', data }))) continue;
       await Promise.race([once(this.#socket, 'drain'), this.closed]);
       if (this.#ending !== undefined) return;
     }
   }
 
   async #listen(): Promise<TerminalClosed> {
-    const ending = await this.#heardOut();
+    const ending = await this.#readToEnd();
     this.#ending = ending;
     this.#socket.destroy();
     this.#welcome.reject(new Error(`The host did not let the terminal in: ${reasonOf(ending)}`));
@@ -219,51 +219,51 @@ export class TerminalClient {
   }
 
   /** Hears the host out, and why there is nothing more to hear. */
-  async #heardOut(): Promise<TerminalClosed> {
+  async #readToEnd(): Promise<TerminalClosed> {
     try {
-      for await (const line of lines(this.#socket)) {
-        const said = parseServerLine(line);
-        if (said.type === 'garbage')
-          return { type: 'lost', reason: `The host does not follow the protocol. ${said.reason}` };
-        if (said.type === 'error') return { type: 'rejected', reason: said.reason };
-        this.#hear(said);
+      for await (const text of lines(this.#socket)) {
+        const line = parseServerLine(text);
+        if (line.type === 'invalid')
+          return { type: 'lost', reason: `The host does not follow the protocol. ${line.reason}` };
+        if (line.type === 'error') return { type: 'rejected', reason: line.reason };
+        this.#handleLine(line);
       }
       return this.#ending ?? { type: 'lost', reason: 'The host ended the connection.' };
     } catch (error) {
-      return this.#ending ?? { type: 'lost', reason: messageOf(error) };
+      return this.#ending ?? { type: 'lost', reason: errorMessage(error) };
     }
   }
 
-  #hear(said: Exclude<ServerLine, { type: 'error' }>): void {
-    switch (said.type) {
+  #handleLine(line: Exclude<ServerLine, { type: 'error' }>): void {
+    switch (line.type) {
       case 'welcome':
-        this.#seen = said.after;
+        this.#seen = line.after;
         this.#welcome.resolve();
         return;
       case 'message': {
-        const { type: _, ...message } = said;
+        const { type: _, ...message } = line;
         this.#options.onMessage(message);
-        this.#seen = said.n;
-        this.#lastSeen?.write(said.n);
+        this.#seen = line.n;
+        this.#lastSeen?.write(line.n);
         return;
       }
       case 'typing':
         this.#options.onTyping?.();
         return;
       case 'past':
-        this.#past.get(said.id)?.push(said.entry);
+        this.#past.get(line.id)?.push(line.entry);
         return;
       case 'accepted':
-        this.#answered(said.id)?.resolve(said.id);
+        this.#oldestWaiting(line.id)?.resolve(line.id);
         return;
       case 'refused':
-        this.#answered(said.id)?.reject(new MessageRefused(said.id, said.reason));
+        this.#oldestWaiting(line.id)?.reject(new MessageRefused(line.id, line.reason));
         return;
     }
   }
 
-  /** Who has waited longest for an answer about `id`; `undefined` when the host answers what nobody asked. */
-  #answered(id: string): PromiseWithResolvers<string> | undefined {
+  /** The oldest request that waits for an answer about `id`; `undefined` when the host answers what was not asked. */
+  #oldestWaiting(id: string): PromiseWithResolvers<string> | undefined {
     const [first, ...others] = this.#waiting.get(id) ?? [];
     if (others.length === 0) this.#waiting.delete(id);
     else this.#waiting.set(id, others);
@@ -282,13 +282,13 @@ async function openFile(path: string, id: string): Promise<OpenFile> {
   try {
     handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
-    throw new MessageRefused(id, `The file cannot be read, so nothing was sent: ${messageOf(error)}.`);
+    throw new MessageRefused(id, `The file cannot be read, so nothing was sent: ${errorMessage(error)}.`);
   }
   const stat = await handle.stat();
   const problem = !stat.isFile()
     ? `${path} is no regular file, so nothing was sent.`
-    : stat.size > FILE_MAX_BYTES
-      ? `${path} is larger than ${FILE_MAX_BYTES} bytes, so nothing was sent.`
+    : stat.size > FILE_BYTES_MAX
+      ? `${path} is larger than ${FILE_BYTES_MAX} bytes, so nothing was sent.`
       : isFileName(name)
         ? undefined
         : `${path} has a name that cannot be sent. Copy it to another name; nothing was sent.`;
@@ -298,22 +298,22 @@ async function openFile(path: string, id: string): Promise<OpenFile> {
 }
 
 function assertLength(text: string, id: string): void {
-  if (Buffer.byteLength(text) > TEXT_MAX_BYTES) {
-    throw new MessageRefused(id, `The message is longer than ${TEXT_MAX_BYTES} bytes. Send it in parts.`);
+  if (Buffer.byteLength(text) > TEXT_BYTES_MAX) {
+    throw new MessageRefused(id, `The message is longer than ${TEXT_BYTES_MAX} bytes. Send it in parts.`);
   }
 }
 
-async function connected(path: string): Promise<Socket> {
+async function connectSocket(path: string): Promise<Socket> {
   const socket = connect(path);
   try {
     await once(socket, 'connect');
   } catch (error) {
-    const detail = messageOf(error);
+    const detail = errorMessage(error);
     throw new Error(`No host answers on ${path} (${detail}). Nothing was sent. Start the host and try again.`, {
       cause: error,
     });
   }
-  // What fails later is seen by who reads the lines; this only keeps an error after that from being thrown.
+  // What fails later is seen by the reader of the lines; this only keeps an error after that from being thrown.
   socket.on('error', () => {});
   return socket;
 }

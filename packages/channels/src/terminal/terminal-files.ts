@@ -36,7 +36,7 @@ export class TerminalFiles {
 
   /** Begins to take the files of one message. */
   async upload(declared: readonly DeclaredFile[]): Promise<Upload> {
-    // A name of its own also against an earlier life of the channel, which may still be ending.
+    // A name of its own also against an earlier start of the channel, which may still be ending.
     const name = basename(await mkdtemp(join(this.#folder, 'upload-')));
     return new Upload(this.#folder, name, declared);
   }

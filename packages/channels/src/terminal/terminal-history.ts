@@ -269,7 +269,7 @@ export class History implements Disposable {
     return new Set(this.#folders.all().map(({ folder }) => folder));
   }
 
-  /** Forgets what is older than the newest `keep` messages of either side of a chat. Gives the folders nobody needs now. */
+  /** Forgets what is older than the newest `keep` messages of either side of a chat. Gives the folders that are no longer needed. */
   forgetOlder(chat: string, keep: number): string[] {
     this.#forgetIncoming.run({ chat, keep });
     return this.#forgetOutgoing.all({ chat, keep }).flatMap(({ folder }) => (folder === null ? [] : [folder]));

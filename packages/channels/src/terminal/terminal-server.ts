@@ -10,21 +10,21 @@ import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Attempt, OutgoingMessage, Receive, ReceivedEvent, SendResult } from '../channel.ts';
-import { messageOf } from '../error-message.ts';
-import { Turns } from '../keyed-queue.ts';
+import { errorMessage } from '../error-message.ts';
+import { KeyedQueue } from '../keyed-queue.ts';
 import { UnsendableFile } from '../outgoing-files.ts';
 import { refused } from '../refusal.ts';
-import { type Shape, shapeOf } from './history-entry.ts';
+import { type HistoryEntry, historyEntry } from './history-entry.ts';
 import {
   BrokenLine,
   type ClientLine,
-  FILE_MAX_BYTES,
-  lineOf,
+  decodePiece,
+  encodeLine,
+  FILE_BYTES_MAX,
   lines,
   parseClientLine,
-  pieceOf,
   type ServerLine,
-  TEXT_MAX_BYTES,
+  TEXT_BYTES_MAX,
   type TerminalMessage,
   type TerminalPast,
 } from './protocol.ts';
@@ -33,11 +33,11 @@ import type { TerminalFiles, Upload } from './terminal-files.ts';
 import type { History, Incoming, Outgoing, OutgoingDetail } from './terminal-history.ts';
 import type { TerminalTrouble } from './trouble.ts';
 
-/** Whoever can open the socket is the owner of the host's account, so there is one sender. */
+/** Only the owner of the host's account can open the socket, so there is one sender. */
 export const PERSON = 'local';
 
-/** What a life needs. It closes the history at its end. */
-export interface LifeOptions {
+/** What a server needs. It closes the history at its end. */
+export interface TerminalServerOptions {
   readonly history: History;
   readonly files: TerminalFiles;
   readonly receive: Receive;
@@ -51,12 +51,12 @@ export interface LifeOptions {
 /** Connections at a time; a person has a handful, and each costs memory. */
 const CLIENTS_MAX = 64;
 /** How much a client may leave unread before it is dropped. It loses nothing: it catches up when it connects again. */
-const UNREAD_MAX_BYTES = 1024 * 1024;
+const UNREAD_BYTES_MAX = 1024 * 1024;
 /** Messages read from the history at a time; with the longest texts 2 MiB. */
 const PAGE_LENGTH = 32;
 /** What may wait for a host that does not take it: each message is written down before the host is asked. */
 const WAITING_MAX = 1000;
-const WAITING_MAX_BYTES = 512 * 1024 * 1024;
+const WAITING_BYTES_MAX = 512 * 1024 * 1024;
 /** How often old messages are looked for: once in so many that are sent. */
 const FORGET_EVERY = 64;
 
@@ -71,7 +71,7 @@ interface Client {
   isFull: boolean;
   /** Bytes of text that were sent to its chat since it became full. */
   unreadBytes: number;
-  /** It has said, or was told, its last word. */
+  /** Nothing more will come from it, or it was told that the connection ends. */
   isLeaving: boolean;
   /** The message whose files it sends just now. */
   sending: Sending | undefined;
@@ -92,10 +92,10 @@ type MessageLine = Extract<ClientLine, { type: 'message' }>;
 type ChoiceLine = Extract<ClientLine, { type: 'choice' }>;
 
 /** What still runs after the close sees `isClosed` and touches nothing. */
-export class Life {
+export class TerminalServer {
   isOpen = false;
   #isClosed = false;
-  readonly #options: LifeOptions;
+  readonly #options: TerminalServerOptions;
   readonly #server: Server;
   /** Of the socket, once it is there. */
   #path: string | undefined;
@@ -103,11 +103,11 @@ export class Life {
   #closing: Promise<void> | undefined;
   readonly #clients = new Set<Client>();
   /** What comes in, by chat, so that the host gets it one by one and in order. */
-  readonly #incoming = new Turns();
+  readonly #incoming = new KeyedQueue();
   /** What is sent, by chat, so that a message with files is not overtaken. */
-  readonly #outgoing = new Turns();
+  readonly #outgoing = new KeyedQueue();
 
-  constructor(options: LifeOptions) {
+  constructor(options: TerminalServerOptions) {
     this.#options = options;
     // Half-open, so that a script may write its message, close its side, and still read the answer.
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#admit(socket));
@@ -128,7 +128,7 @@ export class Life {
   async #open(path: string): Promise<void> {
     await assertFree(path);
     for (const message of this.#options.history.unreceived()) {
-      void this.#incoming.run(message.chat, () => this.#hand(message));
+      void this.#incoming.run(message.chat, () => this.#deliver(message));
     }
     await bind(this.#server, join(this.#options.folder, '.new'), path);
     this.#path = path;
@@ -138,7 +138,7 @@ export class Life {
   }
 
   async #close(): Promise<void> {
-    await Promise.allSettled([this.#opening]); // whoever started it is told how that went
+    await Promise.allSettled([this.#opening]); // the caller of `open` is told how that went
     for (const { socket } of this.#clients) socket.destroy();
     if (this.#path !== undefined) rmSync(this.#path, { force: true });
     if (this.#server.listening) {
@@ -152,19 +152,19 @@ export class Life {
 
   // ── Outgoing ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Stores a message that the contract allows, and shows it to who is there. */
+  /** Stores a message that the contract allows, and shows it to the clients that are connected. */
   send(chat: string, message: OutgoingMessage, attempt: Attempt): Promise<SendResult> {
     return this.#outgoing.run(chat, async () => {
       try {
         return await this.#store(chat, message, attempt.key);
       } catch (error) {
         if (error instanceof UnsendableFile) return refused(error.message);
-        return { type: 'failed', permanent: false, reason: `The history could not be written: ${messageOf(error)}` };
+        return { type: 'failed', permanent: false, reason: `The history could not be written: ${errorMessage(error)}` };
       }
     });
   }
 
-  /** Tells who is there now, and nobody later. */
+  /** Tells the clients that are connected now; it is not stored. */
   showTyping(chat: string): void {
     for (const client of this.#clients) {
       if (client.chat === chat && !client.isFull) this.#write(client, { type: 'typing' });
@@ -175,32 +175,32 @@ export class Life {
     if (this.#isClosed) return { type: 'offline' };
     const { history, now } = this.#options;
     const known = history.outgoing(key);
-    const shape = known === undefined ? await this.#shape(chat, message, key) : shapeOf(message, known.detail);
+    const entry = known === undefined ? await this.#storable(chat, message, key) : historyEntry(message, known.detail);
     if (this.#isClosed)
       return { type: 'failed', permanent: false, reason: 'The channel stopped before it was stored.' };
-    const missing = known === undefined ? this.#missing(chat, shape.detail) : undefined;
-    const stored = missing === undefined ? history.storeOutgoing(key, { chat, timestamp: now(), ...shape }) : undefined;
+    const missing = known === undefined ? this.#missingTarget(chat, entry.detail) : undefined;
+    const stored = missing === undefined ? history.storeOutgoing(key, { chat, timestamp: now(), ...entry }) : undefined;
     if (stored === undefined) {
-      if (shape.folder !== null) await this.#remove(shape.folder);
+      if (entry.folder !== null) await this.#remove(entry.folder);
       return refused(missing ?? `The key ${key} was used before, for a different message.`);
     }
     if (stored.isNew) {
-      this.#push(chat, Buffer.byteLength(shape.text));
-      await this.#forget(chat, stored.n, shape.folder !== null);
+      this.#push(chat, Buffer.byteLength(entry.text));
+      await this.#removeOld(chat, stored.n, entry.folder !== null);
     }
     return { type: 'sent', platformMessageId: `terminal:${stored.n}` };
   }
 
   /** The message as it is stored; its files are copied first. */
-  async #shape(chat: string, message: OutgoingMessage, key: string): Promise<Shape> {
-    const shape = shapeOf(message, undefined);
-    if (message.kind !== 'text' || message.files === undefined || message.files.length === 0) return shape;
-    const { folder, files } = await this.#options.files.copy(message.files, `${chat}/${key}`, FILE_MAX_BYTES);
-    return { ...shape, folder, detail: { kind: 'text', files } };
+  async #storable(chat: string, message: OutgoingMessage, key: string): Promise<HistoryEntry> {
+    const entry = historyEntry(message, undefined);
+    if (message.kind !== 'text' || message.files === undefined || message.files.length === 0) return entry;
+    const { folder, files } = await this.#options.files.copy(message.files, `${chat}/${key}`, FILE_BYTES_MAX);
+    return { ...entry, folder, detail: { kind: 'text', files } };
   }
 
   /** Lets go of what is too old to be kept. */
-  async #forget(chat: string, n: number, hasFiles: boolean): Promise<void> {
+  async #removeOld(chat: string, n: number, hasFiles: boolean): Promise<void> {
     const { history, messagesKept, fileBytesKept } = this.#options;
     const messages = n % FORGET_EVERY === 0 ? history.forgetOlder(chat, messagesKept) : [];
     const files = hasFiles ? history.forgetFiles(fileBytesKept) : [];
@@ -211,12 +211,12 @@ export class Life {
     try {
       await this.#options.files.remove(folder);
     } catch (error) {
-      this.#trouble({ type: 'files-left', reason: messageOf(error) });
+      this.#trouble({ type: 'files-left', reason: errorMessage(error) });
     }
   }
 
   /** Why a change has nothing to change. */
-  #missing(chat: string, detail: OutgoingDetail): string | undefined {
+  #missingTarget(chat: string, detail: OutgoingDetail): string | undefined {
     const { history } = this.#options;
     if (detail.kind !== 'edit' && detail.kind !== 'reaction') return undefined;
     const id = detail.kind === 'edit' ? detail.of : detail.to;
@@ -251,14 +251,14 @@ export class Life {
       return;
     }
     if (this.#clients.size >= CLIENTS_MAX && !this.#makeRoom()) {
-      this.#dismiss(client, `The terminal has ${CLIENTS_MAX} connections already. Close one and try again.`);
+      this.#dropWithReason(client, `The terminal has ${CLIENTS_MAX} connections already. Close one and try again.`);
       return;
     }
     this.#clients.add(client);
     void this.#serve(client);
   }
 
-  /** Drops the oldest connection that is good for nothing: one that never said hello, or has said all it will. */
+  /** Drops the oldest connection that is good for nothing: one without a hello, or one that will send nothing more. */
   #makeRoom(): boolean {
     for (const client of this.#clients) {
       if (client.chat !== undefined && !client.isLeaving) continue;
@@ -269,47 +269,47 @@ export class Life {
     return false;
   }
 
-  /** Works off what a client says, one line at a time: it is not read on while the host works on its message. */
+  /** Handles what a client sends, one line at a time: it is not read on while the host works on its message. */
   async #serve(client: Client): Promise<void> {
     try {
       // The socket outlives the reading: an answer or an error may still have to be written.
       for await (const line of lines(client.socket.iterator({ destroyOnReturn: false }))) {
-        const answer = await this.#hear(client, parseClientLine(line));
+        const answer = await this.#handleLine(client, parseClientLine(line));
         if (this.#isClosed) return;
         if (answer !== undefined) this.#write(client, answer);
       }
       client.isLeaving = true;
       client.socket.end();
     } catch (error) {
-      if (error instanceof BrokenLine) this.#dismiss(client, error.message);
-      else if (!client.socket.destroyed) this.#drop(client, messageOf(error));
+      if (error instanceof BrokenLine) this.#dropWithReason(client, error.message);
+      else if (!client.socket.destroyed) this.#drop(client, errorMessage(error));
     } finally {
-      await this.#discard(client);
+      await this.#endUpload(client);
     }
   }
 
   /** What to answer to a line. Throws `BrokenLine` when nothing good can follow it. */
-  async #hear(client: Client, said: ReturnType<typeof parseClientLine>): Promise<ServerLine | undefined> {
-    if (said.type === 'garbage') throw new BrokenLine(said.reason);
+  async #handleLine(client: Client, line: ReturnType<typeof parseClientLine>): Promise<ServerLine | undefined> {
+    if (line.type === 'invalid') throw new BrokenLine(line.reason);
     const { chat, sending } = client;
-    if (said.type === 'hello') {
+    if (line.type === 'hello') {
       if (chat !== undefined) throw new BrokenLine('A client says hello once.');
-      this.#welcome(client, said);
+      this.#welcome(client, line);
       return undefined;
     }
     if (chat === undefined) throw new BrokenLine('A client says hello first.');
-    if (said.type === 'bytes') return this.#takePiece(client, chat, said.data);
+    if (line.type === 'bytes') return this.#addPiece(client, chat, line.data);
     if (sending !== undefined) throw new BrokenLine('A message with files is followed by the bytes of its files.');
-    switch (said.type) {
+    switch (line.type) {
       case 'message':
-        return this.#takeMessage(client, chat, said);
+        return this.#beginMessage(client, chat, line);
       case 'choice':
-        return this.#incoming.run(chat, () => this.#takeChoice(chat, said));
+        return this.#incoming.run(chat, () => this.#acceptChoice(chat, line));
       case 'history':
-        for (const entry of this.#options.history.past(chat, said.limit)) {
-          this.#write(client, { type: 'past', id: said.id, entry: this.#past(entry) });
+        for (const entry of this.#options.history.past(chat, line.limit)) {
+          this.#write(client, { type: 'past', id: line.id, entry: this.#toPast(entry) });
         }
-        return { type: 'accepted', id: said.id };
+        return { type: 'accepted', id: line.id };
     }
   }
 
@@ -323,108 +323,108 @@ export class Life {
     this.#pump(client);
   }
 
-  async #takeMessage(client: Client, chat: string, said: MessageLine): Promise<ServerLine | undefined> {
-    const { id, text } = said;
-    const left = said.files.reduce((sum, file) => sum + file.bytes, 0);
-    if (said.files.length === 0) {
+  async #beginMessage(client: Client, chat: string, line: MessageLine): Promise<ServerLine | undefined> {
+    const { id, text } = line;
+    const left = line.files.reduce((sum, file) => sum + file.bytes, 0);
+    if (line.files.length === 0) {
       if (text.trim() === '') return refusedLine(id, 'The message is empty; nothing was kept.');
-      if (Buffer.byteLength(text) > TEXT_MAX_BYTES) return refusedLine(id, TOO_LONG);
-      return this.#incoming.run(chat, () => this.#take(chat, said, undefined));
+      if (Buffer.byteLength(text) > TEXT_BYTES_MAX) return refusedLine(id, TOO_LONG);
+      return this.#incoming.run(chat, () => this.#acceptMessage(chat, line, undefined));
     }
-    const upload = await this.#options.files.upload(said.files);
-    const failure = Buffer.byteLength(text) > TEXT_MAX_BYTES ? TOO_LONG : undefined;
-    client.sending = { message: said, left, upload, failure };
-    await this.#upload(client.sending, () => upload.begin());
-    return left === 0 ? this.#uploaded(client, chat, client.sending) : undefined;
+    const upload = await this.#options.files.upload(line.files);
+    const failure = Buffer.byteLength(text) > TEXT_BYTES_MAX ? TOO_LONG : undefined;
+    client.sending = { message: line, left, upload, failure };
+    await this.#writeUpload(client.sending, () => upload.begin());
+    return left === 0 ? this.#finishUpload(client, chat, client.sending) : undefined;
   }
 
-  async #takePiece(client: Client, chat: string, data: string): Promise<ServerLine | undefined> {
+  async #addPiece(client: Client, chat: string, data: string): Promise<ServerLine | undefined> {
     const { sending } = client;
-    const piece = pieceOf(data);
+    const piece = decodePiece(data);
     if (sending === undefined || piece === undefined || piece.length > sending.left) {
       throw new BrokenLine('A piece of a file belongs to no file, is too long, or is not base64.');
     }
     sending.left -= piece.length;
-    await this.#upload(sending, async () => {
+    await this.#writeUpload(sending, async () => {
       if (!(await sending.upload.add(piece))) throw new BrokenLine('A piece of a file goes beyond its end.');
     });
-    return sending.left === 0 ? this.#uploaded(client, chat, sending) : undefined;
+    return sending.left === 0 ? this.#finishUpload(client, chat, sending) : undefined;
   }
 
   /** Keeps why files cannot be written: the client is answered when it has sent them all. */
-  async #upload(sending: Sending, work: () => Promise<void>): Promise<void> {
+  async #writeUpload(sending: Sending, work: () => Promise<void>): Promise<void> {
     if (sending.failure !== undefined) return;
     try {
       await work();
     } catch (error) {
       if (error instanceof BrokenLine) throw error;
-      sending.failure = `The files could not be written: ${messageOf(error)}. Nothing was kept; send them again.`;
+      sending.failure = `The files could not be written: ${errorMessage(error)}. Nothing was kept; send them again.`;
     }
   }
 
-  async #uploaded(client: Client, chat: string, sending: Sending): Promise<ServerLine> {
+  async #finishUpload(client: Client, chat: string, sending: Sending): Promise<ServerLine> {
     const { message, upload, failure } = sending;
     try {
       if (failure !== undefined) return refusedLine(message.id, failure);
-      return await this.#incoming.run(chat, () => this.#take(chat, message, upload));
+      return await this.#incoming.run(chat, () => this.#acceptMessage(chat, message, upload));
     } finally {
-      await this.#discard(client);
+      await this.#endUpload(client);
     }
   }
 
   /** What the client uploads, if anything, is not waited for any more, and gone unless it was given its place. */
-  async #discard(client: Client): Promise<void> {
+  async #endUpload(client: Client): Promise<void> {
     const { sending } = client;
     client.sending = undefined;
     try {
       await sending?.upload.discard();
     } catch (error) {
-      this.#trouble({ type: 'files-left', reason: messageOf(error) });
+      this.#trouble({ type: 'files-left', reason: errorMessage(error) });
     }
   }
 
-  async #takeChoice(chat: string, { id, questionId, choice }: ChoiceLine): Promise<ServerLine> {
+  async #acceptChoice(chat: string, { id, questionId, choice }: ChoiceLine): Promise<ServerLine> {
     if (this.#isClosed) return refusedLine(id, STOPPING);
     const { history, now } = this.#options;
     const text = history.choices(chat, questionId)?.[choice];
     if (text === undefined) return refusedLine(id, 'There is no such choice in this chat; nothing was kept.');
     const made = { chat, id, text, timestamp: now(), files: [], folder: null, choice: { questionId, choice } };
-    return this.#storeAndHand(made, undefined);
+    return this.#storeAndDeliver(made, undefined);
   }
 
-  async #take(chat: string, { id, text }: MessageLine, upload: Upload | undefined): Promise<ServerLine> {
+  async #acceptMessage(chat: string, { id, text }: MessageLine, upload: Upload | undefined): Promise<ServerLine> {
     if (this.#isClosed) return refusedLine(id, STOPPING);
     const files = upload?.kept ?? [];
     const message = { chat, id, text, timestamp: this.#options.now(), files, folder: null, choice: null };
-    return this.#storeAndHand(message, upload);
+    return this.#storeAndDeliver(message, upload);
   }
 
   /** Stores what came in unless it is there, with its files before it, and hands it to the host. */
-  async #storeAndHand(came: Incoming, upload: Upload | undefined): Promise<ServerLine> {
+  async #storeAndDeliver(incoming: Incoming, upload: Upload | undefined): Promise<ServerLine> {
     const { history, files } = this.#options;
-    const { chat, id } = came;
+    const { chat, id } = incoming;
     try {
-      const known = history.knownIncoming(came);
+      const known = history.knownIncoming(incoming);
       if (known?.type === 'received') return { type: 'accepted', id };
-      if (known?.type === 'conflict') return refusedLine(id, USED_ID);
-      if (known !== undefined) return await this.#hand(known.message);
+      if (known?.type === 'conflict') return refusedLine(id, ID_IS_USED);
+      if (known !== undefined) return await this.#deliver(known.message);
       const waiting = history.waiting();
-      if (waiting.messages >= WAITING_MAX || waiting.bytes >= WAITING_MAX_BYTES) return refusedLine(id, TOO_MANY_WAIT);
+      if (waiting.messages >= WAITING_MAX || waiting.bytes >= WAITING_BYTES_MAX) return refusedLine(id, TOO_MANY_WAIT);
       const folder = upload === undefined ? null : await files.keepUpload(upload, `${chat}/${id}`);
       if (this.#isClosed) return refusedLine(id, STOPPING);
-      const stored = history.storeIncoming({ ...came, folder });
-      return stored.type === 'pending' ? await this.#hand(stored.message) : refusedLine(id, USED_ID);
+      const stored = history.storeIncoming({ ...incoming, folder });
+      return stored.type === 'pending' ? await this.#deliver(stored.message) : refusedLine(id, ID_IS_USED);
     } catch (error) {
-      return this.#notReceived(came, error);
+      return this.#notReceived(incoming, error);
     }
   }
 
   /** Hands what is stored to the host, and notes that it has it. */
-  async #hand(message: Incoming): Promise<ServerLine> {
+  async #deliver(message: Incoming): Promise<ServerLine> {
     const { chat, id, folder } = message;
     if (this.#isClosed) return refusedLine(id, STOPPING);
     try {
-      await this.#options.receive(this.#event(message));
+      await this.#options.receive(this.#toEvent(message));
       if (this.#isClosed) return refusedLine(id, STOPPING);
       this.#options.history.markReceived(chat, id);
     } catch (error) {
@@ -435,15 +435,15 @@ export class Life {
   }
 
   #notReceived({ chat, id }: Incoming, error: unknown): ServerLine {
-    this.#trouble({ type: 'not-received', chat, id, reason: messageOf(error) });
+    this.#trouble({ type: 'not-received', chat, id, reason: errorMessage(error) });
     return refusedLine(
       id,
-      `The host could not take the message: ${messageOf(error).replace(/\.$/, '')}. ` +
+      `The host could not take the message: ${errorMessage(error).replace(/\.$/, '')}. ` +
         'Send it again to try again now; if it was stored, the host also tries again at its next start.',
     );
   }
 
-  #event({ chat, id, text, timestamp, files, folder, choice }: Incoming): ReceivedEvent {
+  #toEvent({ chat, id, text, timestamp, files, folder, choice }: Incoming): ReceivedEvent {
     const common = {
       platformMessageId: id,
       address: { channelType: 'terminal', platformId: chat, threadId: null },
@@ -463,7 +463,7 @@ export class Life {
     for (const client of this.#clients) {
       if (client.chat !== chat) continue;
       if (client.isFull) client.unreadBytes += bytes;
-      if (client.unreadBytes > UNREAD_MAX_BYTES) this.#drop(client, 'It does not read what is sent to it.');
+      if (client.unreadBytes > UNREAD_BYTES_MAX) this.#drop(client, 'It does not read what is sent to it.');
       else this.#pump(client);
     }
   }
@@ -477,28 +477,28 @@ export class Life {
         const page = this.#options.history.outgoingAfter(chat, client.seen, PAGE_LENGTH);
         if (page.length === 0) return;
         for (const message of page) {
-          this.#write(client, { type: 'message', ...this.#shown(message) });
+          this.#write(client, { type: 'message', ...this.#toMessage(message) });
           client.seen = message.n;
           if (client.isFull) break;
         }
       }
     } catch (error) {
-      this.#dismiss(client, `The history could not be read: ${messageOf(error)}`);
+      this.#dropWithReason(client, `The history could not be read: ${errorMessage(error)}`);
     }
   }
 
   #write(client: Client, line: ServerLine): void {
-    if (!client.socket.writable) return; // gone, or told its last word
-    if (!client.socket.write(lineOf(line))) client.isFull = true;
+    if (!client.socket.writable) return; // gone, or ended from this side
+    if (!client.socket.write(encodeLine(line))) client.isFull = true;
     // Answers are written to a full socket too; a client that sends and never reads must not fill the memory with them.
-    if (client.socket.writableLength > UNREAD_MAX_BYTES) this.#drop(client, 'It does not read its answers.');
+    if (client.socket.writableLength > UNREAD_BYTES_MAX) this.#drop(client, 'It does not read its answers.');
   }
 
   /** Tells the client why, then ends the connection. */
-  #dismiss(client: Client, reason: string): void {
+  #dropWithReason(client: Client, reason: string): void {
     if (!client.socket.writable) return;
     client.isLeaving = true;
-    client.socket.end(lineOf({ type: 'error', reason }), () => client.socket.destroy());
+    client.socket.end(encodeLine({ type: 'error', reason }), () => client.socket.destroy());
     this.#trouble({ type: 'client-dropped', chat: client.chat, reason });
   }
 
@@ -512,13 +512,13 @@ export class Life {
     this.#options.trouble(trouble);
   }
 
-  #past(entry: Incoming | Outgoing): TerminalPast {
-    if ('n' in entry) return { from: 'bot', message: this.#shown(entry) };
+  #toPast(entry: Incoming | Outgoing): TerminalPast {
+    if ('n' in entry) return { from: 'bot', message: this.#toMessage(entry) };
     const { id, timestamp, text, files } = entry;
     return { from: 'person', id, timestamp, text, files: files.map(({ name }) => name) };
   }
 
-  #shown({ n, timestamp, text, inReplyTo, detail, folder }: Outgoing): TerminalMessage {
+  #toMessage({ n, timestamp, text, inReplyTo, detail, folder }: Outgoing): TerminalMessage {
     const common = { n, timestamp, text, ...(inReplyTo === null ? {} : { inReplyTo }) };
     if (detail.kind !== 'text') return { ...common, ...detail };
     const path = (name: string, position: number) =>
@@ -529,8 +529,8 @@ export class Life {
 }
 
 const STOPPING = 'The host is stopping. Connect again and send the message again.';
-const USED_ID = 'The id of this message was used for another text. Only the first was kept; use a new id.';
-const TOO_LONG = `The message is longer than ${TEXT_MAX_BYTES} bytes; nothing was kept.`;
+const ID_IS_USED = 'The id of this message was used for another text. Only the first was kept; use a new id.';
+const TOO_LONG = `The message is longer than ${TEXT_BYTES_MAX} bytes; nothing was kept.`;
 const TOO_MANY_WAIT =
   'Too much waits for the host already; nothing was kept. Send it again when the host takes messages.';
 

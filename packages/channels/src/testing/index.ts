@@ -1,9 +1,9 @@
 // For tests of hosts: a chat platform in memory that can be told to fail.
 export {
-  type Heard,
   MemoryPlatform,
   type MemoryPlatformOptions,
-  type Shown,
-  type ShownFile,
-  type Step,
+  type ReceiveOutcome,
+  type SendStep,
+  type SentFile,
+  type SentMessage,
 } from './memory-platform.ts';

@@ -27,28 +27,28 @@ export interface MemoryPlatformOptions {
   limits?: ChannelLimits;
   /** Default everything. */
   shows?: readonly Showable[];
-  /** Default: everybody has a direct chat, `dm-` and the handle. */
+  /** Default: every person has a direct chat, `dm-` and the handle. */
   directAddress?: (handle: string) => Address | undefined;
 }
 
 /** What the platform was asked to show: a message, or a change to one. */
-export interface Shown {
+export interface SentMessage {
   platformMessageId: string;
   address: Address;
   message: OutgoingMessage;
   key: string;
   /** Of a text, as they were when it was sent. */
-  files: readonly ShownFile[];
+  files: readonly SentFile[];
 }
 
 /** A file as people see it. */
-export interface ShownFile {
+export interface SentFile {
   name: string;
   bytes: Buffer;
 }
 
 /** What becomes of one `send`. */
-export type Step =
+export type SendStep =
   /** As it should. */
   | { type: 'works' }
   /** This result, and nothing is shown. */
@@ -59,7 +59,7 @@ export type Step =
   | { type: 'hangs' };
 
 /** What became of what a person did: acknowledged, or kept by the platform for the next start of a channel. */
-export type Heard = 'acknowledged' | 'kept';
+export type ReceiveOutcome = 'acknowledged' | 'kept';
 
 /**
  * The platform. It outlives its channels: a host that was killed is a channel that is forgotten without `stop`, and the
@@ -71,12 +71,12 @@ export class MemoryPlatform {
   readonly limits: ChannelLimits;
   readonly shows: ReadonlySet<Showable>;
   readonly directAddress: (handle: string) => Address | undefined;
-  readonly #shown: Shown[] = [];
+  readonly #shown: SentMessage[] = [];
   readonly #typing: Address[] = [];
-  /** Of all messages of people, whatever became of them. */
-  readonly #heard = new Set<string>();
+  /** Of all messages of people, also of those that a host refused. */
+  readonly #messageIds = new Set<string>();
   readonly #unacknowledged = new Map<string, ReceivedEvent>();
-  readonly #steps: Step[] = [];
+  readonly #steps: SendStep[] = [];
   #listener: Listener | undefined;
 
   constructor(options: MemoryPlatformOptions = {}) {
@@ -110,15 +110,15 @@ export class MemoryPlatform {
   }
 
   /** A person does something. Resolves when the host has it or has failed to take it; `kept` at once without a channel. */
-  async say(event: ReceivedEvent): Promise<Heard> {
+  async say(event: ReceivedEvent): Promise<ReceiveOutcome> {
     const place = placeOf(event.address, event.platformMessageId);
     this.#unacknowledged.set(place, event);
-    if (event.kind === 'message') this.#heard.add(place);
-    return (await this.#listener?.hear(event)) ?? 'kept';
+    if (event.kind === 'message') this.#messageIds.add(place);
+    return (await this.#listener?.receive(event)) ?? 'kept';
   }
 
   /** All that the platform was asked to show, in the order in which it appeared. */
-  get shown(): readonly Shown[] {
+  get shown(): readonly SentMessage[] {
     return this.#shown;
   }
 
@@ -133,11 +133,11 @@ export class MemoryPlatform {
   }
 
   /** What becomes of the next sends, one step each; after the last one sends work again. */
-  script(...steps: readonly Step[]): void {
+  script(...steps: readonly SendStep[]): void {
     this.#steps.push(...steps);
   }
 
-  #show(wanted: Omit<Shown, 'platformMessageId'>): string {
+  #show(wanted: Omit<SentMessage, 'platformMessageId'>): string {
     const known = this.#shown.find((shown) => shown.key === wanted.key);
     if (this.duplicates === 'key' && known !== undefined) return known.platformMessageId;
     const platformMessageId = `${this.type}:${this.#shown.length + 1}`;
@@ -151,7 +151,7 @@ export class MemoryPlatform {
     const { kind, platformMessageId } = message;
     const place = placeOf(address, platformMessageId);
     const isOfBot = this.#shown.some((shown) => placeOf(shown.address, shown.platformMessageId) === place);
-    return isOfBot || (kind === 'reaction' && this.#heard.has(place));
+    return isOfBot || (kind === 'reaction' && this.#messageIds.has(place));
   }
 }
 
@@ -168,20 +168,20 @@ const LIMITS: Readonly<ChannelLimits> = {
 
 /** The running channel, as the platform sees it. */
 interface Listener {
-  hear(event: ReceivedEvent): Promise<Heard>;
+  receive(event: ReceivedEvent): Promise<ReceiveOutcome>;
   /** What it still works on does not count any more. */
   stop(): void;
 }
 
-/** What the platform offers to its channels, and to nobody else. */
-interface Line {
+/** What the platform offers to its channels only. */
+interface PlatformPort {
   listen(listener: Listener): void;
   unlisten(listener: Listener): void;
   unacknowledged(): ReceivedEvent[];
   acknowledge(event: ReceivedEvent): void;
-  nextStep(): Step;
+  nextStep(): SendStep;
   knows(address: Address, message: OutgoingMessage): boolean;
-  show(shown: Omit<Shown, 'platformMessageId'>): string;
+  show(shown: Omit<SentMessage, 'platformMessageId'>): string;
   type(address: Address): void;
   find(key: string): string | undefined;
 }
@@ -192,42 +192,43 @@ class MemoryChannel implements Channel {
   readonly limits: ChannelLimits;
   readonly shows: ReadonlySet<Showable>;
   readonly #platform: MemoryPlatform;
-  readonly #line: Line;
-  #life: Life | undefined;
+  readonly #port: PlatformPort;
+  #connection: Connection | undefined;
 
-  constructor(platform: MemoryPlatform, line: Line) {
+  constructor(platform: MemoryPlatform, port: PlatformPort) {
     this.type = platform.type;
     this.duplicates = platform.duplicates;
     this.limits = platform.limits;
     this.shows = platform.shows;
     this.#platform = platform;
-    this.#line = line;
+    this.#port = port;
   }
 
   async start(receive: Receive): Promise<void> {
-    if (this.#life !== undefined) throw new Error('The memory channel is running already; stop it before a new start.');
-    const life = new Life(this.#line, receive);
-    this.#life = life;
-    this.#line.listen(life);
-    for (const event of this.#line.unacknowledged()) void life.hear(event);
+    if (this.#connection !== undefined)
+      throw new Error('The memory channel is running already; stop it before a new start.');
+    const connection = new Connection(this.#port, receive);
+    this.#connection = connection;
+    this.#port.listen(connection);
+    for (const event of this.#port.unacknowledged()) void connection.receive(event);
   }
 
   async send(address: Address, message: OutgoingMessage, attempt: Attempt): Promise<SendResult> {
-    const life = this.#life;
-    if (life === undefined) return { type: 'offline' };
+    const connection = this.#connection;
+    if (connection === undefined) return { type: 'offline' };
     const impossible = refusal(this, address, message);
     if (impossible !== undefined) return impossible;
-    if (!this.#line.knows(address, message)) return refused('The platform does not know the message to change.');
-    const step = this.#line.nextStep();
+    if (!this.#port.knows(address, message)) return refused('The platform does not know the message to change.');
+    const step = this.#port.nextStep();
     if (step.type === 'offline' || step.type === 'failed') return step;
     if (step.type === 'hangs') {
-      await life.stopped;
+      await connection.stopped;
       return { type: 'failed', permanent: false, reason: 'The channel stopped before the platform answered.' };
     }
     const files = await this.#contents(message);
     if (!Array.isArray(files)) return files;
-    const found = this.duplicates === 'history' && attempt.uncertain ? this.#line.find(attempt.key) : undefined;
-    const platformMessageId = found ?? this.#line.show({ address, message, key: attempt.key, files });
+    const found = this.duplicates === 'history' && attempt.uncertain ? this.#port.find(attempt.key) : undefined;
+    const platformMessageId = found ?? this.#port.show({ address, message, key: attempt.key, files });
     if (step.type === 'answer-lost') {
       return { type: 'failed', permanent: false, reason: 'The connection ended before the platform answered.' };
     }
@@ -235,7 +236,7 @@ class MemoryChannel implements Channel {
   }
 
   async typing(address: Address): Promise<void> {
-    if (this.#life !== undefined) this.#line.type(address);
+    if (this.#connection !== undefined) this.#port.type(address);
   }
 
   async directAddress(handle: string): Promise<Address | undefined> {
@@ -243,18 +244,18 @@ class MemoryChannel implements Channel {
   }
 
   async stop(): Promise<void> {
-    if (this.#life === undefined) return;
-    this.#line.unlisten(this.#life);
-    this.#life.stop();
-    this.#life = undefined;
+    if (this.#connection === undefined) return;
+    this.#port.unlisten(this.#connection);
+    this.#connection.stop();
+    this.#connection = undefined;
   }
 
   health(): Health {
-    return this.#life === undefined ? { state: 'stopped' } : { state: 'online' };
+    return this.#connection === undefined ? { state: 'stopped' } : { state: 'online' };
   }
 
-  async #contents(message: OutgoingMessage): Promise<ShownFile[] | SendResult> {
-    const files: ShownFile[] = [];
+  async #contents(message: OutgoingMessage): Promise<SentFile[] | SendResult> {
+    const files: SentFile[] = [];
     if (message.kind !== 'text') return files;
     try {
       for (const file of message.files ?? []) {
@@ -270,16 +271,16 @@ class MemoryChannel implements Channel {
 }
 
 /** From one start to the next stop. */
-class Life implements Listener {
-  readonly #line: Line;
+class Connection implements Listener {
+  readonly #port: PlatformPort;
   readonly #receive: Receive;
   readonly #stop = Promise.withResolvers<void>();
   #isStopped = false;
   /** The end of the queue of messages, so that the host gets them one by one and in order. */
   #queue: Promise<unknown> = Promise.resolve();
 
-  constructor(line: Line, receive: Receive) {
-    this.#line = line;
+  constructor(port: PlatformPort, receive: Receive) {
+    this.#port = port;
     this.#receive = receive;
   }
 
@@ -292,13 +293,13 @@ class Life implements Listener {
     this.#stop.resolve();
   }
 
-  hear(event: ReceivedEvent): Promise<Heard> {
-    const heard = this.#queue.then(() => this.#hand(event));
-    this.#queue = heard;
-    return Promise.race([heard, this.stopped.then(() => 'kept' as const)]);
+  receive(event: ReceivedEvent): Promise<ReceiveOutcome> {
+    const outcome = this.#queue.then(() => this.#deliver(event));
+    this.#queue = outcome;
+    return Promise.race([outcome, this.stopped.then(() => 'kept' as const)]);
   }
 
-  async #hand(event: ReceivedEvent): Promise<Heard> {
+  async #deliver(event: ReceivedEvent): Promise<ReceiveOutcome> {
     if (this.#isStopped) return 'kept';
     try {
       await this.#receive(event);
@@ -306,7 +307,7 @@ class Life implements Listener {
       return 'kept'; // the host did not take it, which is what the result says
     }
     if (this.#isStopped) return 'kept';
-    this.#line.acknowledge(event);
+    this.#port.acknowledge(event);
     return 'acknowledged';
   }
 }

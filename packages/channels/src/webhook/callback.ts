@@ -19,7 +19,7 @@ export type PostResult = { type: 'sent' } | Extract<SendResult, { type: 'failed'
 
 /**
  * Posts `body`. 2xx is sent; 408, 425, 429 and 5xx may be tried again, after what `Retry-After` says; everything else is
- * for good, redirects among it: they would take a signed message to a place that nobody has configured. A request that
+ * for good, redirects among it: they would take a signed message to a place that the operator has not configured. A request that
  * failed or took too long may have arrived, and is to be repeated with the same headers.
  */
 export async function postCallback(
@@ -66,12 +66,12 @@ export function postResult(status: number, retryAfter: string | null, now: numbe
 const RETRYABLE: ReadonlySet<number> = new Set([408, 425, 429]);
 const TOO_LATE = 'The callback did not answer in time; it may have the message.';
 /** Longer is no wish but a mistake, and the host has its own patience. */
-const RETRY_AFTER_MAX_MS = 60 * 60 * 1000;
+const RETRY_AFTER_MS_MAX = 60 * 60 * 1000;
 
 /** `Retry-After` in milliseconds, from seconds or a date; `undefined` for neither. */
 function waitMs(retryAfter: string, now: number): number | undefined {
   const ms = /^\d{1,9}$/.test(retryAfter) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - now;
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), RETRY_AFTER_MAX_MS) : undefined;
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), RETRY_AFTER_MS_MAX) : undefined;
 }
 
 /** Without the address: it may hold a secret. */

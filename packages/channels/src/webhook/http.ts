@@ -1,12 +1,12 @@
 // HTTP as the webhook channel speaks it: small JSON bodies, bounded in size and time, and refusals of one sentence.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { JsonObject } from '../channel.ts';
-import { BODY_MAX_BYTES, isEndpointName } from './protocol.ts';
+import { BODY_BYTES_MAX, isEndpointName } from './protocol.ts';
 import { SIGNATURE_HEADER, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE_S } from './signature.ts';
 
 /** A request that is answered with an error. The message is the sentence that the program gets. */
-export class HttpProblem extends Error {
-  override readonly name = 'HttpProblem';
+export class HttpError extends Error {
+  override readonly name = 'HttpError';
   readonly status: number;
   /** When it may be tried again, in seconds. */
   readonly retryAfterS: number | undefined;
@@ -24,19 +24,19 @@ export type Target =
   | { type: 'messages'; endpoint: string; after: number; waitS: number };
 
 /** What a request says of its own signature. */
-export interface Signed {
+export interface RequestSignature {
   timestamp: number;
   signature: string;
 }
 
 /** The longest that a program may ask to wait for messages. */
-export const WAIT_MAX_S = 60;
+export const WAIT_S_MAX = 60;
 /** Connections at a time. */
 const CONNECTIONS_MAX = 256;
 /** A connection on which nothing moves is closed: longer than any wait for messages. */
-const IDLE_MAX_MS = (WAIT_MAX_S + 15) * 1000;
+const IDLE_MS_MAX = (WAIT_S_MAX + 15) * 1000;
 
-/** A server that gives each request to `handle`, and closes who does not send or read in time. */
+/** A server that gives each request to `handle`, and closes connections that do not send or read in time. */
 export function hooksServer(
   requestMaxMs: number,
   handle: (request: IncomingMessage, response: ServerResponse) => void,
@@ -51,59 +51,56 @@ export function hooksServer(
     handle,
   );
   server.maxConnections = CONNECTIONS_MAX;
-  server.timeout = IDLE_MAX_MS;
+  server.timeout = IDLE_MS_MAX;
   return server;
 }
 
-/** What the request is about. Throws `HttpProblem` when that is nothing. */
-export function targetOf({ method, url = '' }: IncomingMessage): Target {
+/** What the request is about. Throws `HttpError` when that is nothing. */
+export function parseTarget({ method, url = '' }: IncomingMessage): Target {
   const { path, query } = /^(?<path>[^?]*)(?:\?(?<query>.*))?$/s.exec(url)?.groups ?? {};
   const [, endpoint = '', isList] = /^\/hooks\/([^/]+)(\/messages)?$/.exec(path ?? '') ?? [];
-  if (!isEndpointName(endpoint)) throw new HttpProblem(404, 'There is nothing here; a hook is at /hooks/<name>.');
+  if (!isEndpointName(endpoint)) throw new HttpError(404, 'There is nothing here; a hook is at /hooks/<name>.');
   const allowed = isList === undefined ? 'POST' : 'GET';
-  if (method !== allowed) throw new HttpProblem(405, `This place knows only ${allowed}.`);
+  if (method !== allowed) throw new HttpError(405, `This place knows only ${allowed}.`);
   if (isList === undefined) return { type: 'message', endpoint };
   const asked = new URLSearchParams(query ?? '');
   const [after, waitS] = [count(asked.get('after')), count(asked.get('wait'))];
-  if (after === undefined) throw new HttpProblem(400, '"after" is the number of the last message fetched, 0 or more.');
-  if (waitS === undefined || waitS > WAIT_MAX_S) throw new HttpProblem(400, `"wait" is 0 to ${WAIT_MAX_S} seconds.`);
+  if (after === undefined) throw new HttpError(400, '"after" is the number of the last message fetched, 0 or more.');
+  if (waitS === undefined || waitS > WAIT_S_MAX) throw new HttpError(400, `"wait" is 0 to ${WAIT_S_MAX} seconds.`);
   return { type: 'messages', endpoint, after, waitS };
 }
 
-/** What the request says of its signature. Throws `HttpProblem` when that is nothing, or not of now. */
-export function signedBy({ headers }: IncomingMessage, now: number): Signed {
+/** What the request says of its signature. Throws `HttpError` when that is nothing, or not of now. */
+export function readSignature({ headers }: IncomingMessage, now: number): RequestSignature {
   const { [TIMESTAMP_HEADER]: timestamp, [SIGNATURE_HEADER]: signature } = headers;
   if (typeof timestamp !== 'string' || !/^\d{1,12}$/.test(timestamp) || typeof signature !== 'string') {
-    throw new HttpProblem(
+    throw new HttpError(
       401,
       `A request has the headers ${TIMESTAMP_HEADER}, in Unix seconds, and ${SIGNATURE_HEADER}.`,
     );
   }
   if (Math.abs(now / 1000 - Number(timestamp)) > TIMESTAMP_TOLERANCE_S) {
-    throw new HttpProblem(
-      401,
-      'The timestamp is more than five minutes off; set the clock, and sign each attempt anew.',
-    );
+    throw new HttpError(401, 'The timestamp is more than five minutes off; set the clock, and sign each attempt anew.');
   }
   return { timestamp: Number(timestamp), signature };
 }
 
-/** The body. Throws `HttpProblem` when it is too large, and what the connection throws. */
-export async function bodyOf(request: IncomingMessage): Promise<Buffer> {
-  if (Number(request.headers['content-length'] ?? 0) > BODY_MAX_BYTES) throw tooLarge();
+/** The body. Throws `HttpError` when it is too large, and what the connection throws. */
+export async function readBody(request: IncomingMessage): Promise<Buffer> {
+  if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX) throw tooLarge();
   const parts: Buffer[] = [];
   let length = 0;
-  // The request outlives the reading: who sent too much is still told so.
+  // The request outlives the reading: a program that sent too much is still told so.
   for await (const part of request.iterator({ destroyOnReturn: false })) {
     length += part.length;
-    if (length > BODY_MAX_BYTES) throw tooLarge();
+    if (length > BODY_BYTES_MAX) throw tooLarge();
     parts.push(part);
   }
   return Buffer.concat(parts);
 }
 
 /** Answers, and ends the connection when the request was not read to its end. */
-export function answer(response: ServerResponse, status: number, body: JsonObject, retryAfterS?: number): void {
+export function respond(response: ServerResponse, status: number, body: JsonObject, retryAfterS?: number): void {
   if (response.destroyed || response.headersSent) return;
   const { req: request } = response;
   response.writeHead(status, {
@@ -116,8 +113,8 @@ export function answer(response: ServerResponse, status: number, body: JsonObjec
   });
 }
 
-function tooLarge(): HttpProblem {
-  return new HttpProblem(413, `The body is larger than ${BODY_MAX_BYTES} bytes.`);
+function tooLarge(): HttpError {
+  return new HttpError(413, `The body is larger than ${BODY_BYTES_MAX} bytes.`);
 }
 
 function count(digits: string | null): number | undefined {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { ChannelModule } from '../channel-module.ts';
 import { endpointProblem, type WebhookEndpoint } from './endpoint.ts';
-import { CALLBACK_MAX_MS, LOOPBACK, REQUEST_MAX_MS, WebhookChannel } from './webhook-channel.ts';
+import { CALLBACK_MS_MAX, LOOPBACK, REQUEST_MS_MAX, WebhookChannel } from './webhook-channel.ts';
 
 export type { WebhookEndpoint } from './endpoint.ts';
 export { signWebhook } from './signature.ts';
@@ -40,8 +40,8 @@ const webhook: ChannelModule<WebhookModuleOptions> = {
     host: z.string().default(LOOPBACK),
     port: z.int().min(0).max(65_535),
     endpoints: z.array(ENDPOINT).default([]),
-    callbackMaxMs: z.int().min(1).default(CALLBACK_MAX_MS),
-    requestMaxMs: z.int().min(1).default(REQUEST_MAX_MS),
+    callbackMaxMs: z.int().min(1).default(CALLBACK_MS_MAX),
+    requestMaxMs: z.int().min(1).default(REQUEST_MS_MAX),
   }),
   create(options, { folder, clock, onTrouble }) {
     return new WebhookChannel({ ...options, folder, now: () => clock.now(), setTimer: clock.setTimer, onTrouble });

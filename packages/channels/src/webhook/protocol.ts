@@ -4,16 +4,16 @@ import type { Json, OutsideEvent } from '../channel.ts';
 import { isFileName } from '../file-name.ts';
 
 /** The longest text, in bytes of UTF-8. */
-export const TEXT_MAX_BYTES = 64 * 1024;
+export const TEXT_BYTES_MAX = 64 * 1024;
 
 /** Files with one message, and the bytes of each: they come within the body. */
 export const FILES_MAX = 4;
-export const FILE_MAX_BYTES = 256 * 1024;
+export const FILE_BYTES_MAX = 256 * 1024;
 
 /** The longest body of a request: four files as base64, a text in which everything is escaped, and an event. */
-export const BODY_MAX_BYTES = 2 * 1024 * 1024;
+export const BODY_BYTES_MAX = 2 * 1024 * 1024;
 
-/** Lists and objects within each other: more has no sense, and breaks whoever walks through it. */
+/** Lists and objects within each other: more has no sense, and breaks programs that walk through it. */
 const DEPTH_MAX = 32;
 
 /** A message of a program. The optional fields are left out where it said nothing. */
@@ -34,7 +34,7 @@ export interface WebhookFile {
   data: string;
 }
 
-/** What is wrong with a message, in one sentence for who wrote the program. */
+/** What is wrong with a message, in one sentence for the author of the program. */
 export interface WebhookProblem {
   problem: string;
 }
@@ -51,16 +51,16 @@ export function isEndpointName(name: string): boolean {
 
 /** The message in the body of a request. */
 export function parseWebhookMessage(body: string): WebhookMessage | WebhookProblem {
-  const said = parsedJson(body);
-  if (!isObject(said)) return { problem: 'The body is not a JSON object.' };
-  if (!isShallow(said, DEPTH_MAX)) return { problem: `The body is nested more than ${DEPTH_MAX} deep.` };
-  const unknown = Object.keys(said).find((field) => !FIELDS.has(field));
+  const fields = parsedJson(body);
+  if (!isObject(fields)) return { problem: 'The body is not a JSON object.' };
+  if (!isShallow(fields, DEPTH_MAX)) return { problem: `The body is nested more than ${DEPTH_MAX} deep.` };
+  const unknown = Object.keys(fields).find((field) => !FIELDS.has(field));
   if (unknown !== undefined) return { problem: `The field ${JSON.stringify(unknown.slice(0, 64))} is not known.` };
   const problem = Object.entries(CHECKS).find(
-    ([field, { isRight }]) => said[field] !== undefined && !isRight(said[field]),
+    ([field, { isRight }]) => fields[field] !== undefined && !isRight(fields[field]),
   );
   if (problem !== undefined) return { problem: `"${problem[0]}" ${problem[1].is}` };
-  return whole(said);
+  return whole(fields);
 }
 
 /** The message, once each of its fields is right by itself. */
@@ -91,10 +91,10 @@ interface Check {
 
 const CHECKS = {
   id: { isRight: isId, is: 'is 1 to 128 letters, digits and ._:/- , and does not begin with "webhook:".' },
-  text: { isRight: isText, is: `is a text of at most ${TEXT_MAX_BYTES} bytes.` },
+  text: { isRight: isText, is: `is a text of at most ${TEXT_BYTES_MAX} bytes.` },
   files: {
     isRight: areFiles,
-    is: `is a list of at most ${FILES_MAX} files, each with a name, data in base64 of at most ${FILE_MAX_BYTES} bytes, and perhaps a mediaType.`,
+    is: `is a list of at most ${FILES_MAX} files, each with a name, data in base64 of at most ${FILE_BYTES_MAX} bytes, and perhaps a mediaType.`,
   },
   sender: { isRight: isSender, is: `has an id and perhaps a name, of 1 to ${LABEL_MAX} characters each.` },
   thread: { isRight: isLabel, is: `is a name of 1 to ${LABEL_MAX} characters without control characters.` },
@@ -109,7 +109,7 @@ function isId(value: unknown): value is string {
 }
 
 function isText(value: unknown): value is string {
-  return typeof value === 'string' && Buffer.byteLength(value) <= TEXT_MAX_BYTES;
+  return typeof value === 'string' && Buffer.byteLength(value) <= TEXT_BYTES_MAX;
 }
 
 function isLabel(value: unknown): value is string {
@@ -143,7 +143,7 @@ function isFile(value: unknown): value is WebhookFile {
   if (mediaType !== undefined && !isLabel(mediaType)) return false;
   if (typeof data !== 'string') return false;
   const bytes = Buffer.from(data, 'base64');
-  return bytes.length <= FILE_MAX_BYTES && bytes.toString('base64') === data;
+  return bytes.length <= FILE_BYTES_MAX && bytes.toString('base64') === data;
 }
 
 function plainFile({ name, mediaType, data }: WebhookFile): WebhookFile {

@@ -1,5 +1,5 @@
-// How requests between the webhook channel and a program are signed, in both directions. Both sides know a secret; who
-// does not know it can neither make a request nor change one, and who records one can use it for a few minutes only, in
+// How requests between the webhook channel and a program are signed, in both directions. Both sides know a
+// secret; without it a request can neither be made nor changed, and a recorded one is good for a few minutes only, in
 // which it is the same message again.
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
@@ -19,7 +19,12 @@ export function signWebhook(secret: string, timestamp: number, body: string | Ui
 }
 
 /** Whether `signature` is right, found out in a time that does not depend on where it is wrong. */
-export function isSigned(secret: string, timestamp: number, body: string | Uint8Array, signature: string): boolean {
+export function isRightSignature(
+  secret: string,
+  timestamp: number,
+  body: string | Uint8Array,
+  signature: string,
+): boolean {
   const right = Buffer.from(signWebhook(secret, timestamp, body));
   const given = Buffer.from(signature);
   return right.length === given.length && timingSafeEqual(right, given);

@@ -17,15 +17,15 @@ import type {
 } from '../channel.ts';
 import { refusal, refused } from '../refusal.ts';
 import { endpointProblem, type WebhookEndpoint } from './endpoint.ts';
-import { FILE_MAX_BYTES, FILES_MAX, TEXT_MAX_BYTES } from './protocol.ts';
+import { FILE_BYTES_MAX, FILES_MAX, TEXT_BYTES_MAX } from './protocol.ts';
 import type { WebhookTrouble } from './trouble.ts';
-import { WebhookLife } from './webhook-server.ts';
+import { WebhookServer } from './webhook-server.ts';
 import { WebhookStore } from './webhook-store.ts';
 
 /** The defaults of the options below. */
 export const LOOPBACK = '127.0.0.1';
-export const CALLBACK_MAX_MS = 10_000;
-export const REQUEST_MAX_MS = 15_000;
+export const CALLBACK_MS_MAX = 10_000;
+export const REQUEST_MS_MAX = 15_000;
 
 /** Where a webhook channel listens and keeps things, and for whom. */
 export interface WebhookChannelOptions {
@@ -57,17 +57,17 @@ export class WebhookChannel implements Channel {
   readonly type = 'webhook';
   readonly duplicates = 'key';
   readonly limits: ChannelLimits = {
-    text: { max: TEXT_MAX_BYTES, unit: 'utf8-bytes' },
+    text: { max: TEXT_BYTES_MAX, unit: 'utf8-bytes' },
     filesMax: FILES_MAX,
-    fileBytesMax: FILE_MAX_BYTES,
+    fileBytesMax: FILE_BYTES_MAX,
     buttonsMax: CHOICES_MAX,
-    buttonText: { max: CHOICE_MAX_BYTES, unit: 'utf8-bytes' },
-    cardBytesMax: CARD_MAX_BYTES,
+    buttonText: { max: CHOICE_BYTES_MAX, unit: 'utf8-bytes' },
+    cardBytesMax: CARD_BYTES_MAX,
   };
   readonly shows: ReadonlySet<Showable> = new Set(['files', 'edit', 'reaction', 'question', 'card']);
   readonly #options: WebhookChannelOptions;
   readonly #endpoints = new Map<string, WebhookEndpoint>();
-  #life: WebhookLife | undefined;
+  #server: WebhookServer | undefined;
 
   /** Throws for an endpoint as `addEndpoint` does. */
   constructor(options: WebhookChannelOptions) {
@@ -77,7 +77,7 @@ export class WebhookChannel implements Channel {
 
   /** Where it listens while it runs, without a slash at the end: `http://127.0.0.1:8080`. */
   get url(): string | undefined {
-    return this.#life?.url;
+    return this.#server?.url;
   }
 
   /** Throws for a name that is taken or is none, a secret that is too short, and a callback that is no HTTP address. */
@@ -96,49 +96,51 @@ export class WebhookChannel implements Channel {
 
   /** Serves the endpoints. Rejects when the port is taken or another process serves the folder; the error says so. */
   async start(receive: Receive): Promise<void> {
-    if (this.#life !== undefined)
+    if (this.#server !== undefined)
       throw new Error('The webhook channel is running already; stop it before a new start.');
     const { folder, host = LOOPBACK, port, now, setTimer, onTrouble } = this.#options;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const life = new WebhookLife({
+    const server = new WebhookServer({
       store: new WebhookStore(join(folder, 'webhook.db')),
       endpoints: this.#endpoints,
       receive,
       now,
       setTimer,
-      callbackMaxMs: this.#options.callbackMaxMs ?? CALLBACK_MAX_MS,
-      requestMaxMs: this.#options.requestMaxMs ?? REQUEST_MAX_MS,
+      callbackMaxMs: this.#options.callbackMaxMs ?? CALLBACK_MS_MAX,
+      requestMaxMs: this.#options.requestMaxMs ?? REQUEST_MS_MAX,
       trouble: (trouble) => onTrouble?.(trouble),
     });
-    this.#life = life;
+    this.#server = server;
     try {
-      await life.open(host, port);
+      await server.open(host, port);
     } catch (error) {
-      if (this.#life === life) this.#life = undefined;
-      await life.close();
+      if (this.#server === server) this.#server = undefined;
+      await server.close();
       throw error;
     }
   }
 
   async send(address: Address, message: OutgoingMessage, attempt: Attempt): Promise<SendResult> {
-    const life = this.#life;
-    if (life === undefined) return { type: 'offline' };
+    const server = this.#server;
+    if (server === undefined) return { type: 'offline' };
     const impossible = refusal(this, address, message);
     if (impossible !== undefined) return impossible;
     const endpoint = this.#endpoints.get(address.platformId);
     if (endpoint === undefined) return refused(`There is no webhook endpoint "${address.platformId}".`);
-    return life.send(endpoint, address.threadId, message, attempt);
+    return server.send(endpoint, address.threadId, message, attempt);
   }
 
   async stop(): Promise<void> {
-    const life = this.#life;
-    this.#life = undefined;
-    await life?.close();
+    const server = this.#server;
+    this.#server = undefined;
+    await server?.close();
   }
 
   health(): Health {
-    if (this.#life === undefined) return { state: 'stopped' };
-    return this.#life.url === undefined ? { state: 'offline', reason: 'It does not listen yet.' } : { state: 'online' };
+    if (this.#server === undefined) return { state: 'stopped' };
+    return this.#server.url === undefined
+      ? { state: 'offline', reason: 'It does not listen yet.' }
+      : { state: 'online' };
   }
 
   /** Programs have no direct chats. */
@@ -149,5 +151,5 @@ export class WebhookChannel implements Channel {
 
 /** No platform sets these: they keep a message to what a program reads in one go. */
 const CHOICES_MAX = 50;
-const CHOICE_MAX_BYTES = 500;
-const CARD_MAX_BYTES = 64 * 1024;
+const CHOICE_BYTES_MAX = 500;
+const CARD_BYTES_MAX = 64 * 1024;

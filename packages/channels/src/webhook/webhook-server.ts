@@ -9,21 +9,36 @@ import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { SetTimer } from '@nanoclaw/session-db';
 import type { Attempt, JsonObject, OutgoingMessage, Receive, ReceivedEvent, SendResult } from '../channel.ts';
-import { messageOf } from '../error-message.ts';
-import { Turns } from '../keyed-queue.ts';
+import { errorMessage } from '../error-message.ts';
+import { KeyedQueue } from '../keyed-queue.ts';
 import { UnsendableFile } from '../outgoing-files.ts';
 import { refused } from '../refusal.ts';
 import { postCallback } from './callback.ts';
 import type { WebhookEndpoint } from './endpoint.ts';
-import { answer, bodyOf, HttpProblem, hooksServer, type Signed, signedBy, type Target, targetOf } from './http.ts';
-import { contentOfMessage, digestOf, digestOfMessage } from './message-json.ts';
+import {
+  HttpError,
+  hooksServer,
+  parseTarget,
+  type RequestSignature,
+  readBody,
+  readSignature,
+  respond,
+  type Target,
+} from './http.ts';
+import { messageDigest, messageJson, sha256 } from './message-json.ts';
 import { parseWebhookMessage, type WebhookMessage } from './protocol.ts';
-import { isSigned, SIGNATURE_HEADER, signWebhook, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE_S } from './signature.ts';
+import {
+  isRightSignature,
+  SIGNATURE_HEADER,
+  signWebhook,
+  TIMESTAMP_HEADER,
+  TIMESTAMP_TOLERANCE_S,
+} from './signature.ts';
 import type { WebhookTrouble } from './trouble.ts';
 import type { Kept, Pending, StoredOutgoing, WebhookStore } from './webhook-store.ts';
 
-/** What a life needs. It closes the store at its end. */
-export interface WebhookLifeOptions {
+/** What a server needs. It closes the store at its end. */
+export interface WebhookServerOptions {
   readonly store: WebhookStore;
   /** Changes while it runs. */
   readonly endpoints: ReadonlyMap<string, WebhookEndpoint>;
@@ -43,25 +58,25 @@ const BODY_SLOW_MS = 1_000;
 const POLLS_MAX = 64;
 /** What may wait of an endpoint for a host that does not take it. */
 const WAITING_MAX = 1000;
-const WAITING_MAX_BYTES = 64 * 1024 * 1024;
+const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 /** What is kept for a program that does not fetch it. */
 const UNFETCHED_MAX = 5000;
-const UNFETCHED_MAX_BYTES = 64 * 1024 * 1024;
+const UNFETCHED_BYTES_MAX = 64 * 1024 * 1024;
 /** Messages that are gone, but whose ids and keys are known, so that a repetition is seen. */
 const IDS_KEPT = 10_000;
 const FETCHED_KEPT = 1000;
 /** Messages in one answer. */
 const PAGE_LENGTH = 100;
-const PAGE_MAX_BYTES = 4 * 1024 * 1024;
+const PAGE_BYTES_MAX = 4 * 1024 * 1024;
 /** When a program may try again, in seconds. */
 const SOON_S = 1;
 const LATER_S = 10;
 
 /** What still runs after the close sees `isClosed` and touches nothing. */
-export class WebhookLife {
+export class WebhookServer {
   url: string | undefined;
   #isClosed = false;
-  readonly #options: WebhookLifeOptions;
+  readonly #options: WebhookServerOptions;
   readonly #server: Server;
   readonly #stop = new AbortController();
   #opening: Promise<void> | undefined;
@@ -71,11 +86,11 @@ export class WebhookLife {
   /** Those who wait for messages of an endpoint. */
   readonly #polls = new Set<{ endpoint: string; wake: () => void }>();
   /** What comes in, by endpoint, so that the host gets it one by one and in order. */
-  readonly #incoming = new Turns();
+  readonly #incoming = new KeyedQueue();
   /** What is sent, by endpoint and thread. */
-  readonly #outgoing = new Turns();
+  readonly #outgoing = new KeyedQueue();
 
-  constructor(options: WebhookLifeOptions) {
+  constructor(options: WebhookServerOptions) {
     this.#options = options;
     this.#server = hooksServer(options.requestMaxMs, (request, response) => void this.#serve(request, response));
   }
@@ -94,7 +109,9 @@ export class WebhookLife {
 
   async #open(host: string, port: number): Promise<void> {
     for (const { n, endpoint } of this.#options.store.allPending()) {
-      void this.#incoming.run(endpoint, () => this.#hand(n)).catch((error: unknown) => this.#notTaken(error));
+      void this.#incoming
+        .run(endpoint, () => this.#deliver(n))
+        .catch((error: unknown) => this.#reportUndelivered(error));
     }
     const listening = once(this.#server, 'listening');
     this.#server.listen(port, host);
@@ -102,7 +119,7 @@ export class WebhookLife {
       await listening;
     } catch (error) {
       throw new Error(
-        `The webhook channel cannot listen on ${host}, port ${port} (${messageOf(error)}). ` +
+        `The webhook channel cannot listen on ${host}, port ${port} (${errorMessage(error)}). ` +
           'Nothing was changed; end what uses it, or configure another.',
         { cause: error },
       );
@@ -115,7 +132,7 @@ export class WebhookLife {
   }
 
   async #close(): Promise<void> {
-    await Promise.allSettled([this.#opening]); // whoever started it is told how that went
+    await Promise.allSettled([this.#opening]); // the caller of `open` is told how that went
     this.#stop.abort();
     if (this.#server.listening) {
       const closed = once(this.#server, 'close');
@@ -130,62 +147,62 @@ export class WebhookLife {
   // ── Requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    // Whatever the error, there is nobody left to answer; without a listener it would be thrown.
+    // Whatever the error, there is no connection left to answer on; without a listener it would be thrown.
     response.on('error', () => response.destroy());
     try {
-      const target = targetOf(request);
-      const signed = signedBy(request, this.#options.now());
+      const target = parseTarget(request);
+      const signed = readSignature(request, this.#options.now());
       if (target.type === 'message') {
-        const message = await this.#messageOf(request, target.endpoint, signed);
+        const message = await this.#readMessage(request, target.endpoint, signed);
         await this.#accept(target.endpoint, message);
-        answer(response, 202, { accepted: true, id: message.id });
+        respond(response, 202, { accepted: true, id: message.id });
       } else {
         this.#assertSigned(target.endpoint, signed, `GET ${request.url ?? ''}`);
-        answer(response, 200, await this.#messages(target, response));
+        respond(response, 200, await this.#messages(target, response));
       }
     } catch (error) {
       if (request.destroyed && !request.complete) return; // it went away in the middle of its body
       const problem = this.#problemOf(error);
-      answer(response, problem.status, { error: problem.message }, problem.retryAfterS);
+      respond(response, problem.status, { error: problem.message }, problem.retryAfterS);
     }
   }
 
-  #problemOf(error: unknown): HttpProblem {
-    if (error instanceof HttpProblem) return error;
-    if (!this.#isClosed) this.#options.trouble({ type: 'request-failed', reason: messageOf(error) });
-    return new HttpProblem(503, 'The host could not do this now; nothing is lost if you try again.', LATER_S);
+  #problemOf(error: unknown): HttpError {
+    if (error instanceof HttpError) return error;
+    if (!this.#isClosed) this.#options.trouble({ type: 'request-failed', reason: errorMessage(error) });
+    return new HttpError(503, 'The host could not do this now; nothing is lost if you try again.', LATER_S);
   }
 
   /** Throws for a wrong signature, and in the same way for an endpoint that is not there: a stranger learns nothing. */
-  #assertSigned(name: string, { timestamp, signature }: Signed, body: string | Uint8Array): void {
+  #assertSigned(name: string, { timestamp, signature }: RequestSignature, body: string | Uint8Array): void {
     const endpoint = this.#options.endpoints.get(name);
-    const isRight = isSigned(endpoint?.secret ?? '', timestamp, body, signature);
+    const isRight = isRightSignature(endpoint?.secret ?? '', timestamp, body, signature);
     if (endpoint === undefined || !isRight) {
-      throw new HttpProblem(401, 'The signature is not that of an endpoint of this name over "<timestamp>.<body>".');
+      throw new HttpError(401, 'The signature is not that of an endpoint of this name over "<timestamp>.<body>".');
     }
   }
 
-  async #messageOf(request: IncomingMessage, endpoint: string, signed: Signed): Promise<WebhookMessage> {
-    if (this.#bodies.size >= BODIES_MAX) this.#endSlowest();
+  async #readMessage(request: IncomingMessage, endpoint: string, signed: RequestSignature): Promise<WebhookMessage> {
+    if (this.#bodies.size >= BODIES_MAX) this.#dropSlowestBody();
     this.#bodies.set(request, this.#options.now());
     let body: Buffer;
     try {
-      body = await bodyOf(request);
+      body = await readBody(request);
     } finally {
       this.#bodies.delete(request);
     }
     this.#assertSigned(endpoint, signed, body);
     const message = parseWebhookMessage(body.toString());
-    if ('problem' in message) throw new HttpProblem(400, message.problem);
+    if ('problem' in message) throw new HttpError(400, message.problem);
     return message;
   }
 
-  /** Makes room for one more body, so that nobody without a secret can keep everybody out by sending slowly. */
-  #endSlowest(): void {
+  /** Makes room for one more body, so that a stranger cannot keep the programs out by sending slowly. */
+  #dropSlowestBody(): void {
     const [oldest] = this.#bodies;
     const [slowest, since] = oldest ?? [];
     if (slowest === undefined || since === undefined || this.#options.now() - since < BODY_SLOW_MS) {
-      throw new HttpProblem(503, 'Too many requests come in at once.', SOON_S);
+      throw new HttpError(503, 'Too many requests come in at once.', SOON_S);
     }
     this.#bodies.delete(slowest);
     slowest.destroy();
@@ -197,32 +214,32 @@ export class WebhookLife {
     if (this.#isClosed) throw stopping();
     const { store, now } = this.#options;
     const waiting = store.waiting(endpoint);
-    const isTooMuch = waiting.count >= WAITING_MAX || waiting.bytes >= WAITING_MAX_BYTES;
+    const isTooMuch = waiting.count >= WAITING_MAX || waiting.bytes >= WAITING_BYTES_MAX;
     if (isTooMuch && !store.isOfProgram(endpoint, message.id)) {
-      throw new HttpProblem(503, 'Too much waits for the host already; nothing was kept.', LATER_S);
+      throw new HttpError(503, 'Too much waits for the host already; nothing was kept.', LATER_S);
     }
-    const stored = store.storeIncoming(endpoint, message, digestOf(JSON.stringify(message)), now());
+    const stored = store.storeIncoming(endpoint, message, sha256(JSON.stringify(message)), now());
     if (stored.type === 'conflict') {
-      throw new HttpProblem(
+      throw new HttpError(
         409,
         'The id of this message was used for another one. Only the first was kept; use a new id.',
       );
     }
-    if (stored.type === 'pending') await this.#incoming.run(endpoint, () => this.#hand(stored.n));
+    if (stored.type === 'pending') await this.#incoming.run(endpoint, () => this.#deliver(stored.n));
   }
 
   /** Hands what is stored to the host, unless the host has it, and notes that it does. */
-  async #hand(n: number): Promise<void> {
+  async #deliver(n: number): Promise<void> {
     if (this.#isClosed) throw stopping();
     const { store, receive, now, trouble } = this.#options;
     const pending = store.pending(n);
     if (pending === undefined) return;
     const { endpoint, message } = pending;
     try {
-      await receive(receivedEvent(pending));
+      await receive(toEvent(pending));
     } catch (error) {
-      trouble({ type: 'not-received', endpoint, id: message.id, reason: messageOf(error) });
-      throw new HttpProblem(
+      trouble({ type: 'not-received', endpoint, id: message.id, reason: errorMessage(error) });
+      throw new HttpError(
         503,
         'The host could not take the message. It is kept and offered again at the next start; send it again to try now.',
         LATER_S,
@@ -234,9 +251,9 @@ export class WebhookLife {
     store.forgetIncoming(endpoint, IDS_KEPT, now() - 3 * TIMESTAMP_TOLERANCE_S * 1000);
   }
 
-  /** Of what was offered at the start: nobody waits for the answer. */
-  #notTaken(error: unknown): void {
-    if (!(error instanceof HttpProblem)) this.#options.trouble({ type: 'request-failed', reason: messageOf(error) });
+  /** Of what was offered at the start: no request waits for the answer. */
+  #reportUndelivered(error: unknown): void {
+    if (!(error instanceof HttpError)) this.#options.trouble({ type: 'request-failed', reason: errorMessage(error) });
   }
 
   // ── Outgoing ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -250,17 +267,17 @@ export class WebhookLife {
   ): Promise<SendResult> {
     return this.#outgoing.run(JSON.stringify([endpoint.name, thread]), async () => {
       try {
-        const stored = await this.#stored(endpoint, thread, message, attempt.key);
-        return 'type' in stored ? stored : await this.#bringOut(endpoint, stored, attempt.key);
+        const stored = await this.#storedMessage(endpoint, thread, message, attempt.key);
+        return 'type' in stored ? stored : await this.#publish(endpoint, stored, attempt.key);
       } catch (error) {
         if (error instanceof UnsendableFile) return refused(error.message);
-        return { type: 'failed', permanent: false, reason: `The store could not be written: ${messageOf(error)}` };
+        return { type: 'failed', permanent: false, reason: `The store could not be written: ${errorMessage(error)}` };
       }
     });
   }
 
   /** The message as it is in the store, from this attempt or an earlier one; or why it cannot be stored. */
-  async #stored(
+  async #storedMessage(
     endpoint: WebhookEndpoint,
     thread: string | null,
     message: OutgoingMessage,
@@ -268,7 +285,7 @@ export class WebhookLife {
   ): Promise<StoredOutgoing | SendResult> {
     if (this.#isClosed) return { type: 'offline' };
     const { store, now } = this.#options;
-    const digest = digestOfMessage(endpoint.name, thread, message);
+    const digest = messageDigest(endpoint.name, thread, message);
     const known = store.outgoing(key);
     if (known !== undefined) return known.digest === digest ? known : refused(usedKey(key));
     if (!this.#knowsTarget(endpoint.name, message)) return refused('The endpoint has no such message to change.');
@@ -276,7 +293,7 @@ export class WebhookLife {
       const reason = `The program behind the endpoint "${endpoint.name}" fetches no messages, and too many are kept.`;
       return { type: 'failed', permanent: false, reason };
     }
-    const content = JSON.stringify(await contentOfMessage(thread, message));
+    const content = JSON.stringify(await messageJson(thread, message));
     if (this.#isClosed) return { type: 'offline' };
     const state = endpoint.callback === undefined ? 'kept' : 'posting';
     const stored = store.storeOutgoing({
@@ -301,12 +318,12 @@ export class WebhookLife {
   }
 
   /** Makes what is stored visible to the program. */
-  async #bringOut(endpoint: WebhookEndpoint, stored: StoredOutgoing, key: string): Promise<SendResult> {
+  async #publish(endpoint: WebhookEndpoint, stored: StoredOutgoing, key: string): Promise<SendResult> {
     const { store, now, setTimer, callbackMaxMs: maxMs } = this.#options;
     const sent: SendResult = { type: 'sent', platformMessageId: idOf(stored.n) };
     if (stored.state === 'posted') return sent;
     if (stored.state === 'posting' && endpoint.callback !== undefined) {
-      const body = JSON.stringify(shown(stored));
+      const body = JSON.stringify(toJson(stored));
       const headers = callbackHeaders(endpoint, key, body, now());
       const signal = this.#stop.signal;
       const posted = await postCallback(endpoint.callback.url, body, headers, { now, setTimer, maxMs, signal });
@@ -329,21 +346,21 @@ export class WebhookLife {
     store.markFetched(endpoint, after, FETCHED_KEPT);
     const ready = this.#page(endpoint, after);
     if (ready.length > 0 || waitS === 0) return pageOf(ready, after);
-    await this.#news(endpoint, waitS, response);
+    await this.#waitForMessage(endpoint, waitS, response);
     if (this.#isClosed) throw stopping();
-    if (!this.#options.endpoints.has(endpoint)) throw new HttpProblem(404, 'The endpoint is not there any more.');
+    if (!this.#options.endpoints.has(endpoint)) throw new HttpError(404, 'The endpoint is not there any more.');
     return pageOf(this.#page(endpoint, after), after);
   }
 
-  /** Resolves when there may be something new, the time is over, or nobody waits any more. */
-  async #news(endpoint: string, waitS: number, response: ServerResponse): Promise<void> {
-    if (this.#polls.size >= POLLS_MAX) throw new HttpProblem(503, 'Too many wait for messages already.', LATER_S);
-    const news = Promise.withResolvers<void>();
-    const poll = { endpoint, wake: news.resolve };
+  /** Resolves when there may be something new, the time is over, or the program has gone. */
+  async #waitForMessage(endpoint: string, waitS: number, response: ServerResponse): Promise<void> {
+    if (this.#polls.size >= POLLS_MAX) throw new HttpError(503, 'Too many wait for messages already.', LATER_S);
+    const waiting = Promise.withResolvers<void>();
+    const poll = { endpoint, wake: waiting.resolve };
     this.#polls.add(poll);
-    const cancel = this.#options.setTimer(waitS * 1000, news.resolve);
-    response.once('close', news.resolve);
-    await news.promise;
+    const cancel = this.#options.setTimer(waitS * 1000, waiting.resolve);
+    response.once('close', waiting.resolve);
+    await waiting.promise;
     cancel();
     this.#polls.delete(poll);
   }
@@ -352,13 +369,13 @@ export class WebhookLife {
     let bytes = 0;
     return this.#options.store.keptAfter(endpoint, after, PAGE_LENGTH).filter(({ content }, index) => {
       bytes += content.length;
-      return index === 0 || bytes <= PAGE_MAX_BYTES;
+      return index === 0 || bytes <= PAGE_BYTES_MAX;
     });
   }
 }
 
-/** Everybody who knows the secret speaks for all people of its endpoint, and for nobody of another. */
-function receivedEvent({ endpoint, message, timestamp }: Pending): ReceivedEvent {
+/** A program that knows the secret speaks for all people of its endpoint, and for those of no other. */
+function toEvent({ endpoint, message, timestamp }: Pending): ReceivedEvent {
   const { id, text, files, sender, thread, event, choice } = message;
   const common = {
     platformMessageId: id,
@@ -390,18 +407,18 @@ function callbackHeaders({ secret }: WebhookEndpoint, key: string, body: string,
   const timestamp = Math.floor(now / 1000);
   return {
     'content-type': 'application/json; charset=utf-8',
-    'idempotency-key': digestOf(key),
+    'idempotency-key': sha256(key),
     [TIMESTAMP_HEADER]: String(timestamp),
     [SIGNATURE_HEADER]: signWebhook(secret, timestamp, body),
   };
 }
 
 function pageOf(kept: readonly Kept[], after: number): JsonObject {
-  return { messages: kept.map(shown), next: kept.at(-1)?.n ?? after };
+  return { messages: kept.map(toJson), next: kept.at(-1)?.n ?? after };
 }
 
 /** A message as the program gets it. */
-function shown({ n, timestamp, content }: Kept): JsonObject {
+function toJson({ n, timestamp, content }: Kept): JsonObject {
   return { n, id: idOf(n), timestamp, ...JSON.parse(content) };
 }
 
@@ -410,13 +427,13 @@ function idOf(n: number): string {
 }
 
 function isFull({ count, bytes }: { count: number; bytes: number }): boolean {
-  return count >= UNFETCHED_MAX || bytes >= UNFETCHED_MAX_BYTES;
+  return count >= UNFETCHED_MAX || bytes >= UNFETCHED_BYTES_MAX;
 }
 
 function usedKey(key: string): string {
   return `The key ${key} was used before, for a different message.`;
 }
 
-function stopping(): HttpProblem {
-  return new HttpProblem(503, 'The host is stopping; send it again when it runs.', LATER_S);
+function stopping(): HttpError {
+  return new HttpError(503, 'The host is stopping; send it again when it runs.', LATER_S);
 }
