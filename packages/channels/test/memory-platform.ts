@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Address, IncomingFile, ReceivedEvent } from '../src/channel.ts';
-import type { Heard, PlatformUnderTest, Said, Seen } from '../src/contract/index.ts';
+import type { PendingAck, PlatformUnderTest, UserMessage, VisibleMessage } from '../src/contract/index.ts';
 import { MemoryPlatform, type MemoryPlatformOptions, type SentMessage } from '../src/testing/memory-platform.ts';
 import { type Change, folded } from './support.ts';
 
@@ -14,7 +14,7 @@ export async function openMemory(options: MemoryPlatformOptions): Promise<Platfo
   const group: Address = { ...address, platformId: 'group' };
   let count = 0;
   let last: ReceivedEvent | undefined;
-  const hear = (event: ReceivedEvent): Heard => {
+  const act = (event: ReceivedEvent): PendingAck => {
     last = event;
     return { acknowledged: platform.say(event).then((outcome) => outcome === 'acknowledged') };
   };
@@ -28,8 +28,8 @@ export async function openMemory(options: MemoryPlatformOptions): Promise<Platfo
     thread: { ...address, threadId: 'thread' },
     group,
     channel: () => platform.channel(),
-    say: async ({ text, at = address, files = [], isMention = true }: Said) =>
-      hear({
+    say: async ({ text, at = address, files = [], isMention = true }: UserMessage) =>
+      act({
         kind: 'message',
         ...common(),
         address: at,
@@ -40,10 +40,11 @@ export async function openMemory(options: MemoryPlatformOptions): Promise<Platfo
       }),
     repeat: async () => {
       if (last === undefined) throw new Error('nothing was said');
-      return hear(last);
+      return act(last);
     },
-    choose: async (questionId, choice) => hear({ kind: 'choice', ...common(), address, questionId, choice }),
-    shown: async (at) => folded(platform.shown.filter((shown) => isSamePlace(shown.address, at)).map(changeOf)),
+    choose: async (questionId, choice) => act({ kind: 'choice', ...common(), address, questionId, choice }),
+    visibleMessages: async (at) =>
+      folded(platform.shown.filter((shown) => isSamePlace(shown.address, at)).map(changeOf)),
     file: async (content) => {
       const path = join(folder, `${++count}`);
       writeFileSync(path, content);
@@ -66,7 +67,7 @@ function isSamePlace(a: Address, b: Address): boolean {
   return a.platformId === b.platformId && a.threadId === b.threadId;
 }
 
-function changeOf({ platformMessageId, message, files }: SentMessage): Change & Seen {
+function changeOf({ platformMessageId, message, files }: SentMessage): Change & VisibleMessage {
   switch (message.kind) {
     case 'text':
       return { kind: 'text', platformMessageId, text: message.text, files };

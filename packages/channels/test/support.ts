@@ -4,8 +4,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Address, Receive, ReceivedEvent } from '../src/channel.ts';
-import type { Seen } from '../src/contract/index.ts';
+import type { Address, Receive, ReceivedChoice, ReceivedEvent, ReceivedMessage } from '../src/channel.ts';
+import type { VisibleMessage } from '../src/contract/index.ts';
 import type { TerminalFile, TerminalMessage } from '../src/terminal/protocol.ts';
 import { TerminalChannel, type TerminalChannelOptions, terminalSocketPath } from '../src/terminal/terminal-channel.ts';
 import { TerminalClient, type TerminalClientOptions } from '../src/terminal/terminal-client.ts';
@@ -154,8 +154,8 @@ export type Change =
   | { kind: 'reaction'; to: string };
 
 /** What people see in the end. */
-export function folded(changes: readonly (Change & Seen)[]): Seen[] {
-  const seen: Seen[] = [];
+export function folded(changes: readonly (Change & VisibleMessage)[]): VisibleMessage[] {
+  const seen: VisibleMessage[] = [];
   for (const change of changes) {
     const index = seen.findIndex((one) => one.platformMessageId === targetOf(change));
     const target = seen[index];
@@ -187,4 +187,22 @@ function targetOf(change: Change): string | undefined {
 /** The files that a client was told of. */
 export function readFiles(files: readonly TerminalFile[]): { name: string; bytes: Buffer }[] {
   return files.map(({ name, path }) => ({ name, bytes: readFileSync(path ?? '') }));
+}
+
+/** An event as plain data. */
+export type EventContent =
+  | ReceivedChoice
+  | (Omit<ReceivedMessage, 'files'> & { files: { name: string; mediaType?: string; bytes: Buffer }[] });
+
+/** Reads the files of an event, as a host does before its `receive` resolves. */
+export async function contentOf(event: ReceivedEvent): Promise<EventContent> {
+  if (event.kind === 'choice') return event;
+  const files = [];
+  for (const file of event.files) {
+    const parts: Uint8Array[] = [];
+    for await (const part of file.bytes()) parts.push(part);
+    const { name, mediaType } = file;
+    files.push({ name, ...(mediaType === undefined ? {} : { mediaType }), bytes: Buffer.concat(parts) });
+  }
+  return { ...event, files };
 }

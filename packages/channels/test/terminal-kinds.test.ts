@@ -4,11 +4,10 @@ import { basename, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { QuestionMessage, ReceivedEvent } from '../src/channel.ts';
-import { type Content, contentOf } from '../src/contract/event-content.ts';
 import { terminalText } from '../src/terminal/message-text.ts';
 import { FILE_BYTES_MAX, PIECE_BYTES_MAX } from '../src/terminal/protocol.ts';
 import { ConnectionLost, MessageRefused } from '../src/terminal/terminal-client.ts';
-import { heardOut, MAIN, until, World } from './support.ts';
+import { contentOf, type EventContent, heardOut, MAIN, until, World } from './support.ts';
 
 let world: World;
 beforeEach(() => {
@@ -66,7 +65,7 @@ describe('files', () => {
   );
 
   test('a large file comes whole, in pieces, while other clients are served; its copy goes when the host has it', async () => {
-    const got: Content[] = [];
+    const got: EventContent[] = [];
     await world.started(async (event) => {
       got.push(await contentOf(event));
     });
@@ -147,7 +146,7 @@ describe('files', () => {
     const before = leftFiles();
     expect(before).toHaveLength(2);
     for (const name of ['upload-dead', 'in-dead']) writeFileSync(join(world.folder, 'files', name), '');
-    const got: Content[] = [];
+    const got: EventContent[] = [];
     await world.started(async (event) => {
       got.push(await contentOf(event));
     });
@@ -165,7 +164,7 @@ describe('files', () => {
     await until(() => existsSync(join(world.folder, 'files')) && leftFiles().some((name) => name.startsWith('in-')));
     await channel.stop();
     await lost;
-    const got: Content[] = [];
+    const got: EventContent[] = [];
     await world.started(async (event) => {
       got.push(await contentOf(event));
     });

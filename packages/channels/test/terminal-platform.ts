@@ -1,6 +1,6 @@
 // The terminal as the suite of the contract sees it: a person with clients in front of a real channel.
 import type { Address } from '../src/channel.ts';
-import type { PlatformUnderTest, Said, Seen } from '../src/contract/index.ts';
+import type { PlatformUnderTest, UserMessage, VisibleMessage } from '../src/contract/index.ts';
 import type { TerminalMessage } from '../src/terminal/protocol.ts';
 import { terminalSocketPath } from '../src/terminal/terminal-channel.ts';
 import { TerminalClient } from '../src/terminal/terminal-client.ts';
@@ -8,30 +8,32 @@ import { folded, MAIN, readFiles, World } from './support.ts';
 
 export async function openTerminal(): Promise<PlatformUnderTest> {
   const world = new World();
-  let last: { said: Said; id: string; paths: string[] } | undefined;
-  const send = async (said: Said, id: string, paths: string[]) => {
-    const { client } = await world.client({ chat: (said.at ?? MAIN).platformId });
-    const sent = paths.length === 0 ? client.send(said.text, id) : client.sendFiles(paths, said.text, id);
+  let last: { message: UserMessage; id: string; paths: string[] } | undefined;
+  const send = async (message: UserMessage, id: string, paths: string[]) => {
+    const { client } = await world.client({ chat: (message.at ?? MAIN).platformId });
+    const sent = paths.length === 0 ? client.send(message.text, id) : client.sendFiles(paths, message.text, id);
     return { acknowledged: isTaken(sent) };
   };
   return {
     address: MAIN,
-    thread: undefined,
-    group: undefined,
     channel: () => world.channel(),
-    say: (said) => {
-      last = { said, id: world.newId(), paths: (said.files ?? []).map(({ name, bytes }) => world.file(bytes, name)) };
-      return send(last.said, last.id, last.paths);
+    say: (message) => {
+      last = {
+        message,
+        id: world.newId(),
+        paths: (message.files ?? []).map(({ name, bytes }) => world.file(bytes, name)),
+      };
+      return send(last.message, last.id, last.paths);
     },
     repeat: async () => {
       if (last === undefined) throw new Error('nothing was said');
-      return send(last.said, last.id, last.paths);
+      return send(last.message, last.id, last.paths);
     },
     choose: async (questionId, choice) => {
       const { client } = await world.client();
       return { acknowledged: isTaken(client.choose(questionId, choice)) };
     },
-    shown: (address) => shownInTerminal(world, address),
+    visibleMessages: (address) => shownInTerminal(world, address),
     file: async (content) => world.file(content),
     close: () => world.close(),
   };
@@ -45,7 +47,7 @@ function isTaken(sent: Promise<unknown>): Promise<boolean> {
 }
 
 /** What a new client of the chat is shown, with a message of its own as the sign that it has seen all. */
-async function shownInTerminal(world: World, { platformId }: Address): Promise<Seen[]> {
+async function shownInTerminal(world: World, { platformId }: Address): Promise<VisibleMessage[]> {
   const viewer = world.channel();
   // The channel of the test may be running; then it is the one to look through.
   await viewer.start(async () => {}).catch(() => {});

@@ -1,6 +1,6 @@
 // The webhook channel as the suite of the contract sees it: a program that posts, and fetches or has a callback.
 import type { Address } from '../src/channel.ts';
-import type { Heard, PlatformUnderTest, Said, Seen } from '../src/contract/index.ts';
+import type { PendingAck, PlatformUnderTest, UserMessage, VisibleMessage } from '../src/contract/index.ts';
 import { type Change, folded } from './support.ts';
 import { HOOK, SECRET, WebhookWorld } from './webhook-world.ts';
 
@@ -17,7 +17,7 @@ export async function openWebhook(mode: 'fetches' | 'has a callback'): Promise<P
   }
   let count = 0;
   let last: object | undefined;
-  const post = (message: object): Heard => {
+  const post = (message: object): PendingAck => {
     last = message;
     const acknowledged = world.post(message).then(
       ({ status }) => status === 202,
@@ -28,9 +28,8 @@ export async function openWebhook(mode: 'fetches' | 'has a callback'): Promise<P
   return {
     address: HOOK,
     thread: { ...HOOK, threadId: 'thread' },
-    group: undefined,
     channel: () => world.channel(),
-    say: async ({ text, at = HOOK, files = [] }: Said) =>
+    say: async ({ text, at = HOOK, files = [] }: UserMessage) =>
       post({
         id: `m${++count}`,
         text,
@@ -39,7 +38,7 @@ export async function openWebhook(mode: 'fetches' | 'has a callback'): Promise<P
       }),
     repeat: async () => post(last ?? {}),
     choose: async (questionId, choice) => post({ id: `c${++count}`, choice: { questionId, choice } }),
-    shown: async (at) => seenAt(mode === 'fetches' ? await fetched(world) : [...posted.values()], at),
+    visibleMessages: async (at) => seenAt(mode === 'fetches' ? await fetched(world) : [...posted.values()], at),
     file: async (content) => world.file(content),
     close: () => world.close(),
   };
@@ -51,7 +50,7 @@ type Told = { id: string; thread?: string; text?: string; files?: { name: string
   | { kind: 'edit'; of: string }
   | { kind: 'reaction'; to: string; emoji: string }
   | { kind: 'question'; question: string; choices: string[] }
-  | { kind: 'card'; card: NonNullable<Seen['card']>; fallbackText: string }
+  | { kind: 'card'; card: NonNullable<VisibleMessage['card']>; fallbackText: string }
 );
 
 async function fetched(world: WebhookWorld): Promise<Told[]> {
@@ -64,11 +63,11 @@ async function fetched(world: WebhookWorld): Promise<Told[]> {
   return page.messages;
 }
 
-function seenAt(told: readonly Told[], { threadId }: Address): Seen[] {
+function seenAt(told: readonly Told[], { threadId }: Address): VisibleMessage[] {
   return folded(told.filter(({ thread }) => (thread ?? null) === threadId).map(changeOf));
 }
 
-function changeOf(told: Told): Change & Seen {
+function changeOf(told: Told): Change & VisibleMessage {
   const platformMessageId = told.id;
   const text = told.text ?? '';
   switch (told.kind) {

@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ReceivedEvent } from '../src/channel.ts';
-import { contentOf } from '../src/contract/event-content.ts';
-import { heardOut, until } from './support.ts';
+import { contentOf, heardOut, until } from './support.ts';
 import { HOOK, SECRET, signedHeaders, WebhookWorld } from './webhook-world.ts';
 
 let world: WebhookWorld;

@@ -1,68 +1,51 @@
-// What the cases of the contract share: a host that is told things, and ways to say, send and look.
-import assert from 'node:assert/strict';
-import type { Attempt, Channel, OutgoingMessage, QuestionMessage, Receive } from '../channel.ts';
-import { type Content, contentOf } from './event-content.ts';
-import type { PlatformUnderTest } from './platform-under-test.ts';
+// What the cases of the contract share: what a case is, ways to write, send and look, and messages to send.
+import type { Attempt, Channel, Duplicates, OutgoingMessage, QuestionMessage, SendResult } from '../channel.ts';
+import { fail } from './deadline.ts';
+import { expectSame, quoted } from './difference.ts';
+import type { HostInbox } from './host-inbox.ts';
+import type { PlatformLack, UserMessage } from './platform-under-test.ts';
+import type { WatchedPlatform } from './watched-platform.ts';
 
-/** What a case does: throws when the channel breaks its promise. */
-export type Check = (platform: PlatformUnderTest) => Promise<void>;
+/** One promise of the contract. */
+export interface Case {
+  /** The promise, as a sentence without its end. */
+  readonly name: string;
+  /** It is listed for platforms that lack none of these. */
+  readonly needs?: readonly PlatformLack[];
+  /** It is listed only for platforms that lack this. */
+  readonly without?: PlatformLack;
+  /** It is listed for channels with one of these `duplicates`. */
+  readonly duplicates?: readonly Duplicates[];
+  /** Throws a `ContractFailure` when the channel breaks the promise. */
+  readonly check: (platform: WatchedPlatform) => Promise<void>;
+}
 
-/** Spaces, line ends, quotes, markup, a zero byte, an escape sequence, letters beyond the first plane. */
-export const TRICKY_TEXT = 'a  "b" \'c\' \\ <d&> {e} `f`\n\r\n\t\u0000 \u001b[31mred\u001b[0m é 漢 👩‍👩‍👧 𝒳';
+/** Spaces, quotes, markup, letters beyond the first plane; line ends, a zero byte, an escape sequence where they can be. */
+export function trickyText(platform: WatchedPlatform): string {
+  const lineBreaks = platform.lacks('line-breaks') ? '' : '\n\r\n';
+  const controls = platform.lacks('control-characters') ? '' : '\t\u0000 \u001b[31mred\u001b[0m';
+  return `a  "b" 'c' \\ <d&> {e} \`f\`${lineBreaks}${controls} é 漢 👩‍👩‍👧 𝒳`;
+}
 
 /** Every byte there is, over more than one piece of whatever a channel reads at a time. */
 export const SOME_BYTES = Uint8Array.from({ length: 70_000 }, (_, n) => n % 256);
 
-/** Compared with others as what it is, whatever holds the bytes. */
-export function plainFile({ name, bytes }: { name: string; bytes: Uint8Array }): [string, string] {
-  return [name, Buffer.from(bytes).toString('base64')];
-}
-
-/** A host that remembers what it was given, files and all, and then stores it, refuses it, or never answers. */
-export class Inbox {
-  readonly events: Content[] = [];
-  readonly #manner: 'stores' | 'refuses' | 'hangs';
-  #waiting: { count: number; resolve: () => void }[] = [];
-
-  constructor(manner: 'stores' | 'refuses' | 'hangs' = 'stores') {
-    this.#manner = manner;
-  }
-
-  readonly receive: Receive = async (event) => {
-    this.events.push(await contentOf(event));
-    for (const { count, resolve } of this.#waiting) if (this.events.length >= count) resolve();
-    if (this.#manner === 'refuses') throw new Error('the disk is full');
-    if (this.#manner === 'hangs') await new Promise(() => {});
-  };
-
-  texts(): string[] {
-    return this.events.flatMap((event) => (event.kind === 'message' ? [event.text] : []));
-  }
-
-  /** Resolves once so many events have come. */
-  async has(count: number): Promise<void> {
-    if (this.events.length >= count) return;
-    await new Promise<void>((resolve) => {
-      this.#waiting.push({ count, resolve });
-    });
-  }
-}
-
-/** A channel that runs, for a host that stores everything. */
-export async function started(platform: PlatformUnderTest): Promise<Channel> {
-  const channel = platform.channel();
-  await channel.start(new Inbox().receive);
-  return channel;
-}
-
-/** The person writes, and the channel acknowledges it. */
-export async function acknowledgedSay(platform: PlatformUnderTest, text: string): Promise<void> {
-  const { acknowledged } = await platform.say({ text });
-  assert.equal(await acknowledged, true, 'the message is acknowledged');
+/** The person writes; the host gets it, and the channel acknowledges it where the platform is told. */
+export async function writeAndReceive(
+  platform: WatchedPlatform,
+  host: HostInbox,
+  message: string | UserMessage,
+): Promise<void> {
+  const before = host.events.length;
+  const action = await platform.say(typeof message === 'string' ? { text: message } : message);
+  const isAcknowledged = await action.acknowledged();
+  host.assertReadable();
+  if (isAcknowledged === false) fail('A message that the host took, or would have taken, was not acknowledged.');
+  await host.has(before + 1);
 }
 
 /** Sends a text at the address of the platform. */
-export function sendText(platform: PlatformUnderTest, channel: Channel, text: string, attempt: Attempt) {
+export function sendText(platform: WatchedPlatform, channel: Channel, text: string, attempt: Attempt) {
   return channel.send(platform.address, { kind: 'text', text }, attempt);
 }
 
@@ -71,24 +54,44 @@ export function firstAttempt(key: string): Attempt {
   return { key, attempt: 1, uncertain: false };
 }
 
-/** Fails unless the result refuses for good, with a reason. */
-export function assertRefusedForGood(result: Awaited<ReturnType<Channel['send']>>): void {
-  assert.equal(result.type, 'failed');
-  assert.ok(result.type === 'failed' && result.permanent, 'it is refused for good');
-  assert.notEqual(result.reason.trim(), '', 'with a reason');
+/** Fails unless the message, named within a sentence, is sent. Gives its id, null on a platform without ids. */
+export function assertSent(what: string, result: SendResult): string | null {
+  if (result.type === 'sent') return result.platformMessageId;
+  return fail(
+    result.type === 'offline' ? `${what} found the channel offline.` : `${what} was not sent: ${result.reason}`,
+  );
 }
 
-/** The texts that a person sees at the address of the platform. */
-export async function shownTexts(platform: PlatformUnderTest): Promise<string[]> {
-  return (await platform.shown(platform.address)).map(({ text }) => text);
+/** Fails unless the result refuses the message, named within a sentence, for good and with a reason. */
+export function assertRefusedForGood(what: string, result: SendResult): void {
+  if (result.type !== 'failed') {
+    fail(`${what} must be refused for good, and \`send\` gave the result ${quoted(result.type)}.`);
+  }
+  if (!result.permanent) fail(`${what} must be refused for good, and was refused for now: ${result.reason}`);
+  if (result.reason.trim() === '') fail(`${what} was refused without a reason.`);
 }
 
-/** Sends at the address of the platform, and gives the id under which people see it. */
-export async function sentId(platform: PlatformUnderTest, channel: Channel, message: OutgoingMessage, key: string) {
-  const result = await channel.send(platform.address, message, firstAttempt(key));
-  assert.equal(result.type, 'sent', result.type === 'failed' ? result.reason : undefined);
-  assert.ok(result.type === 'sent');
-  return result.platformMessageId ?? assert.fail('a message that can be changed has an id');
+/** Fails unless a person sees exactly these texts at the address of the platform. */
+export async function expectVisible(platform: WatchedPlatform, texts: readonly string[]): Promise<void> {
+  const visible = await platform.visibleMessages(platform.address);
+  expectSame(
+    'the texts that a person sees',
+    visible.map(({ text }) => text),
+    texts,
+  );
+}
+
+/** Sends at the address of the platform, and gives the id under which it is known from then on. */
+export async function sendForId(platform: WatchedPlatform, channel: Channel, message: OutgoingMessage, key: string) {
+  const what = message.kind === 'text' ? 'A text' : `A message of the kind ${message.kind}`;
+  const id = assertSent(what, await channel.send(platform.address, message, firstAttempt(key)));
+  return id ?? fail(`${what} was sent without an id, so that it cannot be changed. Declare that ids are lacking.`);
+}
+
+/** Sends at the address of the platform; fails unless it is sent. */
+export async function send(platform: WatchedPlatform, channel: Channel, message: OutgoingMessage, attempt: Attempt) {
+  const what = message.kind === 'text' ? 'A text' : `A message of the kind ${message.kind}`;
+  return assertSent(what, await channel.send(platform.address, message, attempt));
 }
 
 /** A question about lunch, or another. */
@@ -102,12 +105,4 @@ export function question(changes: Partial<QuestionMessage> = {}): QuestionMessag
     expiresAt: 2_000_000_000_000,
     ...changes,
   };
-}
-
-/** Long enough for an acknowledgement that comes too early to be seen; nothing depends on its length otherwise. */
-export function aMoment(): Promise<void> {
-  return new Promise((resolve) => {
-    // tidy: allow sleep — a suite for tests, not code that a host runs; a case has to give a fault time to show.
-    setTimeout(resolve, 30);
-  });
 }
