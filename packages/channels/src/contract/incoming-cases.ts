@@ -219,7 +219,7 @@ export const INCOMING_CASES: readonly Case[] = [
   },
 ];
 
-const FILES = [
+const FILES: readonly { readonly name: string; readonly bytes: Uint8Array }[] = [
   { name: 'numbers.bin', bytes: SOME_BYTES },
   { name: 'é 漢.txt', bytes: Buffer.from('text') },
   { name: 'empty', bytes: new Uint8Array() },
