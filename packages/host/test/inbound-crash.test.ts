@@ -193,7 +193,7 @@ async function endOf(world: World) {
       outcome?.type,
       isApplied,
     ]),
-    questions: questions.map(({ outcome, isTold }) => [outcome?.type, isTold]),
+    questions: questions.map(({ outcome, isNotified }) => [outcome?.type, isNotified]),
     members: (await registry.people.memberships()).map(({ userId }) => userId),
     wirings: (await registry.wirings()).length,
     shown: ground.platform.shown.map(({ key }) => key).toSorted(),

@@ -314,7 +314,7 @@ describe('the operator commands', () => {
       });
       expect(await install.run(['approvals', 'list'])).toEqual([]);
       expect(await install.run(['approvals', 'list', '--all'])).toHaveLength(2);
-      expect(await install.registry.approvals.toApply(10)).toHaveLength(2);
+      expect(await install.registry.approvals.pendingEffects(10)).toHaveLength(2);
     });
 
     it('of which the time is over are expired, also before the host has noted it', async () => {

@@ -4,16 +4,13 @@
  * Order of standing: owner, global admin, scoped admin, member, stranger. Owner and admins count as members.
  */
 import type { Approval } from './approvals.ts';
-import type { AgentGroupId, StrangerPolicy, UserId, WiringSettings } from './entities.ts';
+import type { AgentGroupId, Role, StrangerPolicy, UserId, WiringSettings } from './entities.ts';
 
-/** What is on record about a person. Somebody nobody has heard of has no roles and no memberships. */
+/** What is on record about a person. A person who is not known has no roles and no memberships. */
 export interface Person {
   readonly roles: readonly Role[];
   readonly memberOf: readonly AgentGroupId[];
 }
-
-/** Owners are owners of everything; an admin is one of everything (`null`) or of one agent group. */
-export type Role = { readonly role: 'owner' } | { readonly role: 'admin'; readonly agentGroupId: AgentGroupId | null };
 
 /** What a person is to one agent group. */
 export type Standing = 'owner' | 'global-admin' | 'scoped-admin' | 'member' | 'stranger';
@@ -43,8 +40,8 @@ export function mayDecide(by: UserId, person: Person, approval: Pick<Approval, '
 }
 
 /**
- * Whether an answer to an agent's question counts: that of the person who was asked, or of an admin; where nobody by
- * name was asked, of everybody whom the agent hears in that place.
+ * Whether an answer to an agent's question counts: that of the user who was asked, or of an admin; where no user is
+ * named, that of each user whom the agent hears in that place.
  */
 export function mayAnswer(by: UserId, of: Standing, askedOf: UserId | null): boolean {
   return askedOf === null || askedOf === by || mayAdminister(of);

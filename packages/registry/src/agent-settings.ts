@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { AgentGroupSettings } from './entities.ts';
 import { RegistryError } from './errors.ts';
-import type { AgentGroupRow } from './schema.ts';
+import type { AgentGroupRow } from './tables.ts';
 
 /** What may be left out when an agent group is created. */
 export type OptionalSettings = Pick<

@@ -1,18 +1,21 @@
 /**
- * What waits for somebody's yes or no: a stranger who would speak, a chat nobody knows, an action of an agent.
+ * What waits for the decision of an admin: a stranger who wants to speak, a chat that is not known, an action of an agent.
  *
  *     open ── decide ──▶ approved | denied ──┐
- *       └──── expire ──▶ expired ────────────┴── applied ──▶ applied: what follows has been done
+ *       └──── expire ──▶ expired ────────────┴── markApplied ──▶ applied: what follows has been done
  *
- * An outcome is set once, by one statement that looks for the state it leaves. The deed comes after it and is noted when
+ * An outcome is set once, by one statement that looks for the state it leaves. Its effect comes after it and is noted when
  * it is done, so that a host which dies in between finds it again.
  */
 import type { Selectable } from 'kysely';
+import { withReadableErrors } from './constraint-errors.ts';
 import type {
   Actor,
   Address,
   AgentGroupId,
   ApprovalId,
+  ApprovalKind,
+  ApprovalOutcome,
   JsonObject,
   MessagingGroupId,
   Millis,
@@ -20,9 +23,8 @@ import type {
   UserId,
 } from './entities.ts';
 import type { ListOptions } from './is-open.ts';
-import { refusals } from './refusals.ts';
-import type { ApprovalRow } from './schema.ts';
 import type { Store } from './store.ts';
+import type { ApprovalRow } from './tables.ts';
 
 /** Something that waits, or waited, for a decision. */
 export interface Approval {
@@ -39,8 +41,8 @@ export interface Approval {
   readonly summary: string;
   /** What is replayed or done when it is approved; at most 256 KiB as JSON. */
   readonly payload: JsonObject;
-  /** Who holds the card, and where; `null`: nobody. */
-  readonly asked: Asked | null;
+  /** Who holds the card, and where; `null`: no user does. */
+  readonly asked: CardHolder | null;
   readonly createdAt: Millis;
   readonly expiresAt: Millis;
   /** `null`: it is open. */
@@ -49,20 +51,10 @@ export interface Approval {
   readonly isApplied: boolean;
 }
 
-/** A stranger wants to speak to an agent; a chat is not known; an agent wants something done. */
-export type ApprovalKind = 'sender' | 'channel' | 'action';
-
 /** The person who was asked to decide, and the place where the card is. */
-export interface Asked {
+export interface CardHolder {
   readonly of: UserId;
   readonly place: Address;
-}
-
-/** What was decided, by whom; when nobody did in time, it is the host that lets it expire. */
-export interface ApprovalOutcome {
-  readonly type: 'approved' | 'denied' | 'expired';
-  readonly by: Actor;
-  readonly at: Millis;
 }
 
 /** What an approval is requested with. */
@@ -102,9 +94,9 @@ export class Approvals {
     return open && { approval: approvalOf(open), isNew: false };
   }
 
-  /** Notes who holds the card, and where. Said again, it has gone to somebody else. False when it is not open. */
-  async asked(id: ApprovalId, asked: Asked): Promise<boolean> {
-    const { numUpdatedRows } = await refusals('the approval', {}, () =>
+  /** Notes who holds the card, and where; each call replaces the one before. False when it is not open. */
+  async markAsked(id: ApprovalId, asked: CardHolder): Promise<boolean> {
+    const { numUpdatedRows } = await withReadableErrors('the approval', {}, () =>
       this.#store.db
         .updateTable('approvals')
         .set({
@@ -176,7 +168,7 @@ export class Approvals {
     id: ApprovalId,
     decision: { readonly type: 'approved' | 'denied'; readonly by: Actor; readonly at: Millis },
   ): Promise<DecisionResult> {
-    const { numUpdatedRows } = await refusals('the approval', {}, () =>
+    const { numUpdatedRows } = await withReadableErrors('the approval', {}, () =>
       this.#store.db
         .updateTable('approvals')
         .set({ outcome: decision.type, outcome_by: decision.by, outcome_at: decision.at })
@@ -197,7 +189,7 @@ export class Approvals {
   }
 
   /** Up to `limit` ended approvals of which what follows has not been done, those that ended first at the front. */
-  async toApply(limit: number): Promise<Approval[]> {
+  async pendingEffects(limit: number): Promise<Approval[]> {
     const rows = await this.#store.db
       .selectFrom('approvals')
       .selectAll()
@@ -211,7 +203,7 @@ export class Approvals {
   }
 
   /** Notes that what follows has been done. False when there is no such ended approval, or it was noted before. */
-  async applied(id: ApprovalId): Promise<boolean> {
+  async markApplied(id: ApprovalId): Promise<boolean> {
     const { numUpdatedRows } = await this.#store.db
       .updateTable('approvals')
       .set({ applied_at: this.#store.now() })
@@ -224,7 +216,7 @@ export class Approvals {
 
   /** `undefined`: one is open already, or too many of the kind are. */
   async #insert(wanted: NewApproval, openMax: number, now: Millis): Promise<Approval | undefined> {
-    const row = await refusals(
+    const row = await withReadableErrors(
       'the approvals',
       { missing: 'The agent group, the chat or the session that it is about does not exist.' },
       () =>
@@ -308,7 +300,7 @@ function approvalOf(row: Selectable<ApprovalRow>): Approval {
   };
 }
 
-function askedOf(row: Selectable<ApprovalRow>): Asked | null {
+function askedOf(row: Selectable<ApprovalRow>): CardHolder | null {
   const { asked_of: of, asked_channel_type: channelType, asked_platform_id: platformId } = row;
   if (of === null || channelType === null || platformId === null) return null;
   return { of, place: { channelType, platformId, threadId: row.asked_thread_id } };

@@ -3,10 +3,10 @@
  * the table refuses to change them.
  */
 import type { Selectable } from 'kysely';
+import { withReadableErrors } from './constraint-errors.ts';
 import type { Actor, JsonObject, Millis } from './entities.ts';
-import { refusals } from './refusals.ts';
-import type { AuditRow } from './schema.ts';
 import type { Store } from './store.ts';
+import type { AuditRow } from './tables.ts';
 
 /** One line of the audit log. */
 export interface AuditEntry {
@@ -39,7 +39,7 @@ export class Audit {
    * replaced by its size: too much must not be a way to stay out of the log.
    */
   async add(entry: Omit<AuditEntry, 'id'>): Promise<void> {
-    await refusals('the audit log', {}, () =>
+    await withReadableErrors('the audit log', {}, () =>
       this.#store.db
         .insertInto('audit_log')
         .values({

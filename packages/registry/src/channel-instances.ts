@@ -5,10 +5,11 @@
  * sessions are kept under that name, not under the type: the same handle on two IRC networks is not the same person. So
  * a name that has once been used for one type is never given to another, whose people would inherit what is on record.
  */
+
+import { withReadableErrors } from './constraint-errors.ts';
 import type { Millis } from './entities.ts';
-import { refusals } from './refusals.ts';
-import type { ChannelInstanceRow } from './schema.ts';
 import type { Store } from './store.ts';
+import type { ChannelInstanceRow } from './tables.ts';
 
 /** A name under which a channel has run. */
 export interface ChannelInstance {
@@ -43,7 +44,7 @@ export class ChannelInstances {
    * counts. Throws `invalid` for what is no instance name, and for a type of no or more than 200 characters.
    */
   async claim(name: string, type: string, now: Millis): Promise<ClaimResult> {
-    const inserted = await refusals('the channel instances', {}, () =>
+    const inserted = await withReadableErrors('the channel instances', {}, () =>
       this.#store.db
         .insertInto('channel_instances')
         .values({ name, type, first_seen: now })

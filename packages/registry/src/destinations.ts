@@ -3,10 +3,10 @@
  * no destination cannot be written to, except as a reply.
  */
 import type { Selectable } from 'kysely';
+import { withReadableErrors } from './constraint-errors.ts';
 import type { AgentGroupId, DestinationId, MessagingGroupId, Millis } from './entities.ts';
-import { refusals } from './refusals.ts';
-import type { DestinationRow } from './schema.ts';
 import type { Store } from './store.ts';
+import type { DestinationRow } from './tables.ts';
 
 /** One entry of an agent's address book. Names, and targets, are unique within it. */
 export interface Destination {
@@ -56,7 +56,7 @@ export class Destinations {
    * exist, `invalid` for itself.
    */
   async create(created: Pick<Destination, 'agentGroupId' | 'name' | 'target'>): Promise<Destination> {
-    const row = await refusals(
+    const row = await withReadableErrors(
       'the destinations',
       {
         conflict: `There is a destination of the name ${created.name}, or one that leads there, already.`,
@@ -149,7 +149,7 @@ export class Destinations {
   /** Changes the name. Throws `conflict` when it is taken, and `invalid`. */
   async update(id: DestinationId, changes: Pick<Destination, 'name'>): Promise<Destination | undefined> {
     const conflict = `There is a destination of the name ${changes.name} already.`;
-    const row = await refusals('the destinations', { conflict }, () =>
+    const row = await withReadableErrors('the destinations', { conflict }, () =>
       this.#store.db
         .updateTable('destinations')
         .set({ name: changes.name })

@@ -34,7 +34,7 @@ export interface Refusal {
   readonly name: string;
   readonly table: string;
   readonly event: 'UPDATE' | 'DELETE';
-  /** SQL over `OLD`; evaluated while nobody else changes the table. */
+  /** SQL over `OLD`; evaluated while no other transaction changes the table. */
   readonly condition: string;
 }
 

@@ -2,10 +2,11 @@
  * What was not passed on to any agent, counted for each chat and reason, so that an operator sees who is not heard.
  * Strangers make these rows; the most recent 1,000 are kept.
  */
+
+import { withReadableErrors } from './constraint-errors.ts';
 import type { Millis } from './entities.ts';
-import { refusals } from './refusals.ts';
-import type { DroppedMessagesRow } from './schema.ts';
 import type { Store } from './store.ts';
+import type { DroppedMessagesRow } from './tables.ts';
 
 /** How often messages of a chat were dropped for one reason, and when. */
 export interface DroppedMessages {
@@ -29,7 +30,7 @@ export class Dropped {
 
   /** Counts one more message of a chat that was dropped for a reason. Throws `invalid`. */
   async count(dropped: Pick<DroppedMessages, 'channelType' | 'platformId' | 'reason'>, now: Millis): Promise<void> {
-    const { count } = await refusals('the dropped messages', {}, () =>
+    const { count } = await withReadableErrors('the dropped messages', {}, () =>
       this.#store.db
         .insertInto('dropped_messages')
         .values({

@@ -37,8 +37,8 @@ export interface AgentGroupSettings {
   readonly mcpServers: readonly McpServer[];
   /** What is installed in its image. */
   readonly packages: Packages;
-  /** What it would like to see of the host's disk; the owner's list, kept elsewhere, decides. */
-  readonly mounts: readonly MountWish[];
+  /** What it asks to see of the host's disk; the owner's list, kept elsewhere, decides. */
+  readonly mounts: readonly MountRequest[];
   /** The engine's name of the image that was built for its packages; `null`: the common one. */
   readonly image: string | null;
   /** Which network its containers join; `null`: the configuration's. */
@@ -59,13 +59,13 @@ export interface Packages {
   readonly npm: readonly string[];
 }
 
-/** A folder or file of the host that an agent group would like to see. */
-export interface MountWish {
+/** A folder or file of the host that an agent group asks to see. */
+export interface MountRequest {
   /** Absolute path on the host. */
   readonly source: string;
   /** What it is called in the container: one path component. */
   readonly name: string;
-  /** Whether the agent would like to write there; the owner has to allow that as well. */
+  /** Whether the agent asks to write there; the owner has to allow that as well. */
   readonly isWritable: boolean;
 }
 
@@ -84,7 +84,7 @@ export interface MessagingGroup extends MessagingGroupSettings {
 /** What of a messaging group may change after it was created. */
 export interface MessagingGroupSettings {
   readonly name: string;
-  /** In a direct message everything said is said to the agent, so it counts as a mention. */
+  /** In a direct chat every message is meant for the agent, so it counts as a mention. */
   readonly kind: 'group' | 'direct';
   readonly strangers: StrangerPolicy;
   /** A denied chat is known and ignored. */
@@ -123,12 +123,30 @@ export type Engage =
 /** One session per chat, one per thread of a chat, or one per agent for all its chats. */
 export type SessionMode = 'shared' | 'per-thread' | 'agent-shared';
 
+/** Owners are owners of everything; an admin is one of everything (`null`) or of one agent group. */
+export type Role = { readonly role: 'owner' } | { readonly role: 'admin'; readonly agentGroupId: AgentGroupId | null };
+
+/** A stranger wants to speak to an agent; a chat is not known; an agent wants something done. */
+export type ApprovalKind = 'sender' | 'channel' | 'action';
+
+/** What was decided, and by which user; an approval that no user decides in time is expired by the host. */
+export interface ApprovalOutcome {
+  readonly type: 'approved' | 'denied' | 'expired';
+  readonly by: Actor;
+  readonly at: Millis;
+}
+
+/** How a question ended. */
+export type QuestionOutcome =
+  | { readonly type: 'answered'; readonly option: number; readonly by: UserId; readonly at: Millis }
+  | { readonly type: 'expired'; readonly at: Millis };
+
 /** One conversation of one agent: a folder with the two session files. */
 export interface Session {
   readonly id: SessionId;
   /** What makes it this session and no other; there are never two sessions with one key. */
   readonly key: SessionKey;
-  /** When something in it falls due, as far as the registry has been told; `null`: nothing waits. */
+  /** When something in it falls due, as the host last wrote it; `null`: nothing waits. */
   readonly nextDueAt: Millis | null;
   /** Why the host leaves it alone for now; `null`: it is healthy. */
   readonly quarantine: Quarantine | null;
@@ -164,12 +182,19 @@ export interface WiredAgent {
   readonly agentGroup: AgentGroup;
 }
 
+/** The id of an agent group. */
 export type AgentGroupId = Id<'AgentGroup'>;
+/** The id of a messaging group. */
 export type MessagingGroupId = Id<'MessagingGroup'>;
+/** The id of a wiring. */
 export type WiringId = Id<'Wiring'>;
+/** The id of a session; its folder is named after it. */
 export type SessionId = Id<'Session'>;
+/** The id of an entry of an address book. */
 export type DestinationId = Id<'Destination'>;
+/** The id of a question. */
 export type QuestionId = Id<'Question'>;
+/** The id of an approval. */
 export type ApprovalId = Id<'Approval'>;
 /** `<instance name>:<handle>`: a person as one channel instance knows them (see {@link userId}). */
 export type UserId = Id<'User'>;
@@ -209,16 +234,10 @@ export function isUserId(text: string): text is UserId {
   );
 }
 
-/** Who did something: a person, whoever is at the command line, the host by itself, or an agent. */
+/** Who did something: a user, the operator at the command line, the host by itself, or an agent. */
 export type Actor = UserId | 'operator' | 'host' | `agent:${string}`;
 
 /** An agent as the one who did something. */
 export function agentActor(agentGroupId: AgentGroupId): Actor {
   return `agent:${agentGroupId}`;
-}
-
-/** True when a text has the shape of an actor. */
-export function isActor(text: string): text is Actor {
-  if (text === 'operator' || text === 'host') return true;
-  return text.startsWith('agent:') ? isId(text.slice('agent:'.length)) : isUserId(text);
 }

@@ -6,6 +6,7 @@
  */
 export class RegistryError extends Error {
   override readonly name = 'RegistryError';
+  /** What the caller should do about it; for programs. */
   readonly code: RegistryErrorCode;
 
   constructor(code: RegistryErrorCode, message: string, options?: ErrorOptions) {

@@ -2,10 +2,11 @@
  * What agents have written to each other: the way back to the very session that asked, and the chain of cause by which
  * a conversation between agents is bounded.
  */
+
+import { withReadableErrors } from './constraint-errors.ts';
 import type { Millis, SessionId } from './entities.ts';
-import { refusals } from './refusals.ts';
-import type { MailRow } from './schema.ts';
 import type { Store } from './store.ts';
+import type { MailRow } from './tables.ts';
 
 /** One message from a session to another. */
 export interface Mail {
@@ -35,7 +36,7 @@ export class Mails {
    * `missing` when one of the sessions does not exist, `conflict` when another mail is that message of the receiver.
    */
   async record(mail: Mail, limits: { readonly rootMax: number }): Promise<'recorded' | 'full'> {
-    const inserted = await refusals(
+    const inserted = await withReadableErrors(
       'the mail',
       {
         missing: 'One of the two sessions does not exist.',

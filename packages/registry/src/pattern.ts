@@ -14,7 +14,7 @@ const TEXT_LENGTH_MAX = 4_096;
 
 /**
  * True when the pattern is found anywhere in the first 4,096 characters of the text; `undefined` when the pattern is not
- * acceptable (see {@link patternComplaint}). Case matters unless the pattern begins with `(?i)`. The pattern `.` alone
+ * acceptable (see {@link patternProblem}). Case matters unless the pattern begins with `(?i)`. The pattern `.` alone
  * means "always", also for an empty text such as a bare attachment.
  */
 export function patternMatches(pattern: string, text: string): boolean | undefined {
@@ -25,7 +25,7 @@ export function patternMatches(pattern: string, text: string): boolean | undefin
 }
 
 /** Why a pattern is not acceptable, as a sentence for its author; `undefined` when it is. */
-export function patternComplaint(pattern: string): string | undefined {
+export function patternProblem(pattern: string): string | undefined {
   const compiled = compile(pattern);
   return typeof compiled === 'string' ? compiled : undefined;
 }

@@ -1,15 +1,15 @@
 /**
  * Who is known, what they may do, and who let them: users, roles, memberships.
  *
- * A user is made for everybody who speaks, so strangers make rows here; those who are nothing to anybody are forgotten
- * when there are too many of them.
+ * A user is made for each person who speaks, so strangers make rows here; those without a role or a membership are
+ * forgotten when there are too many of them.
  */
 import type { Selectable } from 'kysely';
-import type { Person, Role } from './access.ts';
-import type { Actor, AgentGroupId, Millis, UserId } from './entities.ts';
-import { refusals } from './refusals.ts';
-import type { MembershipRow, RoleRow, UserRow } from './schema.ts';
+import type { Person } from './access.ts';
+import { withReadableErrors } from './constraint-errors.ts';
+import type { Actor, AgentGroupId, Millis, Role, UserId } from './entities.ts';
 import type { Store } from './store.ts';
+import type { MembershipRow, RoleRow, UserRow } from './tables.ts';
 
 /** A person as one platform knows them. */
 export interface User {
@@ -19,7 +19,7 @@ export interface User {
   readonly createdAt: Millis;
 }
 
-/** A role that somebody holds. */
+/** A role that a user holds. */
 export interface RoleGrant {
   readonly userId: UserId;
   readonly role: Role;
@@ -27,7 +27,7 @@ export interface RoleGrant {
   readonly createdAt: Millis;
 }
 
-/** Somebody whom an agent listens to. */
+/** A user whom an agent listens to. */
 export interface Membership {
   readonly userId: UserId;
   readonly agentGroupId: AgentGroupId;
@@ -51,14 +51,14 @@ export class People {
 
   /**
    * The user of this id, made when there is none; the name follows the platform's, cut to 200 characters. Nothing is
-   * written about somebody who is known by that name. At most 2,000 users who hold no role and are no members are kept,
+   * written about a user who is known by that name. At most 2,000 users who hold no role and are no members are kept,
    * the newest.
    */
   async ensureUser(id: UserId, name: string): Promise<User> {
     const clipped = clippedName(name);
     const known = await this.user(id);
     if (known?.name === clipped) return known;
-    const user = await refusals('the user', {}, () =>
+    const user = await withReadableErrors('the user', {}, () =>
       this.#store.db
         .insertInto('users')
         .values({ id, name: clipped, created_at: this.#store.now() })
@@ -70,7 +70,7 @@ export class People {
     return userOf(user);
   }
 
-  /** What is on record about somebody. A stranger has no roles and no memberships. */
+  /** What is on record about a user. A stranger has no roles and no memberships. */
   async person(id: UserId): Promise<Person> {
     const roles = await this.#store.db
       .selectFrom('roles')
@@ -93,7 +93,7 @@ export class People {
     const grants = (await this.roleGrants()).filter(
       ({ role }) => role.role === 'owner' || role.agentGroupId === null || role.agentGroupId === agentGroupId,
     );
-    const inOrder = grants.toSorted((a, b) => turn(a.role) - turn(b.role));
+    const inOrder = grants.toSorted((a, b) => askingOrder(a.role) - askingOrder(b.role));
     return [...new Set(inOrder.map((grant) => grant.userId))];
   }
 
@@ -113,7 +113,7 @@ export class People {
 
   /** Makes a person known who has not spoken yet. Throws `conflict` when they are known, and `invalid`. */
   async createUser(created: Pick<User, 'id' | 'name'>): Promise<User> {
-    const row = await refusals('the user', { conflict: `The user ${created.id} is known already.` }, () =>
+    const row = await withReadableErrors('the user', { conflict: `The user ${created.id} is known already.` }, () =>
       this.#store.db
         .insertInto('users')
         .values({ id: created.id, name: created.name, created_at: this.#store.now() })
@@ -125,7 +125,7 @@ export class People {
 
   /** Changes a user's name, until the platform tells another one. Throws `invalid`. */
   async updateUser(id: UserId, changes: Pick<User, 'name'>): Promise<User | undefined> {
-    const row = await refusals('the user', {}, () =>
+    const row = await withReadableErrors('the user', {}, () =>
       this.#store.db
         .updateTable('users')
         .set({ name: changes.name })
@@ -138,8 +138,8 @@ export class People {
 
   /** Forgets a user. Roles and memberships go too. Throws `in-use` for the last owner. False when there was none. */
   async deleteUser(id: UserId): Promise<boolean> {
-    await this.#isAskedNoMore(id);
-    const { numDeletedRows } = await refusals('the user', {}, () =>
+    await this.#releaseCards(id);
+    const { numDeletedRows } = await withReadableErrors('the user', {}, () =>
       this.#store.db.deleteFrom('users').where('id', '=', id).executeTakeFirstOrThrow(),
     );
     return numDeletedRows > 0n;
@@ -162,7 +162,7 @@ export class People {
   /** Gives a user a role. False when the user held it already. Throws `missing` when the user or the agent group does not exist. */
   async grantRole(userId: UserId, role: Role, by: Actor): Promise<boolean> {
     const missing = `There is no user ${userId}, or no such agent group.`;
-    const { numInsertedOrUpdatedRows } = await refusals('the roles', { missing }, () =>
+    const { numInsertedOrUpdatedRows } = await withReadableErrors('the roles', { missing }, () =>
       this.#store.db
         .insertInto('roles')
         .values({ user_id: userId, ...roleColumns(role), granted_by: by, created_at: this.#store.now() })
@@ -177,9 +177,9 @@ export class People {
    * False when the user did not hold the role.
    */
   async revokeRole(userId: UserId, role: Role): Promise<boolean> {
-    await this.#isAskedNoMore(userId);
+    await this.#releaseCards(userId);
     const columns = roleColumns(role);
-    const { numDeletedRows } = await refusals('the roles', {}, () =>
+    const { numDeletedRows } = await withReadableErrors('the roles', {}, () =>
       this.#store.db
         .deleteFrom('roles')
         .where('user_id', '=', userId)
@@ -202,7 +202,7 @@ export class People {
   /** Makes a user a member. False when they were already. Throws `missing` when the user or the agent group does not exist. */
   async addMember(userId: UserId, agentGroupId: AgentGroupId, by: Actor): Promise<boolean> {
     const missing = `There is no user ${userId}, or no agent group ${agentGroupId}.`;
-    const { numInsertedOrUpdatedRows } = await refusals('the members', { missing }, () =>
+    const { numInsertedOrUpdatedRows } = await withReadableErrors('the members', { missing }, () =>
       this.#store.db
         .insertInto('memberships')
         .values({ user_id: userId, agent_group_id: agentGroupId, added_by: by, created_at: this.#store.now() })
@@ -223,7 +223,7 @@ export class People {
   }
 
   /** Before the role goes and not after it: a crash in between leaves an admin unasked, not a stranger asked. */
-  async #isAskedNoMore(userId: UserId): Promise<void> {
+  async #releaseCards(userId: UserId): Promise<void> {
     await this.#store.db
       .updateTable('approvals')
       .set({ asked_of: null, asked_channel_type: null, asked_platform_id: null, asked_thread_id: null })
@@ -258,8 +258,8 @@ export class People {
 /** The value of the generated column `scope` for a role that is of no agent group. */
 const EVERYTHING = '*';
 
-/** Who is asked first has the lowest. */
-function turn(role: Role): number {
+/** The place of a role in the order of asking: the lowest first. */
+function askingOrder(role: Role): number {
   if (role.role === 'owner') return 2;
   return role.agentGroupId === null ? 1 : 0;
 }

@@ -2,17 +2,17 @@
  * What agents have asked people, and what came of it.
  *
  *     open ── answer ──▶ answered ──┐
- *       └───── expire ─▶ expired ───┴── told ──▶ told: the session that asked has the outcome
+ *       └───── expire ─▶ expired ───┴── markNotified ──▶ notified: the session that asked has the outcome
  *
  * An outcome is set once, by one statement that looks for the state it leaves.
  */
 import type { Selectable } from 'kysely';
-import type { Address, Millis, QuestionId, SessionId, UserId } from './entities.ts';
+import { withReadableErrors } from './constraint-errors.ts';
+import type { Address, Millis, QuestionId, QuestionOutcome, SessionId, UserId } from './entities.ts';
 import { RegistryError } from './errors.ts';
 import type { ListOptions } from './is-open.ts';
-import { refusals } from './refusals.ts';
-import type { QuestionRow } from './schema.ts';
 import type { Store } from './store.ts';
+import type { QuestionRow } from './tables.ts';
 
 /** A question with choices, asked by a session. */
 export interface Question {
@@ -26,23 +26,18 @@ export interface Question {
   readonly question: string;
   /** The choices, 1–20; an answer is an index. */
   readonly options: readonly string[];
-  /** `null`: whoever may speak there. */
+  /** `null`: each user who may speak there. */
   readonly askedOf: UserId | null;
   readonly createdAt: Millis;
   readonly expiresAt: Millis;
   /** `null`: it is open. */
   readonly outcome: QuestionOutcome | null;
   /** The outcome has reached the session. */
-  readonly isTold: boolean;
+  readonly isNotified: boolean;
 }
 
-/** How a question ended. */
-export type QuestionOutcome =
-  | { readonly type: 'answered'; readonly option: number; readonly by: UserId; readonly at: Millis }
-  | { readonly type: 'expired'; readonly at: Millis };
-
 /** What a question is opened with. */
-export type NewQuestion = Omit<Question, 'id' | 'createdAt' | 'outcome' | 'isTold'>;
+export type NewQuestion = Omit<Question, 'id' | 'createdAt' | 'outcome' | 'isNotified'>;
 
 /** What became of an answer: taken; too late, because of another answer or of the time; or to nothing there is. */
 export type AnswerResult = 'answered' | 'already' | 'expired' | 'unknown';
@@ -64,7 +59,7 @@ export class Questions {
     const options = optionsText(asked.options);
     const known = await this.#of(asked.sessionId, asked.messageId);
     if (known !== undefined) return known;
-    const row = await refusals('the questions', { missing: `There is no session ${asked.sessionId}.` }, () =>
+    const row = await withReadableErrors('the questions', { missing: `There is no session ${asked.sessionId}.` }, () =>
       this.#store.db
         .insertInto('questions')
         .columns([
@@ -159,7 +154,7 @@ export class Questions {
     id: QuestionId,
     answer: { readonly option: number; readonly by: UserId; readonly at: Millis },
   ): Promise<AnswerResult> {
-    const { numUpdatedRows } = await refusals('the question', {}, () =>
+    const { numUpdatedRows } = await withReadableErrors('the question', {}, () =>
       this.#store.db
         .updateTable('questions')
         .set({
@@ -191,8 +186,8 @@ export class Questions {
     return rows.map(questionOf);
   }
 
-  /** Up to `limit` ended questions whose sessions have not been told, those that ended first at the front. */
-  async toTell(limit: number): Promise<Question[]> {
+  /** Up to `limit` ended questions whose sessions have not been notified, those that ended first at the front. */
+  async pendingNotifications(limit: number): Promise<Question[]> {
     const rows = await this.#store.db
       .selectFrom('questions')
       .selectAll()
@@ -206,7 +201,7 @@ export class Questions {
   }
 
   /** Notes that the session has the outcome. False when there is no such ended question, or it was noted before. */
-  async told(id: QuestionId): Promise<boolean> {
+  async markNotified(id: QuestionId): Promise<boolean> {
     const { numUpdatedRows } = await this.#store.db
       .updateTable('questions')
       .set({ told_at: this.#store.now() })
@@ -255,7 +250,7 @@ function questionOf(row: Selectable<QuestionRow>): Question {
     createdAt: row.created_at,
     expiresAt: row.expires_at,
     outcome: outcomeOf(row),
-    isTold: row.told_at !== null,
+    isNotified: row.told_at !== null,
   };
 }
 

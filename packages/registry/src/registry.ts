@@ -16,6 +16,7 @@ import {
 import { Approvals } from './approvals.ts';
 import { Audit } from './audit.ts';
 import { ChannelInstances } from './channel-instances.ts';
+import { withReadableErrors } from './constraint-errors.ts';
 import { Destinations } from './destinations.ts';
 import { Dropped } from './dropped.ts';
 import {
@@ -41,16 +42,16 @@ import {
 } from './entities.ts';
 import { RegistryError } from './errors.ts';
 import { Mails } from './mail.ts';
-import { patternComplaint } from './pattern.ts';
+import { patternProblem } from './pattern.ts';
 import { People } from './people.ts';
 import { Questions } from './questions.ts';
-import { refusals } from './refusals.ts';
-import type { AgentGroupRow, MessagingGroupRow, SessionRow, Tables, WiringRow } from './schema.ts';
 import { openSqliteRegistry } from './sqlite.ts';
 import type { Store } from './store.ts';
+import type { AgentGroupRow, MessagingGroupRow, SessionRow, Tables, WiringRow } from './tables.ts';
 
 /** What a registry needs from its app. */
 export interface RegistryOptions {
+  /** The clock: epoch milliseconds. */
   readonly now: () => Millis;
   /** A new id on each call, of the shape {@link isId} accepts; a lower-case UUID is one. */
   readonly newId: () => string;
@@ -81,7 +82,7 @@ export class Registry implements AsyncDisposable {
   readonly destinations: Destinations;
   /** What agents have asked people. */
   readonly questions: Questions;
-  /** What waits for somebody's yes or no. */
+  /** What waits for the decision of an admin. */
   readonly approvals: Approvals;
   /** What was passed on to no agent. */
   readonly dropped: Dropped;
@@ -151,7 +152,7 @@ export class Registry implements AsyncDisposable {
     const existing = await this.#findSession(key);
     if (existing !== undefined) return existing;
     // The loser of a race inserts nothing and finds the winner's row.
-    const inserted = await refusals(
+    const inserted = await withReadableErrors(
       'the session',
       { missing: 'Its agent group or messaging group does not exist.' },
       () =>
@@ -180,7 +181,7 @@ export class Registry implements AsyncDisposable {
 
   /** Notes that a mention engaged a wiring in a thread, for `mention-sticky`. Saying it again changes nothing. */
   async engageThread(wiringId: WiringId, threadId: string): Promise<void> {
-    await refusals('the engaged thread', { missing: `There is no wiring ${wiringId}.` }, () =>
+    await withReadableErrors('the engaged thread', { missing: `There is no wiring ${wiringId}.` }, () =>
       this.#db
         .insertInto('engaged_threads')
         .values({ wiring_id: wiringId, thread_id: threadId, engaged_at: this.#now() })
@@ -231,7 +232,7 @@ export class Registry implements AsyncDisposable {
 
   /** Sets when something in the session falls due; `null`: nothing waits. False when there is no such session. */
   async setSessionNextDue(id: SessionId, at: Millis | null): Promise<boolean> {
-    const { numUpdatedRows } = await refusals('the due time', {}, () =>
+    const { numUpdatedRows } = await withReadableErrors('the due time', {}, () =>
       this.#db.updateTable('sessions').set({ next_due_at: at }).where('id', '=', id).executeTakeFirstOrThrow(),
     );
     return numUpdatedRows > 0n;
@@ -239,7 +240,7 @@ export class Registry implements AsyncDisposable {
 
   /** Puts a session into quarantine, or with `null` ends it. False when there is no such session. */
   async setSessionQuarantine(id: SessionId, quarantine: Quarantine | null): Promise<boolean> {
-    const { numUpdatedRows } = await refusals('the quarantine', {}, () =>
+    const { numUpdatedRows } = await withReadableErrors('the quarantine', {}, () =>
       this.#db
         .updateTable('sessions')
         .set({ quarantine_reason: quarantine?.reason ?? null, quarantined_until: quarantine?.until ?? null })
@@ -268,7 +269,7 @@ export class Registry implements AsyncDisposable {
     created: Omit<AgentGroupSettings, keyof OptionalSettings> & Partial<OptionalSettings> & Pick<AgentGroup, 'folder'>,
   ): Promise<AgentGroup> {
     const settings: AgentGroupSettings = { ...DEFAULT_SETTINGS, ...created };
-    const row = await refusals(
+    const row = await withReadableErrors(
       'the agent group',
       { conflict: `Another agent group has the folder ${created.folder}.` },
       () =>
@@ -317,7 +318,7 @@ export class Registry implements AsyncDisposable {
   async updateAgentGroup(id: AgentGroupId, changes: Partial<AgentGroupSettings>): Promise<AgentGroup | undefined> {
     if (isEmpty(changes)) return this.agentGroup(id);
     const lists = changedListColumns(changes);
-    const row = await refusals('the agent group', {}, () =>
+    const row = await withReadableErrors('the agent group', {}, () =>
       this.#db
         .updateTable('agent_groups')
         .set({
@@ -344,7 +345,7 @@ export class Registry implements AsyncDisposable {
    * `in-use` while it has sessions. False when there was none.
    */
   async deleteAgentGroup(id: AgentGroupId): Promise<boolean> {
-    const { numDeletedRows } = await refusals('the agent group', { 'in-use': IN_USE }, () =>
+    const { numDeletedRows } = await withReadableErrors('the agent group', { 'in-use': IN_USE }, () =>
       this.#db.deleteFrom('agent_groups').where('id', '=', id).executeTakeFirstOrThrow(),
     );
     return numDeletedRows > 0n;
@@ -356,7 +357,7 @@ export class Registry implements AsyncDisposable {
   async createMessagingGroup(
     created: MessagingGroupSettings & Pick<MessagingGroup, 'channelType' | 'platformId'>,
   ): Promise<MessagingGroup> {
-    const row = await refusals(
+    const row = await withReadableErrors(
       'the messaging group',
       { conflict: `There is a messaging group for ${created.channelType} ${created.platformId} already.` },
       () =>
@@ -401,7 +402,7 @@ export class Registry implements AsyncDisposable {
     changes: Partial<MessagingGroupSettings>,
   ): Promise<MessagingGroup | undefined> {
     if (isEmpty(changes)) return this.messagingGroup(id);
-    const row = await refusals('the messaging group', {}, () =>
+    const row = await withReadableErrors('the messaging group', {}, () =>
       this.#db
         .updateTable('messaging_groups')
         .set({
@@ -422,7 +423,7 @@ export class Registry implements AsyncDisposable {
    * False when there was none.
    */
   async deleteMessagingGroup(id: MessagingGroupId): Promise<boolean> {
-    const { numDeletedRows } = await refusals('the messaging group', { 'in-use': IN_USE }, () =>
+    const { numDeletedRows } = await withReadableErrors('the messaging group', { 'in-use': IN_USE }, () =>
       this.#db.deleteFrom('messaging_groups').where('id', '=', id).executeTakeFirstOrThrow(),
     );
     return numDeletedRows > 0n;
@@ -435,7 +436,7 @@ export class Registry implements AsyncDisposable {
    * not exist, `invalid` for a bad pattern.
    */
   async createWiring(created: WiringSettings & Pick<Wiring, 'messagingGroupId' | 'agentGroupId'>): Promise<Wiring> {
-    const row = await refusals(
+    const row = await withReadableErrors(
       'the wiring',
       {
         conflict: 'The two are wired already. Change that wiring instead.',
@@ -476,7 +477,7 @@ export class Registry implements AsyncDisposable {
   /** Changes a wiring; what is left out of `changes` stays as it is. Throws `invalid`, for a bad pattern too. */
   async updateWiring(id: WiringId, changes: Partial<WiringSettings>): Promise<Wiring | undefined> {
     if (isEmpty(changes)) return this.wiring(id);
-    const row = await refusals('the wiring', {}, () =>
+    const row = await withReadableErrors('the wiring', {}, () =>
       this.#db
         .updateTable('wirings')
         .set({
@@ -502,7 +503,7 @@ export class Registry implements AsyncDisposable {
   // ── Upkeep ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Removes what ended before a time, up to `limit` rows of each: questions whose sessions have been told, approvals that
+   * Removes what ended before a time, up to `limit` rows of each: questions whose sessions have been notified, approvals that
    * have been applied, mail, dropped messages. What waits stays, however old, and so does the audit log, which has a
    * `prune` of its own. Answers how many rows it removed.
    */
@@ -607,8 +608,8 @@ function wiringOf(row: WiringRow): Wiring {
 
 function engageColumns(engage: Engage): Pick<WiringRow, 'engage_mode' | 'engage_pattern'> {
   if (engage.mode !== 'pattern') return { engage_mode: engage.mode, engage_pattern: '' };
-  const complaint = patternComplaint(engage.pattern);
-  if (complaint !== undefined) throw new RegistryError('invalid', `${complaint} The wiring was not changed.`);
+  const problem = patternProblem(engage.pattern);
+  if (problem !== undefined) throw new RegistryError('invalid', `${problem} The wiring was not changed.`);
   return { engage_mode: 'pattern', engage_pattern: engage.pattern };
 }
 

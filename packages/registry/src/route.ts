@@ -11,7 +11,7 @@ import { patternMatches } from './pattern.ts';
 /** What routing needs to know of a received message. */
 export interface MessageFacts {
   readonly text: string;
-  /** The platform's thread; `null` when it was said outside any thread. */
+  /** The platform's thread; `null` when it was sent outside any thread. */
   readonly threadId: string | null;
   /** The platform's own mention signal, never a search for the agent's name in the text. */
   readonly mentioned: boolean;

@@ -7,7 +7,8 @@
 import Database from 'better-sqlite3';
 import { Kysely, SqliteDialect } from 'kysely';
 import { RegistryError } from './errors.ts';
-import { migrate, type Tables } from './schema.ts';
+import { migrate } from './schema.ts';
+import type { Tables } from './tables.ts';
 
 /**
  * The registry in a file, brought to this program's schema. The file is created; its folder must exist.
@@ -52,7 +53,7 @@ async function prepared(database: Database.Database): Promise<Kysely<Tables>> {
   }
   // After the migration, so that the file of a newer program has not been touched when it is refused.
   setPragma(database, 'journal_mode', 'wal');
-  // FULL: what a caller was told is on disk. NORMAL would lose the last commits at a power cut in WAL mode.
+  // FULL: what a caller was answered is on disk. NORMAL would lose the last commits at a power cut in WAL mode.
   setPragma(database, 'synchronous', 2);
   return db;
 }

@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest';
+import type { Standing } from '../src/access.ts';
+import type { CardHolder } from '../src/approvals.ts';
+import type { StrangerPolicy } from '../src/entities.ts';
 import {
   type AgentGroupId,
-  type Asked,
   admission,
   isId,
   mayAdminister,
   mayAnswer,
   mayDecide,
   type Person,
-  type Standing,
-  type StrangerPolicy,
   standing,
   type UserId,
 } from '../src/index.ts';
@@ -69,7 +69,7 @@ describe('mayDecide', () => {
   const memberHere: Person = { roles: [], memberOf: [here] };
   const nobody: Person = { roles: [], memberOf: [] };
 
-  it.each<[string, Person, AgentGroupId | null, Asked | null, boolean]>([
+  it.each<[string, Person, AgentGroupId | null, CardHolder | null, boolean]>([
     ['who was asked', nobody, here, asked(clicker), true],
     ['who was not asked', nobody, here, asked(user('other')), false],
     ['a member', memberHere, here, null, false],
@@ -98,7 +98,7 @@ describe('mayAnswer', () => {
   });
 });
 
-function asked(of: UserId): Asked {
+function asked(of: UserId): CardHolder {
   return { of, place: { channelType: 'telegram', platformId: '1', threadId: null } };
 }
 

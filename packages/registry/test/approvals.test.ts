@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Approval, type ApprovalId, isOpen, type NewApproval, type Registry } from '../src/index.ts';
+import type { NewApproval } from '../src/approvals.ts';
+import { type Approval, type ApprovalId, isOpen, type Registry } from '../src/index.ts';
 import { agentWithSession, ENGINES, registryOn, user } from './folder.ts';
 
 const alice = user('alice');
@@ -41,7 +42,7 @@ describe.each(ENGINES)('on %s, an approval', (engine) => {
     const { registry, id } = await requested();
     clock.now = 1_000;
     expect(await registry.approvals.request({ ...aRequest, expiresAt: 2_000 }, many)).toMatchObject({ isNew: true });
-    expect(await registry.approvals.toApply(9)).toMatchObject([
+    expect(await registry.approvals.pendingEffects(9)).toMatchObject([
       { id, outcome: { type: 'expired', by: 'host', at: 1_000 } },
     ]);
   });
@@ -73,7 +74,7 @@ describe.each(ENGINES)('on %s, an approval', (engine) => {
     expect(await registry.approvals.decide(id, { type: 'approved', by: alice, at: 1_000 })).toBe('expired');
     expect(await registry.approvals.expire(1_000)).toMatchObject([{ id }]);
     expect(await registry.approvals.decide(id, { type: 'approved', by: alice, at: 1 })).toBe('expired');
-    await registry.approvals.applied(id);
+    await registry.approvals.markApplied(id);
     await registry.prune(1_001, 10);
     expect(await registry.approvals.decide(id, { type: 'approved', by: alice, at: 1 })).toBe('unknown');
   });
@@ -83,12 +84,12 @@ describe.each(ENGINES)('on %s, an approval', (engine) => {
     const registry = await registryOn(engine, clock);
     const { agent, session } = await agentWithSession(registry);
     const { id } = await request(registry, { agentGroupId: agent.id, sessionId: session.id });
-    expect(await registry.approvals.applied(id)).toBe(false);
+    expect(await registry.approvals.markApplied(id)).toBe(false);
     await registry.approvals.decide(id, { type: 'approved', by: 'operator', at: 5 });
     await registry.deleteSession(session.id);
-    expect(await registry.approvals.toApply(9)).toMatchObject([{ id, sessionId: null, isApplied: false }]);
-    expect([await registry.approvals.applied(id), await registry.approvals.applied(id)]).toEqual([true, false]);
-    expect(await registry.approvals.toApply(9)).toEqual([]);
+    expect(await registry.approvals.pendingEffects(9)).toMatchObject([{ id, sessionId: null, isApplied: false }]);
+    expect([await registry.approvals.markApplied(id), await registry.approvals.markApplied(id)]).toEqual([true, false]);
+    expect(await registry.approvals.pendingEffects(9)).toEqual([]);
     await registry.deleteAgentGroup(agent.id);
     expect(await registry.approvals.list({ limit: 9 })).toEqual([]);
   });
@@ -98,18 +99,18 @@ describe.each(ENGINES)('on %s, an approval', (engine) => {
     const place = { channelType: 'telegram', platformId: '1', threadId: null };
     const asked = { of: alice, place };
     expect(await registry.approvals.openAt(place, 0)).toEqual([]);
-    await registry.approvals.asked(id, { of: user('bob'), place: { ...place, threadId: 't' } });
-    expect(await registry.approvals.asked(id, asked)).toBe(true);
+    await registry.approvals.markAsked(id, { of: user('bob'), place: { ...place, threadId: 't' } });
+    expect(await registry.approvals.markAsked(id, asked)).toBe(true);
     expect(await registry.approvals.openAt(place, 0)).toMatchObject([{ id, asked }]);
     await registry.approvals.decide(id, { type: 'denied', by: alice, at: 1 });
-    expect(await registry.approvals.asked(id, asked)).toBe(false);
+    expect(await registry.approvals.markAsked(id, asked)).toBe(false);
     expect(await registry.approvals.openAt(place, 0)).toEqual([]);
   });
 
   it('is not open any more at its time, before anybody has noted that it is over', async () => {
     const { registry, id } = await requested();
     const place = { channelType: 'telegram', platformId: '1', threadId: null };
-    await registry.approvals.asked(id, { of: alice, place });
+    await registry.approvals.markAsked(id, { of: alice, place });
     for (const [now, found] of [
       [999, [{ id }]],
       [1_000, []],

@@ -4,17 +4,10 @@ import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { Kysely, PGliteDialect } from 'kysely';
 import { afterAll, afterEach } from 'vitest';
-import type {
-  AgentGroup,
-  Engine,
-  MessagingGroup,
-  RegistryOptions,
-  Session,
-  Tables,
-  UserId,
-  Wiring,
-} from '../src/index.ts';
+import type { Engine } from '../src/dialect.ts';
+import type { AgentGroup, MessagingGroup, Session, Tables, UserId, Wiring } from '../src/index.ts';
 import { migrate, openRegistry, Registry, userId } from '../src/index.ts';
+import type { RegistryOptions } from '../src/registry.ts';
 
 const cleanups: (() => Promise<void> | void)[] = [];
 

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
-import { isActor, isUserId, userId } from '../src/index.ts';
+import { isUserId, userId } from '../src/index.ts';
 import { agentWithSession, anAgent, ENGINES, emptyPostgres, registryOn, user } from './folder.ts';
 
 const alice = user('alice');
@@ -25,8 +25,6 @@ describe('a user id', () => {
 
   it('is told from what is none, and from other actors', () => {
     expect(['telegram:1', 'telegram', ':1', 'agent:a1', 'operator'].filter(isUserId)).toEqual(['telegram:1']);
-    const actors = ['operator', 'host', 'telegram:1', 'agent:a1', 'agent:', 'agent:../x', 'nobody', ''];
-    expect(actors.filter(isActor)).toEqual(['operator', 'host', 'telegram:1', 'agent:a1']);
   });
 });
 
@@ -157,7 +155,7 @@ describe.each(ENGINES)('on %s', (engine) => {
         { openMax: 10 },
       );
       if (requested === undefined) throw new Error('there was room for it');
-      await approvals.asked(requested.approval.id, { of: bob, place });
+      await approvals.markAsked(requested.approval.id, { of: bob, place });
       expect((await approvals.get(requested.approval.id))?.asked).toEqual({ of: bob, place });
       await loss();
       expect((await approvals.get(requested.approval.id))?.asked).toBeNull();

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { type ApprovalId, type NewQuestion, openRegistry, type QuestionId } from '../src/index.ts';
+import { type ApprovalId, openRegistry, type QuestionId } from '../src/index.ts';
+import type { NewQuestion } from '../src/questions.ts';
 import { agentWithSession, temporaryFolder, temporaryRegistry, user, wiredPair } from './folder.ts';
 
 /** What `child/race.ts` prints. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { isId, isOpen, type NewQuestion, type QuestionId, type Registry, type SessionId } from '../src/index.ts';
+import { isId, isOpen, type QuestionId, type Registry, type SessionId } from '../src/index.ts';
+import type { NewQuestion } from '../src/questions.ts';
 import { agentWithSession, ENGINES, registryOn, user } from './folder.ts';
 
 const alice = user('alice');
@@ -40,7 +41,7 @@ describe.each(ENGINES)('on %s, a question', (engine) => {
       id,
       createdAt: 0,
       outcome: null,
-      isTold: false,
+      isNotified: false,
     });
     await registry.questions.answer(id, { option: 0, by: alice, at: 1 });
     expect((await registry.questions.open(aQuestion(sessionId), five))?.outcome).toMatchObject({ option: 0 });
@@ -134,14 +135,20 @@ describe.each(ENGINES)('on %s, a question', (engine) => {
   it('waits to be told to its session from its end on, until it is', async () => {
     const { registry, id, sessionId } = await asked();
     await registry.questions.open(aQuestion(sessionId, { messageId: 'm-2', expiresAt: 10 }), five);
-    expect(await registry.questions.told(id)).toBe(false);
+    expect(await registry.questions.markNotified(id)).toBe(false);
     await registry.questions.answer(id, { option: 0, by: alice, at: 5 });
     await registry.questions.expire(10);
-    expect((await registry.questions.toTell(9)).map(({ messageId }) => messageId)).toEqual(['m-1', 'm-2']);
-    expect(await registry.questions.toTell(1)).toHaveLength(1);
-    expect([await registry.questions.told(id), await registry.questions.told(id)]).toEqual([true, false]);
-    expect(await registry.questions.toTell(9)).toMatchObject([{ messageId: 'm-2', isTold: false }]);
-    expect((await registry.questions.get(id))?.isTold).toBe(true);
+    expect((await registry.questions.pendingNotifications(9)).map(({ messageId }) => messageId)).toEqual([
+      'm-1',
+      'm-2',
+    ]);
+    expect(await registry.questions.pendingNotifications(1)).toHaveLength(1);
+    expect([await registry.questions.markNotified(id), await registry.questions.markNotified(id)]).toEqual([
+      true,
+      false,
+    ]);
+    expect(await registry.questions.pendingNotifications(9)).toMatchObject([{ messageId: 'm-2', isNotified: false }]);
+    expect((await registry.questions.get(id))?.isNotified).toBe(true);
   });
 
   it('is listed newest first, and goes with its session', async () => {
@@ -167,7 +174,7 @@ describe.each(ENGINES)('on %s, a question', (engine) => {
     await registry.questions.open(aQuestion(sessionId, { messageId: 'm-2' }), five);
     await registry.questions.answer(id, { option: 0, by: alice, at: 5 });
     expect(await registry.prune(1_000, 10)).toBe(0);
-    await registry.questions.told(id);
+    await registry.questions.markNotified(id);
     expect([await registry.prune(5, 10), await registry.prune(6, 10)]).toEqual([0, 1]);
     expect(await registry.questions.list({ limit: 9 })).toMatchObject([{ messageId: 'm-2' }]);
   });

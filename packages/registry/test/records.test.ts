@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
-import type { DestinationTarget, Mail, MessagingGroup, Registry } from '../src/index.ts';
+import type { DestinationTarget, MessagingGroup, Registry } from '../src/index.ts';
+import type { Mail } from '../src/mail.ts';
 import {
   aChat,
   agentWithSession,

@@ -1,19 +1,18 @@
 import { describe, expect, it } from 'vitest';
+import type { SessionMode, WiredAgent } from '../src/entities.ts';
 import {
   type AgentGroup,
   type AgentGroupId,
   isId,
-  type MessageFacts,
   type MessagingGroup,
   type MessagingGroupId,
   type Person,
   type RouteDecision,
   route,
-  type SessionMode,
-  type WiredAgent,
   type Wiring,
   type WiringId,
 } from '../src/index.ts';
+import type { MessageFacts } from '../src/route.ts';
 import { aChat, anAgent, aWiring, plainSettings } from './folder.ts';
 
 const andy = agent('andy');

@@ -468,12 +468,12 @@ describe('what runs for every message or in every pass', () => {
     await registry.questions.openAt(place, 1_000);
     await registry.questions.list({ state: 'open', now: 1_000, limit: 10 });
     await registry.questions.expire(1_000);
-    await registry.questions.toTell(10);
+    await registry.questions.pendingNotifications(10);
     await registry.approvals.openAt(place, 1_000);
     await registry.approvals.list({ state: 'open', now: 1_000, limit: 10 });
     await registry.approvals.latest('sender', 'someone');
     await registry.approvals.expire(1_000);
-    await registry.approvals.toApply(10);
+    await registry.approvals.pendingEffects(10);
     await registry.dropped.count({ channelType: 'telegram', platformId: '-1', reason: 'stranger' }, 1);
     await registry.mail.to(sessionId, 'm');
     await registry.mail.latestTo(sessionId);

@@ -194,7 +194,7 @@ export class Approvals {
   async upkeep(now: Millis): Promise<void> {
     const { approvals } = this.#options.registry;
     await approvals.expire(now);
-    for (const approval of await approvals.toApply(BATCH)) {
+    for (const approval of await approvals.pendingEffects(BATCH)) {
       const applied = this.apply(approval.id);
       if (approval.kind !== 'action') await applied;
     }
@@ -218,7 +218,7 @@ export class Approvals {
       if (address === undefined) continue;
       const result = await messenger.ask(address, card, `card/${id}/${user}`);
       if (result.type !== 'sent') continue;
-      await registry.approvals.asked(id, { of: user, place: address });
+      await registry.approvals.markAsked(id, { of: user, place: address });
       return;
     }
     onTrouble(id, 'No admin or owner who may decide can be reached.');
@@ -231,7 +231,7 @@ export class Approvals {
       if (approval === undefined || !isEnded(approval) || approval.isApplied) return;
       await effects[approval.kind](approval);
       await this.#audit(approval.outcome.by, approval, approval.outcome.type);
-      await registry.approvals.applied(approval.id);
+      await registry.approvals.markApplied(approval.id);
     } catch (error) {
       onTrouble(id, messageOf(error));
     }

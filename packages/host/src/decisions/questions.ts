@@ -122,7 +122,7 @@ export class Questions {
     const { questions } = this.#options.registry;
     await questions.expire(now);
     // An answer is in its session before the question is answered, and the asking tool knows its own timeout.
-    for (const { id } of await questions.toTell(BATCH)) await questions.told(id);
+    for (const { id } of await questions.pendingNotifications(BATCH)) await questions.markNotified(id);
   }
 
   async #answer(question: Question, option: number, answer: GivenAnswer): Promise<string | undefined> {
@@ -157,7 +157,7 @@ export class Questions {
     if (session.files.message(id) === undefined) session.files.enqueue(message, at);
     wake(session.id);
     await registry.questions.answer(question.id, { option, by: user, at });
-    await registry.questions.told(question.id);
+    await registry.questions.markNotified(question.id);
     return undefined;
   }
 

@@ -1,8 +1,9 @@
 // Opens a registry and, for each of a list of questions, approvals and instance names, tries to open, answer, decide or
 // claim it; prints what came of each as JSON.
 
-import type { ApprovalId, NewQuestion, QuestionId, UserId } from '../../src/index.ts';
+import type { ApprovalId, QuestionId, UserId } from '../../src/index.ts';
 import { openRegistry } from '../../src/index.ts';
+import type { NewQuestion } from '../../src/questions.ts';
 
 interface Order {
   readonly file: string;

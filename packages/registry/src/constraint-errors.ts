@@ -3,7 +3,7 @@ import { RegistryError, type RegistryErrorCode } from './errors.ts';
 import { RULES } from './rules.ts';
 
 /** Runs a statement; a broken constraint becomes a {@link RegistryError} that says which rule, and all else passes. */
-export async function refusals<Result>(
+export async function withReadableErrors<Result>(
   what: string,
   sentences: Partial<Record<RegistryErrorCode, string>>,
   statement: () => Promise<Result>,
