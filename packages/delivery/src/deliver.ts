@@ -1,5 +1,5 @@
 /**
- * One pass of handing a session's outbound messages to the world: read what the runner wrote, take it in, and for each
+ * One pass of handing a session's outbound messages to the world: read what the runner wrote, accept it, and for each
  * lane in order write the attempt down, make it, write down what came of it. Nothing is remembered between passes but
  * what is on disk, so a crash anywhere leaves a pass to be made again.
  *
@@ -48,7 +48,7 @@ export interface DeliverySession {
 /** What delivery asks of its host, the same for all sessions. */
 export interface DeliveryPorts {
   /**
-   * Decides where a message goes. Asked when the message is taken in and again for each later attempt, so that
+   * Decides where a message goes. Asked when the message is accepted and again for each later attempt, so that
    * permission withdrawn in between counts. A throw is taken as a refusal, with the error's message as reason.
    */
   route(session: string, message: OutboundMessage): Route;
@@ -78,7 +78,7 @@ export interface DeliveryPolicy {
   readonly attemptsMax: number;
   /** Into how many parts a message may be split; one that needs more is a dead letter. */
   readonly partsMax: number;
-  /** From how many rows under way, scheduled or given up nothing more of a session is taken in. */
+  /** From how many rows under way, scheduled or given up nothing more of a session is accepted. */
   readonly rowsMax: number;
 }
 
@@ -117,7 +117,7 @@ export interface DeliveryReport {
   readonly finding: OutboundFinding | undefined;
   /** Rows that no honest runner writes. They were passed over for good. */
   readonly refused: readonly RefusedRow[];
-  /** The numbers of the messages taken in. */
+  /** The numbers of the messages accepted. */
   readonly accepted: readonly number[];
   /** The attempts made, and what came of each. */
   readonly attempts: readonly MadeAttempt[];
@@ -132,7 +132,7 @@ export interface DeliveryReport {
   readonly troubles: readonly unknown[];
 }
 
-export interface MadeAttempt {
+interface MadeAttempt {
   readonly attempt: DeliveryAttempt;
   readonly settled: DeliverySettlement;
 }
@@ -193,7 +193,7 @@ export function passRequest(session: HostSession, now: Millis): OutboundRequest 
 }
 
 /** Whether a session has nothing to do at `now`, given where it stood last and its present token. Opens nothing. */
-export function isQuiet(last: PassState, token: string | undefined, now: Millis): boolean {
+function isQuiet(last: PassState, token: string | undefined, now: Millis): boolean {
   return token === last.token && (last.nextAt === undefined || last.nextAt > now);
 }
 
@@ -254,7 +254,7 @@ class Pass {
     this.#budget = ports.policy.attemptsMax;
   }
 
-  /** Reads the runner's file, takes in what is new, and begins what is due: one read, one commit. */
+  /** Reads the runner's file, accepts what is new, and begins what is due: one read, one commit. */
   async readAndAccept(hasChanged: boolean): Promise<void> {
     const { request, isFull } = await this.#persistently((session) => ({
       request: passRequest(session, this.#ports.now()),
@@ -332,7 +332,7 @@ class Pass {
     for (const message of [...read.messages, ...read.again]) this.#inHand.set(message.seq, message);
     for (const seq of again) if (!this.#inHand.has(seq)) this.#gone.add(seq);
     this.#refused = read.refused.filter((row) => row.table === 'messages_out');
-    // More acks alone are none of delivery's business: it would read for as long as nobody settles them.
+    // More acks alone are none of delivery's business: it would read until the sweep settles them.
     this.#isCutShort = read.more && read.messagesThrough > after;
     this.#isReadThrough = !read.more;
   }

@@ -8,7 +8,7 @@
 import type { Millis, SendOutcome } from '@nanoclaw/session-db';
 import { type Rate, RateLimits } from './rates.ts';
 
-export interface GateLimits {
+interface GateLimits {
   /** How many sends one account may have in flight. */
   readonly sendsMax: number;
   /** The wait after an account first did not answer, in milliseconds; doubled each time. */
@@ -17,7 +17,7 @@ export interface GateLimits {
 }
 
 /** 16 sends in flight an account; 1 s doubling to 60 s between tries at one that does not answer. */
-export const GATE_LIMITS: GateLimits = { sendsMax: 16, troubleBaseMs: 1_000, troubleMaxMs: 60_000 };
+const GATE_LIMITS: GateLimits = { sendsMax: 16, troubleBaseMs: 1_000, troubleMaxMs: 60_000 };
 
 /** Those who are told to wait are told times this far apart, so that they do not come back all at once. */
 const SPREAD_MS = 20;

@@ -9,17 +9,15 @@ export {
   type DeliveryReport,
   type DeliverySession,
   deliverSession,
-  isQuiet,
-  type MadeAttempt,
   type PassOptions,
   type PassRead,
   type PassState,
   passRequest,
 } from './deliver.ts';
-export { GATE_LIMITS, Gate, type GateLimits } from './gate.ts';
+export { Gate } from './gate.ts';
 export { DeliveryLoop, type DeliveryLoopOptions, type DeliveryLoopPorts } from './loop.ts';
-export { agentNotice, type Notice } from './notice.ts';
+export type { Notice } from './notice.ts';
 export { SqliteRateStore } from './rate-store.ts';
-export { type Rate, RateLimits, type RateStore, waitMs } from './rates.ts';
-export * from './send.ts';
-export * from './split.ts';
+export { type Rate, RateLimits } from './rates.ts';
+export type { Attempt, Route, Send } from './send.ts';
+export { splitMessage, splitText } from './split.ts';

@@ -87,7 +87,7 @@ export class RateLimits {
 }
 
 /** How long until the bucket has a token, in milliseconds; 0 when it has one. Pure. */
-export function waitMs(rate: Rate, fullAt: Millis, now: Millis): Millis {
+function waitMs(rate: Rate, fullAt: Millis, now: Millis): Millis {
   const capacity = rate.burst * rate.everyMs;
   // A clock set back leaves a bucket that is full only in a far future: it is empty, no more.
   const bounded = Math.min(fullAt, now + capacity);

@@ -56,9 +56,9 @@ export type Route =
       /** What is slow or away as a whole: the channel's account. One that does not answer is asked less often. */
       readonly account: string;
       readonly duplicates: Duplicates;
-      /** The contents it is split into (`splitMessage`). Decided when the message is taken in, and stored. */
+      /** The contents it is split into (`splitMessage`). Decided when the message is accepted, and stored. */
       readonly parts?: readonly JsonObject[];
-      /** There is something to be removed once all of it has been delivered: `World.cleanUp` is called then. */
+      /** There is something to be removed once all of it has been delivered: `DeliveryPorts.cleanUp` is called then. */
       readonly cleansUp?: boolean;
       /** The number of the earlier message that this one edits or reacts to. */
       readonly target?: number;

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { HostSession, sessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Duplicates } from '../src/index.ts';
+import type { Duplicates } from '../src/send.ts';
 import { deliverAll, EXPECTED, ledger, prepare } from './crash/scenario.ts';
 import { temporaryFolder } from './support.ts';
 

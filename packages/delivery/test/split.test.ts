@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { splitMessage, splitText, type TextUnit, textLength } from '../src/index.ts';
+import { splitMessage, splitText } from '../src/index.ts';
+import { type TextUnit, textLength } from '../src/split.ts';
 
 const limit = (max: number, unit: TextUnit = 'code-points') => ({ max, unit });
 

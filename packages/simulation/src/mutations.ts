@@ -281,12 +281,12 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: VERDICT,
-        find: "if (now - from < policy.graceMs) return { type: 'nothing', because: 'grace', until: from + policy.graceMs };",
+        find: "if (now - from < policy.graceMs) return { type: 'nothing', reason: 'grace', until: from + policy.graceMs };",
         replace: '',
       },
       {
         file: VERDICT,
-        find: 'const from = since > now ? judged.steadySince : Math.max(since, judged.steadySince);',
+        find: 'const from = since > now ? options.steadySince : Math.max(since, options.steadySince);',
         replace: 'const from = since;',
       },
     ],

@@ -3,16 +3,16 @@
  * before its time. Pure, and repeatable: planned again at the same `now`, what was written is found and nothing follows.
  *
  * Every slot is decided once, in order, and `nextSlot` is the first that is not. A slot that comes while an earlier
- * occurrence is not done falls under the series' overlap policy; one that nobody was there to run, under catch-up.
+ * occurrence is not done falls under the series' overlap policy; one whose time passed while no run could take it, under catch-up.
  */
 import type { Millis, Occurrence, SeriesEdit, SeriesRecord } from '@nanoclaw/session-db';
 import { lastSlots, nextSlot, TimingError } from './recurrence.ts';
 
 /** What a plan needs to know besides the rows. */
-export interface Facts {
+export interface PlanOptions {
   /**
    * Whether a run may have taken an occurrence that still looks untouched. Only when none can is a due occurrence
-   * missed; otherwise it is with somebody.
+   * missed; otherwise it is with a run.
    */
   readonly claimable: boolean;
   /** The occurrences that a live run is known to work on, by id. */
@@ -39,7 +39,7 @@ export interface SeriesPlan {
 const CLOCK_SLACK_MS = 60_000;
 
 /** An occurrence beyond this many open ones waits, however much a series allows overlap. */
-export const OPEN_MAX = 20;
+const OPEN_MAX = 20;
 
 /**
  * Decides what should stand; `undefined` when it stands already. `open` are the series' own open occurrences. A series
@@ -48,12 +48,12 @@ export const OPEN_MAX = 20;
 export function plan(
   series: SeriesRecord,
   open: readonly Occurrence[],
-  facts: Facts,
+  options: PlanOptions,
   now: Millis,
 ): SeriesPlan | undefined {
   if (series.status !== 'active') return undefined;
   try {
-    return planned(series, open, facts, now);
+    return planned(series, open, options, now);
   } catch (error) {
     if (!(error instanceof TimingError)) throw error;
     const paused: SeriesRecord = { ...series, status: 'paused', reason: error.message, updatedAt: now };
@@ -61,17 +61,22 @@ export function plan(
   }
 }
 
-function planned(series: SeriesRecord, open: readonly Occurrence[], facts: Facts, now: Millis): SeriesPlan | undefined {
+function planned(
+  series: SeriesRecord,
+  open: readonly Occurrence[],
+  options: PlanOptions,
+  now: Millis,
+): SeriesPlan | undefined {
   const isSetBack = clockWasSetBack(series, now);
   // What a run may be at work on must not be withdrawn under it.
-  if (isSetBack && facts.openClaims === undefined) return undefined;
+  if (isSetBack && options.openClaims === undefined) return undefined;
   const set = isSetBack
-    ? setBack(series, open, facts.openClaims ?? new Set(), now)
+    ? setBack(series, open, options.openClaims ?? new Set(), now)
     : { series, withdraw: [], begun: [] };
   const standing = without(open, set.withdraw).map((one) =>
     set.begun.includes(one) ? { ...one, processAfter: now } : one,
   );
-  const decided = decidedSlots(set.series, standing, facts, now);
+  const decided = decidedSlots(set.series, standing, options, now);
   const kept = without(
     standing,
     decided.cancel.map(({ occurrence }) => occurrence),
@@ -140,22 +145,22 @@ function without(occurrences: readonly Occurrence[], gone: readonly Occurrence[]
 type Decided = Pick<SeriesRecord, 'nextSlot' | 'owed'> & Pick<SeriesPlan, 'cancel'>;
 
 /** Decides every slot up to `now`, as far as it can be known whether it was overlapped or missed. */
-function decidedSlots(series: SeriesRecord, open: readonly Occurrence[], facts: Facts, now: Millis): Decided {
+function decidedSlots(series: SeriesRecord, open: readonly Occurrence[], options: PlanOptions, now: Millis): Decided {
   const undecided: Decided = { nextSlot: series.nextSlot, owed: series.owed, cancel: [] };
-  const started = open.filter((one) => one.tries > 0 || facts.claimed.has(one.id));
+  const started = open.filter((one) => one.tries > 0 || options.claimed.has(one.id));
   const due = open.filter((one) => !started.includes(one) && one.processAfter <= now);
   const passed = series.nextSlot !== null && series.nextSlot <= now;
 
   // With a run that may be about to take it, an occurrence is not missed: that shows when the run is gone.
-  const untaken = facts.claimable ? [] : due;
+  const untaken = options.claimable ? [] : due;
   if (series.overlap === 'allow')
-    return passed || untaken.length > 0 ? caughtUp(series, untaken, facts, now) : undecided;
+    return passed || untaken.length > 0 ? caughtUp(series, untaken, options, now) : undecided;
   if (started.length > 0) return passed ? overlapped(series, now) : undecided;
-  if (due.length > 0) return facts.claimable ? undecided : caughtUp(series, untaken, facts, now);
+  if (due.length > 0) return options.claimable ? undecided : caughtUp(series, untaken, options, now);
   if (!passed) return undecided;
   const rest =
-    facts.endedAt === undefined ? series : { ...series, ...overlapped(series, Math.min(facts.endedAt, now)) };
-  return caughtUp(rest, [], facts, now);
+    options.endedAt === undefined ? series : { ...series, ...overlapped(series, Math.min(options.endedAt, now)) };
+  return caughtUp(rest, [], options, now);
 }
 
 /** The slots up to `until` came while an earlier occurrence was open. */
@@ -166,27 +171,27 @@ function overlapped(series: SeriesRecord, until: Millis): Decided {
   return { nextSlot: slotAfter(series, until), owed: buffered ? [first] : owed, cancel: [] };
 }
 
-/** The slots up to `now`, what is owed, and the due occurrences that nobody has taken, were missed. */
-function caughtUp(series: SeriesRecord, untaken: readonly Occurrence[], facts: Facts, now: Millis): Decided {
+/** The slots up to `now`, what is owed, and the due occurrences that no run has taken, were missed. */
+function caughtUp(series: SeriesRecord, untaken: readonly Occurrence[], options: PlanOptions, now: Millis): Decided {
   // What runs once is never skipped: late is better than not at all.
   const policy = series.recurrence === null ? ({ type: 'latest' } as const) : series.catchUp;
   const most = policy.type === 'all' ? policy.max : 1;
   const passes = series.nextSlot !== null && series.nextSlot <= now;
   const waiting = [...series.owed, ...(passes ? passedSlots(series, now, most) : [])];
   const missed = [...untaken.map((one) => one.slot), ...waiting];
-  const wanted = policy.type === 'skip' ? missed.filter((slot) => !isLate(slot, series, facts, now)) : missed;
+  const wanted = policy.type === 'skip' ? missed.filter((slot) => !isLate(slot, series, options, now)) : missed;
   const keep = new Set(wanted.slice(-most));
   return {
     nextSlot: passes ? slotAfter(series, now) : series.nextSlot,
     owed: waiting.filter((slot) => keep.has(slot)),
     cancel: untaken
       .filter((one) => !keep.has(one.slot))
-      .map((occurrence) => ({ occurrence, reason: 'Its time passed while nobody was there to run it.' })),
+      .map((occurrence) => ({ occurrence, reason: 'Its time passed while no run could take it.' })),
   };
 }
 
-function isLate(slot: Millis, series: SeriesRecord, facts: Facts, now: Millis): boolean {
-  return now - (slot + jitterOf(series, slot)) > facts.missedAfterMs;
+function isLate(slot: Millis, series: SeriesRecord, options: PlanOptions, now: Millis): boolean {
+  return now - (slot + jitterOf(series, slot)) > options.missedAfterMs;
 }
 
 /** The rows to write next: what is owed, one at a time unless overlap is allowed, then the first slot ahead. */
@@ -229,7 +234,7 @@ function withinEnd(series: SeriesRecord, slot: Millis): boolean {
  * How far an occurrence is put off, in milliseconds: by chance, but the same whenever one asks, so it is drawn from the
  * occurrence's own name (FNV-1a).
  */
-export function jitterOf(series: Pick<SeriesRecord, 'id' | 'jitterMs'>, slot: Millis): number {
+function jitterOf(series: Pick<SeriesRecord, 'id' | 'jitterMs'>, slot: Millis): number {
   if (series.jitterMs === 0) return 0;
   let hash = 0x811c9dc5;
   for (const char of `${series.id}@${slot}`) hash = Math.imul(hash ^ (char.codePointAt(0) ?? 0), 0x01000193) >>> 0;

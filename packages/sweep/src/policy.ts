@@ -3,7 +3,7 @@
  */
 import { INBOUND_RETRY, type RetryPolicy, type TroublePolicy } from '@nanoclaw/session-db';
 
-/** When a run is given up. The figures of PROTOCOL.md, "Liveness", where it has them. */
+/** When a run is given up. */
 export interface LivenessPolicy {
   /** A run younger than this is not killed, nor is any run for so long after a jump of the clock. */
   readonly graceMs: number;
@@ -27,7 +27,7 @@ export interface SweepPolicy {
   readonly wake: TroublePolicy;
   /** Files of a container that cannot be read. */
   readonly quarantine: TroublePolicy;
-  /** An occurrence that nobody was there to run for so long after its time is missed, for series that skip those. */
+  /** An occurrence that no run could take for so long after its time is missed, for series that skip those. */
   readonly missedAfterMs: number;
 }
 

@@ -64,7 +64,7 @@ export interface TimingLimits {
 
 export type TimingCheck =
   | { readonly type: 'fine'; readonly next: Millis }
-  /** Why not, for whoever wrote it. */
+  /** Why not, as a sentence for the agent that wrote it. */
   | { readonly type: 'refused'; readonly message: string };
 
 /**
@@ -107,7 +107,7 @@ export function instantOf(wall: Millis, timeZone: string): Millis {
   return first ?? wall;
 }
 
-/** What is wrong with a zone's name, for whoever wrote it; `undefined`: nothing. */
+/** What is wrong with a zone's name, as a sentence for the agent that wrote it; `undefined`: nothing. */
 export function zoneProblem(timeZone: string): string | undefined {
   // Offsets such as +02:00 are zones to Intl, and would silently ignore summer time.
   if (timeZone.length <= 64 && /^[A-Za-z][A-Za-z0-9_+-]*(\/[A-Za-z0-9_+-]+)*$/.test(timeZone)) {

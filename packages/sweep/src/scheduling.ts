@@ -1,7 +1,7 @@
 /**
  * What an agent may ask of its schedule: `schedule_task`, `update_task`, `cancel_task`, `pause_task`, `resume_task`, from
  * the content of a `system` row to the series it changes. The row is a stranger's request: everything in it is checked,
- * and what is wrong is an answer to whoever wrote it.
+ * and what is wrong is an answer to the agent that wrote it.
  *
  * A task's id is the id of the row that asked for it. Each row is applied once, in one transaction with its result.
  */
@@ -37,7 +37,7 @@ export type SchedulingResult =
 export type SchedulingRefusal = 'malformed' | 'bad-time' | 'bad-recurrence' | 'unknown-task' | 'too-many' | 'too-long';
 
 /** Who asks, and what a request without an address or a zone means. */
-export interface SchedulingContext {
+export interface SchedulingOptions {
   /** The id of the outbound row. */
   readonly actionId: string;
   /** Where the task's answers go: resolved by the host, never taken from the row. */
@@ -85,13 +85,13 @@ export function isSchedulingAction(content: JsonObject): boolean {
 export function applyScheduling(
   session: HostSession,
   content: JsonObject,
-  context: SchedulingContext,
+  options: SchedulingOptions,
   now: Millis,
   limits: SchedulingLimits = SCHEDULING_LIMITS,
 ): SchedulingResult {
-  return session.series.once(context.actionId, now, (edit) => {
+  return session.series.once(options.actionId, now, (edit) => {
     try {
-      return applied(session, edit, content, context, now, limits);
+      return applied(session, edit, content, options, now, limits);
     } catch (error) {
       // Nothing has been written yet: every check comes before the first write.
       if (error instanceof Refusal) return { type: 'refused', reason: error.reason, message: error.message };
@@ -114,16 +114,16 @@ function applied(
   session: HostSession,
   edit: SeriesEdit,
   content: JsonObject,
-  context: SchedulingContext,
+  options: SchedulingOptions,
   now: Millis,
   limits: SchedulingLimits,
 ): SchedulingResult {
   const action = SCHEDULING_ACTIONS.find((known) => known === content['action']);
   switch (action) {
     case 'schedule_task':
-      return schedule(session, edit, content, context, now, limits);
+      return schedule(session, edit, content, options, now, limits);
     case 'update_task':
-      return update(session, edit, content, context, now, limits);
+      return update(session, edit, content, options, now, limits);
     case 'cancel_task':
       return cancel(session, edit, liveTask(session, content), now);
     case 'pause_task':
@@ -139,11 +139,11 @@ function schedule(
   session: HostSession,
   edit: SeriesEdit,
   content: JsonObject,
-  context: SchedulingContext,
+  options: SchedulingOptions,
   now: Millis,
   limits: SchedulingLimits,
 ): SchedulingResult {
-  if (context.actionId.length > 200) throw new Refusal('malformed', 'The id of this request is too long for a task.');
+  if (options.actionId.length > 200) throw new Refusal('malformed', 'The id of this request is too long for a task.');
   if (session.series.live().length >= limits.seriesMax) {
     throw new Refusal(
       'too-many',
@@ -153,12 +153,12 @@ function schedule(
   const prompt = text(content, 'prompt', limits.promptLengthMax);
   if (prompt === undefined) throw new Refusal('malformed', 'A task needs a prompt. Nothing was changed; give one.');
   const blank: SeriesRecord = {
-    id: context.actionId,
+    id: options.actionId,
     status: 'active',
     reason: null,
     recurrence: null,
     content: {},
-    address: context.address,
+    address: options.address,
     catchUp: { type: 'latest' },
     overlap: 'skip',
     jitterMs: 0,
@@ -173,7 +173,7 @@ function schedule(
     createdAt: now,
     updatedAt: now,
   };
-  const series = withTiming(withDetails(blank, content, context, limits), content, context, now, limits);
+  const series = withTiming(withDetails(blank, content, options, limits), content, options, now, limits);
   write(session, edit, series, now);
   return { type: 'scheduled', taskId: series.id, nextAt: nextAt(session, series.id) };
 }
@@ -182,15 +182,15 @@ function update(
   session: HostSession,
   edit: SeriesEdit,
   content: JsonObject,
-  context: SchedulingContext,
+  options: SchedulingOptions,
   now: Millis,
   limits: SchedulingLimits,
 ): SchedulingResult {
   const before = liveTask(session, content);
-  const detailed = { ...withDetails(before, content, context, limits), updatedAt: now };
+  const detailed = { ...withDetails(before, content, options, limits), updatedAt: now };
   const open = session.series.open(before.id);
   const timed = ['processAfter', 'recurrence', 'timeZone'].some((key) => given(content, key) !== undefined);
-  const series = timed ? withTiming(detailed, content, context, now, limits) : detailed;
+  const series = timed ? withTiming(detailed, content, options, now, limits) : detailed;
   if (timed) {
     // What is due or on its way keeps its time; what lies ahead is written anew.
     for (const ahead of open.filter((one) => isAhead(one, now))) edit.withdraw(ahead);
@@ -242,10 +242,10 @@ function resume(session: HostSession, edit: SeriesEdit, series: SeriesRecord, no
 /** Writes a series and, when it is active, the occurrence that follows from it. */
 function write(session: HostSession, edit: SeriesEdit, series: SeriesRecord, now: Millis): void {
   edit.put(series);
-  // Nobody is being looked at here: what is due may be with a run.
+  // The runner's file is not read here: what is due may be with a run.
   const unknown = { claimable: true, claimed: new Set<string>(), openClaims: undefined };
-  const facts = { ...unknown, endedAt: undefined, missedAfterMs: 0 };
-  const planned = plan(series, session.series.open(series.id), facts, now);
+  const options = { ...unknown, endedAt: undefined, missedAfterMs: 0 };
+  const planned = plan(series, session.series.open(series.id), options, now);
   if (planned !== undefined) apply(planned, edit, now);
 }
 
@@ -273,12 +273,12 @@ function liveTask(session: HostSession, content: JsonObject): SeriesRecord {
 function withDetails(
   series: SeriesRecord,
   content: JsonObject,
-  context: SchedulingContext,
+  options: SchedulingOptions,
   limits: SchedulingLimits,
 ): SeriesRecord {
   const prompt = text(content, 'prompt', limits.promptLengthMax);
   const script = text(content, 'script', limits.scriptLengthMax);
-  const timeZone = series.recurrence?.timeZone ?? context.timeZone;
+  const timeZone = series.recurrence?.timeZone ?? options.timeZone;
   const endAt = time(content, 'end', zoneOf(content, timeZone));
   return {
     ...series,
@@ -300,11 +300,11 @@ function withDetails(
 function withTiming(
   series: SeriesRecord,
   content: JsonObject,
-  context: SchedulingContext,
+  options: SchedulingOptions,
   now: Millis,
   limits: SchedulingLimits,
 ): SeriesRecord {
-  const timeZone = zoneOf(content, series.recurrence?.timeZone ?? context.timeZone);
+  const timeZone = zoneOf(content, series.recurrence?.timeZone ?? options.timeZone);
   const cron = text(content, 'recurrence', 1_000) ?? series.recurrence?.cron;
   const at = time(content, 'processAfter', timeZone);
   if (at !== undefined && (at < now - limits.pastMaxMs || at > now + limits.aheadMaxMs)) {

@@ -1,6 +1,6 @@
 /**
  * One pass of upkeep over a session: take acks over, continue series, judge the run, report. It starts and stops nothing
- * and waits for nothing; whoever calls it acts on the verdict.
+ * and waits for nothing; its caller acts on the verdict.
  *
  * It relies on what it is given being of one moment: `observe` takes the run's state before and after the read, so that
  * a claim of a run that ended in between is not taken for a dead one's.
@@ -18,7 +18,7 @@ import {
   type TroubleKind,
   type TroubleRecord,
 } from '@nanoclaw/session-db';
-import { afterEnd, apply, type Facts, plan } from './occurrences.ts';
+import { afterEnd, apply, type PlanOptions, plan } from './occurrences.ts';
 import { SWEEP_POLICY, type SweepPolicy } from './policy.ts';
 import { type EndedRun, observed, type RunState, type Verdict, type Vitals, verdict } from './verdict.ts';
 
@@ -33,7 +33,7 @@ export interface Observation {
 }
 
 export interface SweepReport {
-  /** What became of messages; those given up are to be told to whoever sent them. */
+  /** What became of messages; those given up are to be told to their senders. */
   readonly settled: readonly Settlement[];
   /** Series that this pass paused because too many occurrences were given up. */
   readonly pausedSeries: readonly string[];
@@ -65,9 +65,9 @@ export function sweepSession(
   const pausedSeries: string[] = [];
   const { acksAfter } = session.cursor();
   const settled = read ? settle(session, read, run, now, policy, pausedSeries) : [];
-  // More messages than a read holds are delivery's to take in; more acks are not.
+  // More messages than a read holds are delivery's to accept; more acks are not.
   const hasMoreAcks = read?.more === true && session.cursor().acksAfter > acksAfter;
-  continueSeries(session, facts(session, seen.read, run, policy), now);
+  continueSeries(session, planOptions(session, seen.read, run, policy), now);
   recordTrouble(session, seen, now, policy);
 
   const nextDueAt = session.nextDueAt();
@@ -129,7 +129,8 @@ function settle(
   // A claim is dead only when the runtime says that its run is, whatever this file says of the live one.
   const openClaims = read.openClaims.filter((ack) => run.type === 'none' || ack.runId !== run.runId);
   return session.settle({ ...read, openClaims }, now, policy.retry, (settled, edit) => {
-    for (const one of settled) endOccurrence(session, edit, one, facts(session, read, run, policy), now, pausedSeries);
+    for (const one of settled)
+      endOccurrence(session, edit, one, planOptions(session, read, run, policy), now, pausedSeries);
   });
 }
 
@@ -138,7 +139,7 @@ function endOccurrence(
   session: HostSession,
   edit: SeriesEdit,
   { settlement, message, statusChanged }: Settled,
-  known: Facts,
+  options: PlanOptions,
   now: Millis,
   pausedSeries: string[],
 ): void {
@@ -155,22 +156,22 @@ function endOccurrence(
   }
   // The runner's clock is a stranger's: it cannot have ended before its slot or after now.
   const endedAt = Math.min(Math.max(statusChanged, message.occurrence.slot), now);
-  const planned = plan(series, open, { ...known, endedAt }, now);
+  const planned = plan(series, open, { ...options, endedAt }, now);
   if (planned !== undefined) apply(planned, edit, now);
 }
 
-function continueSeries(session: HostSession, known: Facts, now: Millis): void {
+function continueSeries(session: HostSession, options: PlanOptions, now: Millis): void {
   const live = session.series.live();
   if (live.length === 0) return;
   const open = Map.groupBy(session.series.open(), (occurrence) => occurrence.seriesId);
-  const plans = live.flatMap((series) => plan(series, open.get(series.id) ?? [], known, now) ?? []);
+  const plans = live.flatMap((series) => plan(series, open.get(series.id) ?? [], options, now) ?? []);
   if (plans.length === 0) return;
   session.series.edit(now, (edit) => {
     for (const planned of plans) apply(planned, edit, now);
   });
 }
 
-function facts(session: HostSession, read: OutboundRead, run: RunState, policy: SweepPolicy): Facts {
+function planOptions(session: HostSession, read: OutboundRead, run: RunState, policy: SweepPolicy): PlanOptions {
   const contents = read.type === 'read' ? read : undefined;
   // Where no run has ever written, none has taken anything.
   const allSeen = read.type === 'absent' || contents?.more === false;
@@ -259,14 +260,14 @@ function detail(finding: OutboundFinding): string {
 /** What keeps a run from being started; the later one when there are two. */
 function held(session: HostSession, now: Millis, policy: SweepPolicy) {
   const holds = [
-    { because: 'wake-backoff', record: session.trouble.get('wake'), most: policy.wake.backoffMaxMs },
-    { because: 'quarantine', record: session.trouble.get('outbound'), most: policy.quarantine.backoffMaxMs },
+    { reason: 'wake-backoff', record: session.trouble.get('wake'), most: policy.wake.backoffMaxMs },
+    { reason: 'quarantine', record: session.trouble.get('outbound'), most: policy.quarantine.backoffMaxMs },
   ] as const;
   return holds
-    .flatMap(({ because, record, most }) =>
+    .flatMap(({ reason, record, most }) =>
       // Further ahead than any wait: the clock was set back since, and that time means nothing.
       record !== undefined && record.failures > 0 && record.retryAt <= now + most
-        ? [{ because, until: record.retryAt }]
+        ? [{ reason, until: record.retryAt }]
         : [],
     )
     .toSorted((a, b) => b.until - a.until)[0];

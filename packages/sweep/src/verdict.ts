@@ -66,12 +66,12 @@ export interface ToolSeen {
 }
 
 export type Verdict =
-  | { readonly type: 'nothing'; readonly because: Because; readonly until?: Millis }
+  | { readonly type: 'nothing'; readonly reason: NothingReason; readonly until?: Millis }
   | { readonly type: 'wake' }
   | { readonly type: 'kill'; readonly runId: string; readonly reason: KillReason; readonly tool: string | null };
 
 /** Why nothing is to be done. */
-export type Because = 'idle' | 'in-order' | 'starting' | 'stopping' | 'wake-backoff' | 'quarantine' | 'grace';
+export type NothingReason = 'idle' | 'in-order' | 'starting' | 'stopping' | 'wake-backoff' | 'quarantine' | 'grace';
 
 export type KillReason =
   /** A claim, and no progress since it. */
@@ -83,45 +83,51 @@ export type KillReason =
   /** Nothing to do for too long: it should have left by itself. */
   | 'idle';
 
-export interface Judged {
+export interface VerdictOptions {
   readonly run: RunState;
   /** Of the live run; of an earlier one or `undefined` when there is none. */
   readonly vitals: Vitals | undefined;
   /** When the oldest message that is due became so; `undefined` when none is due. */
   readonly dueSince: Millis | undefined;
   /** No run is started before this time, and why. */
-  readonly held: { readonly because: 'wake-backoff' | 'quarantine'; readonly until: Millis } | undefined;
+  readonly held: { readonly reason: 'wake-backoff' | 'quarantine'; readonly until: Millis } | undefined;
   /** Since when the clock has run evenly: the last jump or sleep, or the host's start. */
   readonly steadySince: Millis;
 }
 
 /** Decides what should become of the run at `now`. */
-export function verdict(judged: Judged, now: Millis, policy: LivenessPolicy): Verdict {
-  const { run, dueSince, held } = judged;
+export function verdict(options: VerdictOptions, now: Millis, policy: LivenessPolicy): Verdict {
+  const { run, dueSince, held } = options;
   switch (run.type) {
     case 'none':
-      if (dueSince === undefined) return { type: 'nothing', because: 'idle' };
+      if (dueSince === undefined) return { type: 'nothing', reason: 'idle' };
       if (held !== undefined && held.until > now) return { type: 'nothing', ...held };
       return { type: 'wake' };
     case 'starting':
     case 'stopping':
-      return { type: 'nothing', because: run.type };
+      return { type: 'nothing', reason: run.type };
     case 'live':
-      if (judged.vitals?.runId !== run.runId) return { type: 'nothing', because: 'grace' };
-      return judgedRun(judged.vitals, run.since, judged, now, policy);
+      if (options.vitals?.runId !== run.runId) return { type: 'nothing', reason: 'grace' };
+      return liveRunVerdict(options.vitals, run.since, options, now, policy);
   }
 }
 
-function judgedRun(vitals: Vitals, since: Millis, judged: Judged, now: Millis, policy: LivenessPolicy): Verdict {
+function liveRunVerdict(
+  vitals: Vitals,
+  since: Millis,
+  options: VerdictOptions,
+  now: Millis,
+  policy: LivenessPolicy,
+): Verdict {
   // After a jump every age starts anew: what happened while the machine slept is not the run's silence.
   // A start that lies ahead was by a clock that has been set back since.
-  const from = since > now ? judged.steadySince : Math.max(since, judged.steadySince);
-  if (now - from < policy.graceMs) return { type: 'nothing', because: 'grace', until: from + policy.graceMs };
+  const from = since > now ? options.steadySince : Math.max(since, options.steadySince);
+  if (now - from < policy.graceMs) return { type: 'nothing', reason: 'grace', until: from + policy.graceMs };
 
-  const limits = killLimits(vitals, from, judged.dueSince, policy);
+  const limits = killLimits(vitals, from, options.dueSince, policy);
   const over = limits.find((limit) => limit.at <= now);
   if (over !== undefined) return { type: 'kill', runId: vitals.runId, reason: over.reason, tool: waitedFor(vitals) };
-  return { type: 'nothing', because: 'in-order', until: Math.min(...limits.map((limit) => limit.at)) };
+  return { type: 'nothing', reason: 'in-order', until: Math.min(...limits.map((limit) => limit.at)) };
 }
 
 interface KillLimit {

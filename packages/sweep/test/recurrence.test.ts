@@ -1,6 +1,7 @@
 import { Cron } from 'croner';
 import { describe, expect, it } from 'vitest';
-import { checkTiming, lastSlots, nextSlot, SCHEDULING_LIMITS } from '../src/index.ts';
+import { checkTiming, lastSlots, nextSlot } from '../src/recurrence.ts';
+import { SCHEDULING_LIMITS } from '../src/scheduling.ts';
 import { HOUR, MINUTE, NOON } from './session.ts';
 
 /** The next slots after a time, as ISO texts without seconds. */

@@ -137,7 +137,7 @@ describe('failure 24: a task that is being run', () => {
     await world.sweep(NOON + HOUR);
     expect(world.session.message(occurrence ?? '')).toMatchObject({ status: 'cancelled', tries: 0 });
     expect(world.session.series.open(id)).toEqual([]);
-    expect(await world.sweep(NOON + 5 * HOUR)).toMatchObject({ verdict: { because: 'idle' }, lookAgainAt: undefined });
+    expect(await world.sweep(NOON + 5 * HOUR)).toMatchObject({ verdict: { reason: 'idle' }, lookAgainAt: undefined });
   });
 
   it('when paused, may end, and nothing follows until it is resumed', async () => {

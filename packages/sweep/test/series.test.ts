@@ -227,7 +227,7 @@ describe('failure 25: after a downtime of an hour and a half', () => {
 
   it('`skip` runs none that is late', async () => {
     const id = world.task({ recurrence: QUARTERS, catchUp: 'skip' }, NOON);
-    expect(await world.sweep(BACK + MINUTE)).toMatchObject({ verdict: { type: 'nothing', because: 'idle' } });
+    expect(await world.sweep(BACK + MINUTE)).toMatchObject({ verdict: { type: 'nothing', reason: 'idle' } });
     expect(world.open(id)).toEqual(['13:45 pending']);
   });
 

@@ -16,7 +16,7 @@ describe('one pass over a session', () => {
   it('wakes for a due message, and not for one that is ahead', async () => {
     world.session.enqueue({ ...chat('m1', NOON), processAfter: NOON + MINUTE }, NOON);
     expect(await world.sweep(NOON)).toMatchObject({
-      verdict: { type: 'nothing', because: 'idle' },
+      verdict: { type: 'nothing', reason: 'idle' },
       lookAgainAt: NOON + MINUTE,
     });
     expect(await world.sweep(NOON + MINUTE)).toMatchObject({ verdict: { type: 'wake' } });
@@ -31,7 +31,7 @@ describe('one pass over a session', () => {
     world.end('left');
     expect(await world.sweep(NOON + 2)).toMatchObject({
       settled: [],
-      verdict: { type: 'nothing', because: 'idle' },
+      verdict: { type: 'nothing', reason: 'idle' },
       lookAgainAt: undefined,
     });
   });
@@ -67,7 +67,7 @@ describe('one pass over a session', () => {
     await world.sweep(NOON + HOUR);
     world.start(NOON + HOUR);
     const report = await world.sweep(NOON + HOUR + 2 * MINUTE);
-    expect(report.verdict).toMatchObject({ type: 'nothing', because: 'in-order' });
+    expect(report.verdict).toMatchObject({ type: 'nothing', reason: 'in-order' });
   });
 
   it('failure 3: a heartbeat file dated a year ahead does not keep an idle run alive', async () => {
@@ -89,11 +89,11 @@ describe('one pass over a session', () => {
     writeFileSync(world.folder.outbound.database, 'not a database, but long enough to look like one'.repeat(30));
     const first = await world.sweep(NOON);
     expect(first.finding).toMatchObject({ type: 'corrupt' });
-    expect(first.verdict).toEqual({ type: 'nothing', because: 'quarantine', until: NOON + MINUTE });
+    expect(first.verdict).toEqual({ type: 'nothing', reason: 'quarantine', until: NOON + MINUTE });
     expect(first.lookAgainAt).toBe(NOON + MINUTE);
     expect((await world.sweep(NOON + SECOND)).verdict).toEqual(first.verdict);
     const second = await world.sweep(NOON + MINUTE);
-    expect(second.verdict).toEqual({ type: 'nothing', because: 'quarantine', until: NOON + 3 * MINUTE });
+    expect(second.verdict).toEqual({ type: 'nothing', reason: 'quarantine', until: NOON + 3 * MINUTE });
     const third = await world.sweep(NOON + 3 * MINUTE);
     expect(third.notices).toMatchObject([{ kind: 'outbound', noticeOwed: 'began' }]);
   });
@@ -223,6 +223,6 @@ describe('failure 53: runs that cannot be started', () => {
     world.session.enqueue(chat('m1', NOON), NOON);
     world.start(NOON);
     world.end('left', SECOND);
-    expect((await world.sweep(NOON)).verdict).toMatchObject({ because: 'wake-backoff' });
+    expect((await world.sweep(NOON)).verdict).toMatchObject({ reason: 'wake-backoff' });
   });
 });

@@ -1,40 +1,33 @@
 import type { Ack, ContainerState, ToolInFlight } from '@nanoclaw/session-db';
 import { describe, expect, it } from 'vitest';
-import {
-  type Judged,
-  observed,
-  type RunState,
-  SWEEP_POLICY,
-  type Verdict,
-  type Vitals,
-  verdict,
-} from '../src/index.ts';
+import { type RunState, SWEEP_POLICY, type Verdict, type Vitals } from '../src/index.ts';
+import { observed, type VerdictOptions, verdict } from '../src/verdict.ts';
 import { HOUR, MINUTE, NOON, SECOND } from './session.ts';
 
 const POLICY = SWEEP_POLICY.liveness;
 const NONE: RunState = { type: 'none' };
 
-function judged(given: Partial<Judged>): Judged {
+function judged(given: Partial<VerdictOptions>): VerdictOptions {
   return { run: NONE, vitals: undefined, dueSince: undefined, held: undefined, steadySince: 0, ...given };
 }
 
 describe('the verdict without a live run', () => {
-  const held = { because: 'wake-backoff', until: NOON + MINUTE } as const;
-  it.each<[string, Partial<Judged>, Verdict]>([
-    ['nothing is due', {}, { type: 'nothing', because: 'idle' }],
+  const held = { reason: 'wake-backoff', until: NOON + MINUTE } as const;
+  it.each<[string, Partial<VerdictOptions>, Verdict]>([
+    ['nothing is due', {}, { type: 'nothing', reason: 'idle' }],
     ['something is due', { dueSince: NOON }, { type: 'wake' }],
     ['something is due, and wakes have failed', { dueSince: NOON, held }, { type: 'nothing', ...held }],
     ['the wait after failures is over', { dueSince: NOON, held: { ...held, until: NOON } }, { type: 'wake' }],
-    ['nothing is due, and wakes have failed', { held }, { type: 'nothing', because: 'idle' }],
+    ['nothing is due, and wakes have failed', { held }, { type: 'nothing', reason: 'idle' }],
     [
       'a run is being started',
       { dueSince: NOON, run: { type: 'starting', runId: 'r', since: NOON - HOUR } },
-      { type: 'nothing', because: 'starting' },
+      { type: 'nothing', reason: 'starting' },
     ],
     [
       'failure 9: a run is being stopped',
       { dueSince: NOON, run: { type: 'stopping', runId: 'r', since: NOON - HOUR } },
-      { type: 'nothing', because: 'stopping' },
+      { type: 'nothing', reason: 'stopping' },
     ],
   ])('when %s', (_name, given, expected) => {
     expect(verdict(judged(given), NOON, POLICY)).toEqual(expected);
@@ -73,7 +66,7 @@ function walk(steps: readonly Step[], age = HOUR): string {
     last = verdict(judged({ run, vitals, steadySince, dueSince }), now, POLICY);
   }
   if (last?.type === 'kill') return last.tool === null ? last.reason : `${last.reason} (${last.tool})`;
-  return last?.type === 'nothing' ? last.because : 'wake';
+  return last?.type === 'nothing' ? last.reason : 'wake';
 }
 
 function wrote(step: Step): { openClaims: Ack[]; container: ContainerState } {
@@ -339,7 +332,7 @@ describe('the verdict over a live run', () => {
     const vitals = observed(undefined, { run, wrote: wrote({ at: 0, claims: { m: 0 } }), proves: false }, NOON);
     expect(verdict(judged({ run, vitals }), NOON, POLICY)).toEqual({
       type: 'nothing',
-      because: 'in-order',
+      reason: 'in-order',
       until: NOON + MINUTE,
     });
   });

@@ -7,7 +7,8 @@ import type { Claim, Millis } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { describe, expect, it } from 'vitest';
 import { type ClockState, nextClockState } from '../../session-db/src/clock-state.ts';
-import { nextSlot, SWEEP_POLICY } from '../src/index.ts';
+import { SWEEP_POLICY } from '../src/index.ts';
+import { nextSlot } from '../src/recurrence.ts';
 import { chat, HOUR, LIMITS, MINUTE, NOON, SECOND, World } from './session.ts';
 
 const STEPS = Number(process.env['NANOCLAW_WALK_STEPS'] ?? 600);

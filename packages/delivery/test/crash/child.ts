@@ -1,5 +1,5 @@
 // Delivers a prepared session and dies by SIGKILL at the n-th step, or whenever it is killed.
-import type { Duplicates } from '../../src/index.ts';
+import type { Duplicates } from '../../src/send.ts';
 import { deliverAll } from './scenario.ts';
 
 const order: { root: string; duplicates: Duplicates; diesAt: number | null } = JSON.parse(process.argv[2] ?? '');

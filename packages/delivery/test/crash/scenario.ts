@@ -20,12 +20,12 @@ import {
   type Attempt,
   DELIVERY_POLICY,
   type DeliveryPorts,
-  type Duplicates,
   deliverSession,
   Gate,
   type PassState,
   type Route,
 } from '../../src/index.ts';
+import { type Duplicates } from '../../src/send.ts';
 
 const START = 1_000_000_000_000;
 const CHAT = { channelType: 'fake', platformId: 'main', threadId: null };

@@ -170,7 +170,7 @@ export class Upkeep {
         });
         return;
       case 'nothing':
-        if (verdict.because !== 'idle') return;
+        if (verdict.reason !== 'idle') return;
         this.#forgetOld(session);
         session.closeFile();
         return;
