@@ -1,7 +1,7 @@
 /** What the tests of drivers share: a machine, waiting, and real time behind the `Clock` port. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '@nanoclaw/session-db';
-import { type DriverUnderTest, shellScript } from '../src/contract.ts';
+import { type DriverUnderTest, shellScript } from '../src/contract/index.ts';
 import type { Driver, RunSpec } from '../src/index.ts';
 
 /** A machine with an empty data folder. */

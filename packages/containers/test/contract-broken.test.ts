@@ -1,7 +1,7 @@
 /** The contract catches drivers that break it: each of its cases fails on a driver that breaks what the case promises. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { type DriverUnderTest, driverContract } from '../src/contract.ts';
+import { type DriverUnderTest, driverContract } from '../src/contract/index.ts';
 import { type Driver, type Exit, type Run, type RunSpec, SpawnError } from '../src/index.ts';
 import { type Bench, underTest } from './bench.ts';
 import { openProcessBench } from './process-bench.ts';

@@ -1,5 +1,5 @@
 import { describe, it, vi } from 'vitest';
-import { driverContract } from '../src/contract.ts';
+import { driverContract } from '../src/contract/index.ts';
 import { underTest } from './bench.ts';
 import { engine, openEngineBench } from './engine-bench.ts';
 

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'vitest';
-import { contractProgram, type DriverUnderTest, driverContract } from '../src/contract.ts';
+import { contractProgram, type DriverUnderTest, driverContract } from '../src/contract/index.ts';
 import { inProcess } from '../src/index.ts';
 import { clock, underTest } from './bench.ts';
 import { openProcessBench } from './process-bench.ts';

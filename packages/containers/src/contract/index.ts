@@ -7,15 +7,15 @@
  * case waits for the driver only so long, so that a driver that hangs fails with a sentence that says what it did not do.
  */
 
-import { type ContractCheck, TestBench, within } from './contract-bench.ts';
-import { ENDS } from './contract-ends.ts';
-import { LIVES } from './contract-lives.ts';
-import { OUTPUT } from './contract-output.ts';
-import { STARTS } from './contract-starts.ts';
-import type { DriverKind, DriverUnderTest } from './contract-under-test.ts';
+import type { DriverKind, DriverUnderTest } from './driver-under-test.ts';
+import { ENDS } from './end-cases.ts';
+import { LIVES } from './host-restart-cases.ts';
+import { OUTPUT } from './output-cases.ts';
+import { STARTS } from './start-cases.ts';
+import { type ContractCheck, TestBench, within } from './test-bench.ts';
 
-export { type ContractProgram, contractProgram, shellScript } from './contract-program.ts';
-export type { DriverUnderTest } from './contract-under-test.ts';
+export type { DriverUnderTest } from './driver-under-test.ts';
+export { type ContractProgram, contractProgram, shellScript } from './test-program.ts';
 
 /** How the suite is run. */
 export interface DriverContractOptions {

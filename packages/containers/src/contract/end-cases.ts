@@ -1,6 +1,7 @@
 /** The contract of a driver: how runs end, by themselves and by being stopped. */
-import { ANY, type ContractCheck, expectSame, expectThat, HOME, listed, PROCESS, problemOf } from './contract-bench.ts';
-import { type Exit, KILLED } from './driver.ts';
+
+import { type Exit, KILLED } from '../driver.ts';
+import { ANY, type ContractCheck, expectSame, expectThat, HOME, listed, PROCESS, problemOf } from './test-bench.ts';
 
 /** The cases about ends. */
 export const ENDS: readonly ContractCheck[] = [

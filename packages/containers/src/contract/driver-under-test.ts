@@ -1,6 +1,7 @@
 /** The port of the suite: a driver on a machine, as the cases use it. */
-import type { ContractProgram } from './contract-program.ts';
-import type { Driver, RunSpec } from './driver.ts';
+
+import type { Driver, RunSpec } from '../driver.ts';
+import type { ContractProgram } from './test-program.ts';
 
 /** What a run is to a driver: a program of its own, or code of the host's process. */
 export type DriverKind = 'process' | 'in-process';

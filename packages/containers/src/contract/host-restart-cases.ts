@@ -1,6 +1,7 @@
 /** The contract of a driver: runs outlive their host, and none is ever alive and unknown. */
-import { ANY, type ContractCheck, expectSame, expectThat, HOME, listed, PROCESS } from './contract-bench.ts';
-import { specHash } from './spec.ts';
+
+import { specHash } from '../spec.ts';
+import { ANY, type ContractCheck, expectSame, expectThat, HOME, listed, PROCESS } from './test-bench.ts';
 
 /** The cases about lives of the host. */
 export const LIVES: readonly ContractCheck[] = [

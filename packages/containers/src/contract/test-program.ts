@@ -1,7 +1,7 @@
 /** The programs that the suite has drivers run: a few steps, as a script for `sh` or as a function of this process. */
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RunProgram, RunProgramPorts } from './in-process.ts';
+import type { RunProgram, RunProgramPorts } from '../in-process.ts';
 
 /** A small program. It works in its working directory and does its steps one after the other. */
 export interface ContractProgram {

@@ -3,9 +3,9 @@ import { AssertionError } from 'node:assert';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect, isDeepStrictEqual } from 'node:util';
-import type { ContractProgram } from './contract-program.ts';
-import type { DriverKind, DriverUnderTest } from './contract-under-test.ts';
-import { type Driver, type Run, type RunSpec, SpawnError, type SpawnProblem } from './driver.ts';
+import { type Driver, type Run, type RunSpec, SpawnError, type SpawnProblem } from '../driver.ts';
+import type { DriverKind, DriverUnderTest } from './driver-under-test.ts';
+import type { ContractProgram } from './test-program.ts';
 
 /** One case: a sentence, the kinds of drivers that it is for, and what throws when the sentence is not true. */
 export interface ContractCheck {

@@ -1,7 +1,7 @@
 /** The contract of a driver: what a run prints is kept. */
 import { readFileSync } from 'node:fs';
-import { ANY, type ContractCheck, expectSame, HOME, problemOf } from './contract-bench.ts';
-import { numberedLines } from './contract-program.ts';
+import { ANY, type ContractCheck, expectSame, HOME, problemOf } from './test-bench.ts';
+import { numberedLines } from './test-program.ts';
 
 /** The cases about output. */
 export const OUTPUT: readonly ContractCheck[] = [

@@ -1,6 +1,7 @@
 /** The contract of a driver: what a run is and sees, and which starts are refused. */
 import { existsSync } from 'node:fs';
 import { inspect } from 'node:util';
+import type { RunSpec } from '../driver.ts';
 import {
   ANY,
   type ContractCheck,
@@ -12,8 +13,7 @@ import {
   PROCESS,
   problemOf,
   quietWhile,
-} from './contract-bench.ts';
-import type { RunSpec } from './driver.ts';
+} from './test-bench.ts';
 
 /** The cases about starts. */
 export const STARTS: readonly ContractCheck[] = [
