@@ -8,7 +8,9 @@
 import { type Driver, type Exit, type Run, type RunSpec, SpawnError, type SpawnProblem } from './driver.ts';
 import { ERROR_OUTPUT_BYTES_MAX, logTail } from './log-file.ts';
 
+/** What `Containers` takes. */
 export interface ContainersOptions {
+  /** Starts, stops and lists the runs. It stays open when `Containers` is closed. */
   readonly driver: Driver;
   /** How many runs may be alive at once: 1 or more. Adopted ones count, though they may exceed it. */
   readonly runsMax: number;
@@ -26,22 +28,24 @@ export interface ContainersOptions {
   readonly outdatedReason?: (run: Run) => string | undefined | Promise<string | undefined>;
   /**
    * Whether the run had shown that its program works (its handshake in the session's file), asked once after an end that
-   * nobody had asked for. An end without it is told as a failed start. Without this, every end is an ordinary one; so is
-   * one where it rejects.
+   * no `stop()` had asked for. An end without it is reported as a failed start. Without this, every end is an ordinary one;
+   * so is one where it rejects.
    */
   readonly hasBegun?: (run: Run) => boolean | Promise<boolean>;
   /**
    * Called once per run that was live, after its confirmed exit and before the session's next start. Must not throw: an
-   * error has nobody to go to and becomes an unhandled rejection.
+   * error becomes an unhandled rejection.
    */
   readonly onExit: (end: RunEnd) => void;
 }
 
-/** The end of a run. */
+/** The end of a run that was live. */
 export interface RunEnd {
+  /** The run that has ended. */
   readonly run: Run;
+  /** How, as the runtime confirmed it. */
   readonly exit: Exit;
-  /** The reason given to `stop()`, or `undefined` if nobody asked and the run left by itself. */
+  /** The reason given to `stop()`, or `undefined` if the run left by itself. */
   readonly stopReason: string | undefined;
   /** Why this end is a failed start: the run left by itself, and badly, before it had begun. */
   readonly problem: SpawnProblem | undefined;
@@ -51,7 +55,7 @@ export interface RunEnd {
 export interface Reconciliation {
   /** Runs of an earlier life of the host that are live again. */
   readonly adopted: readonly Run[];
-  /** Runs of an earlier life that are outdated (see `outdatedReason`); they were stopped, unless a trouble says otherwise. */
+  /** Outdated runs of an earlier life (see `outdatedReason`); they were stopped, unless a trouble says otherwise. */
   readonly replaced: readonly Run[];
   /** Second runs of a session that has one already; they were stopped, unless a trouble says otherwise. */
   readonly duplicates: readonly Run[];
@@ -99,10 +103,10 @@ export class Containers {
   /**
    * Starts a run for the spec's session unless there is one, and resolves with the session's run, which may have been
    * started from an earlier spec. Over the cap it waits, first come first served, one turn per session. The run may leave
-   * the moment after: who has work for it wakes again when `onExit` tells.
+   * the moment after: a caller that has work for it wakes again after its `onExit`.
    *
    * Rejects with a {@link SpawnError} if the start failed or the session was stopped before its turn; nothing is alive
-   * then, and `onExit` is not called. The first wake reconciles if nobody has, and is refused if that fails.
+   * then, and `onExit` is not called. The first wake reconciles if that was not done, and is refused if that fails.
    */
   async wake(spec: RunSpec): Promise<Run> {
     if (!this.#reconciled) await this.#reconcileFirst();
@@ -127,7 +131,7 @@ export class Containers {
     if (slot === undefined) return undefined;
     switch (slot.state) {
       case 'starting': {
-        // A start that fails is told to whoever woke the session; here it only means that nothing is left to stop.
+        // A start that fails rejects its wake; here it only means that nothing is left to stop.
         const started = await slot.started.then(
           () => true,
           () => false,
@@ -203,7 +207,7 @@ export class Containers {
   #startWaiting(): void {
     for (const [sessionId, { spec, started }] of this.#waiting) {
       if (this.#slots.size >= this.#options.runsMax) return;
-      // Its old run is still stopping: it keeps its turn, and holds up nobody.
+      // Its old run is still stopping: it keeps its turn, and holds up no other session.
       if (this.#slots.has(sessionId)) continue;
       this.#waiting.delete(sessionId);
       this.#slots.set(sessionId, { state: 'starting', runId: spec.runId, started: started.promise });
@@ -262,7 +266,7 @@ export class Containers {
     try {
       return (await this.#options.hasBegun?.(run)) ?? true;
     } catch {
-      return true; // cannot be told: an ordinary end
+      return true; // not known: an ordinary end
     }
   }
 
@@ -350,9 +354,9 @@ function isWell(exit: Exit): boolean {
   return exit.type === 'unknown' || (exit.type === 'code' && exit.code === 0);
 }
 
-/** What to tell of a run that ended before its handshake. */
+/** The problem of a run that ended before its handshake. */
 async function neverBegun({ logFile }: Run, exit: Exit): Promise<SpawnProblem> {
-  const output = await logTail(logFile, ERROR_OUTPUT_BYTES_MAX).catch(() => undefined); // told without it, then
+  const output = await logTail(logFile, ERROR_OUTPUT_BYTES_MAX).catch(() => undefined); // reported without it, then
   return { type: 'exit-before-handshake', exit, output: output ?? '', logFile };
 }
 

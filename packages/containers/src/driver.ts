@@ -6,7 +6,7 @@
  * successor cannot list; dead means that the runtime said so; a start that fails leaves nothing alive.
  */
 
-/** Starts, stops and finds the runs of one install. `test/conformance.ts` holds what every implementation must pass. */
+/** Starts, stops and finds the runs of one install. Every implementation must pass `@nanoclaw/containers/contract`. */
 export interface Driver {
   /**
    * Starts a run and resolves when it is on its way.
@@ -39,14 +39,17 @@ export interface Driver {
 
 /** Everything a driver needs to know to start one run. Paths in `command` and `workdir` are as seen from inside. */
 export interface RunSpec {
-  /** Unique for ever. Letters, digits, `_`, `.`, `-`; at most 128 characters; so are the next two. */
+  /** Unique for ever. Letters, digits, `_`, `.`, `-`, the first a letter or digit; at most 128 characters. */
   readonly runId: string;
+  /** The session that the run works for; characters as in `runId`. */
   readonly sessionId: string;
-  /** Must be the driver's own: runs of different installs never meet. */
+  /** Must be the driver's own: runs of different installs never meet. Characters as in `runId`. */
   readonly installId: string;
   /** Program and arguments; no shell comes between. */
   readonly command: readonly [string, ...string[]];
+  /** Absolute path, as seen from inside, of the folder in which the command begins. */
   readonly workdir: string;
+  /** What the run sees of the host's disk. Every source must exist, and no two may have the same target. */
   readonly mounts: readonly Mount[];
   /** The whole environment of the run, but for what the driver must add; nothing of the host's own is passed on. */
   readonly env: Readonly<Record<string, string>>;
@@ -56,7 +59,7 @@ export interface RunSpec {
   readonly labels: Readonly<Record<string, string>>;
   /** Host path, in a folder that exists, where the captured output goes. */
   readonly logFile: string;
-  /** How the run is closed in. An engine needs it; a driver without isolation takes no notice of it. */
+  /** How the run is isolated. An engine needs it; a driver without isolation takes no notice of it. */
   readonly sandbox?: Sandbox;
 }
 
@@ -66,9 +69,11 @@ export interface Sandbox {
   readonly image: string;
   /** What the image must say it speaks, in its label `io.nanoclaw.protocol`. */
   readonly protocolVersion: number;
+  /** What the run can reach. */
   readonly network: Network;
   /** Numbers of the user and group that the run is, and that must be able to write what is mounted to be written. */
   readonly user: { readonly uid: number; readonly gid: number };
+  /** What the run may use at most. */
   readonly limits: Limits;
 }
 
@@ -77,33 +82,39 @@ export type Network = { readonly type: 'none' } | { readonly type: 'named'; read
 
 /** What a run may use at most. */
 export interface Limits {
-  /** Processes and threads together. */
+  /** Processes and threads together, a count. */
   readonly pids: number;
-  /** Memory, swap included. */
+  /** Memory, swap included, in bytes. */
   readonly memoryBytes: number;
   /** Share of the machine: 0.5 is half of one processor. */
   readonly cpus: number;
-  /** Open files per process. */
+  /** Open files per process, a count. */
   readonly openFiles: number;
-  /** Size of `/tmp`, which lies in memory. */
+  /** Size of `/tmp`, which lies in memory, in bytes. */
   readonly tmpBytes: number;
 }
 
-/** A host path and the path under which the run sees it. Both absolute. */
+/** A host path and the path under which the run sees it. */
 export interface Mount {
+  /** Absolute host path of a folder or file, without `..`. */
   readonly source: string;
+  /** Absolute path below the root, as seen from inside, without `..`. */
   readonly target: string;
+  /** Whether the run may only read there. A driver without isolation cannot enforce it. */
   readonly readonly: boolean;
 }
 
 /** One life of a session's program. */
 export interface Run {
+  /** As in its spec. */
   readonly runId: string;
+  /** As in its spec. */
   readonly sessionId: string;
-  /** Epoch milliseconds. */
+  /** Epoch milliseconds, by the clock of the host that started it. */
   readonly startedAt: number;
+  /** As in its spec. */
   readonly labels: Readonly<Record<string, string>>;
-  /** Fingerprint of the spec it was started with (see `specHash`): tells an adopted run of an older spec. */
+  /** Fingerprint of the spec it was started with (see `specHash`): it shows an adopted run of an older spec. */
   readonly specHash: string;
   /** Host path of its captured output; stays after the run. */
   readonly logFile: string;
@@ -118,13 +129,14 @@ export interface Run {
 export type Exit =
   | { readonly type: 'code'; readonly code: number }
   | { readonly type: 'signal'; readonly signal: string }
-  /** The kernel killed it because it wanted more memory than its limit. Where nobody tells, it is code 137. */
+  /** The kernel killed it because it used more memory than its limit. A runtime that cannot tell says code 137. */
   | { readonly type: 'out-of-memory' }
   /** Gone, but how was not seen: an adopted process, or a run that was not alive to begin with. */
   | { readonly type: 'unknown'; readonly reason: string };
 
 /** What `list()` found. */
 export interface Listing {
+  /** The runs that are alive, in no particular order. */
   readonly runs: readonly Run[];
   /** One sentence per record that could not be understood; such a record is kept, and its run may be alive. */
   readonly troubles: readonly string[];
@@ -167,8 +179,10 @@ export type SpawnProblem =
 /** A start that failed. `problem` says why, the message says it to a person. */
 export class SpawnError extends Error {
   override readonly name = 'SpawnError';
+  /** Why, for code to decide by. */
   readonly problem: SpawnProblem;
 
+  /** `options.cause` is the error of the system or the engine, where there was one. */
   constructor(problem: SpawnProblem, options?: ErrorOptions) {
     super(problemSentence(problem), options);
     this.problem = problem;

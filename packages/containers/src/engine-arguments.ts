@@ -1,5 +1,5 @@
 /**
- * What the engine is told about a run, as the client's arguments. Pure: read it to know how closed a container is.
+ * What is asked of the engine for a run, as the client's arguments. Pure: read it to know how closed a container is.
  */
 import { createHash } from 'node:crypto';
 import type { Mount, RunSpec, Sandbox, SpawnProblem } from './driver.ts';
@@ -24,7 +24,9 @@ export const LABELS = {
   imageOf: 'io.nanoclaw.image-of',
 } as const;
 
+/** What must be known of the engine and the moment. */
 export interface EngineFacts {
+  /** The two differ in some of their options. */
   readonly kind: EngineKind;
   /** The engine runs without root, so that a user inside is another one outside. */
   readonly isRootless: boolean;
@@ -79,7 +81,7 @@ function hardening({ kind, isRootless }: EngineFacts): string[] {
     '--ipc=private',
     // podman passes proxies on, mounts writable places of its own, and takes some programs for an init system.
     ...(kind === 'podman' ? ['--read-only-tmpfs=false', '--http-proxy=false', '--systemd=false'] : []),
-    // Without root the user inside has to be told to be the one outside, who owns the mounted folders.
+    // Without root the user inside has to be made the one outside, who owns the mounted folders.
     ...(kind === 'podman' && isRootless ? ['--userns=keep-id'] : []),
   ];
 }

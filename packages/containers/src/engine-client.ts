@@ -4,9 +4,12 @@
  */
 import { execa } from 'execa';
 
+/** The container engines that are known here. */
 export type EngineKind = 'docker' | 'podman';
 
+/** How an engine is reached. */
 export interface EngineOptions {
+  /** Which engine the client is of: the two differ in some of their answers. */
   readonly kind: EngineKind;
   /** The client: a name that is looked up in `env.PATH`, or a path. Default: the kind. */
   readonly executable?: string;
@@ -26,24 +29,33 @@ export type EngineState =
 export interface Image {
   /** `sha256:` and 64 hexadecimal digits. */
   readonly id: string;
+  /** See `LABELS`. */
   readonly labels: Readonly<Record<string, string>>;
 }
 
 /** A container, as the engine knows it. */
 export interface Container {
+  /** 64 hexadecimal digits. */
   readonly id: string;
+  /** `created`: its command has not begun; `gone`: it has ended. */
   readonly state: 'created' | 'alive' | 'gone';
+  /** Means something once it is gone. */
   readonly exitCode: number;
+  /** The kernel killed something in it because it was out of memory. */
   readonly isOutOfMemory: boolean;
+  /** See `LABELS`. */
   readonly labels: Readonly<Record<string, string>>;
 }
 
 /** What is to be built. */
 export interface Build {
+  /** The name that the image gets. */
   readonly tag: string;
   /** With a `Dockerfile`; all of it is sent to the engine. */
   readonly folder: string;
+  /** Each line that the engine says. Must not throw. */
   readonly onProgress: (line: string) => void;
+  /** Aborted: the build ends. */
   readonly signal: AbortSignal;
 }
 
@@ -59,13 +71,15 @@ export class EngineError extends Error {
   override readonly name = 'EngineError';
 }
 
-/** One engine of a machine. */
+/** One engine of a machine, asked by its command line: one process of the client for each question. */
 export class EngineClient {
+  /** Which engine it is. */
   readonly kind: EngineKind;
   readonly #executable: string;
   readonly #env: Readonly<Record<string, string>>;
   readonly #commandMaxMs: number;
 
+  /** Asks nothing yet: whether the engine is there, `state()` says. */
   constructor({ kind, executable, env, commandMaxMs }: EngineOptions) {
     this.kind = kind;
     this.#executable = executable ?? kind;
@@ -157,7 +171,7 @@ export class EngineClient {
 
   /**
    * What the engine has kept of what a container has written, both streams in the order in which they came; how much
-   * that is, the container was told when it was made.
+   * that is, was settled when the container was made.
    */
   async output(id: string): Promise<string> {
     // The client writes to two streams, and only a common pipe keeps their order. Without `--tail`: with it, podman
@@ -189,8 +203,8 @@ export class EngineClient {
   }
 
   /**
-   * Builds an image from the Dockerfile in a folder. Rejects with an {@link EngineError}, whose
-   * message is the last thing that was said.
+   * Builds an image from the Dockerfile in a folder. Rejects with an {@link EngineError}, whose message is the last thing
+   * that the engine said.
    */
   async build({ tag, folder, onProgress, signal }: Build): Promise<void> {
     const building = execa(this.#executable, ['build', '--pull=false', `--tag=${tag}`, folder], {
@@ -215,8 +229,7 @@ export class EngineClient {
 
   /**
    * Runs the client. `secrets` are added to its environment; `folder` is its working directory, by default the root.
-   * Rejects with an {@link EngineError} when there is no client,
-   * no daemon, or no end.
+   * Rejects with an {@link EngineError} when there is no client, no daemon, or no end.
    */
   async ask(args: readonly string[], secrets: Readonly<Record<string, string>> = {}, folder = '/'): Promise<Answer> {
     const answer = await this.#run(this.#executable, args, secrets, folder);

@@ -2,7 +2,7 @@
  * The `docker` and `podman` drivers: a run is a container, its record the engine's own. What the engine lists under the
  * install's label is all there is, so a host that dies at any moment loses nothing, and there is no file to keep.
  *
- * Ends are told by the engine's events, one client for all runs. Events are a hint: the truth is what `inspect` says, and
+ * Ends are reported by the engine's events, one client for all runs. Events are a hint: the truth is what `inspect` says, and
  * it is asked every `pollMs` as well.
  */
 import { constants } from 'node:fs';
@@ -35,18 +35,24 @@ import { specHash as hashOf, isSafeId, specProblem } from './spec.ts';
 import { openRunLog, requireMountSources } from './start-checks.ts';
 import { resolvesWithin, sleep } from './waiting.ts';
 
+/** What the driver of an engine takes. */
 export interface EngineDriverOptions extends EngineOptions {
+  /** Whose runs these are; a safe name. */
   readonly installId: string;
+  /** The time and timers of the host's process. */
   readonly clock: Clock;
   /** Whether the engine runs without root, where that is known already; else it is asked at the first start. */
   readonly isRootless?: boolean;
   /** How long after its start the end of a run counts as "at once". Default 200 ms; the run does not wait for it. */
   readonly settleMs?: number;
-  /** How often live containers are looked at, should their end not be told. Default 5 s. */
+  /** How often live containers are looked at, should an event be missed, in milliseconds. Default 5 000. */
   readonly pollMs?: number;
 }
 
-/** Runs sessions as containers of docker or podman. See the top of the file for what that means. */
+/**
+ * Runs sessions as containers of docker or podman: closed in as `engine-arguments.ts` says, on record by the engine's own
+ * list, and alive for the next host when this one is gone.
+ */
 export class EngineDriver implements Driver {
   readonly #client: EngineClient;
   readonly #installId: string;
@@ -273,7 +279,7 @@ export class EngineDriver implements Driver {
     }
   }
 
-  /** An engine that cannot be asked has told of no end: the runs stay, and are looked at again. */
+  /** An engine that cannot be asked has reported no end: the runs stay, and are looked at again. */
   async #lookOrTell(): Promise<void> {
     try {
       await this.#look();
@@ -307,7 +313,7 @@ export class EngineDriver implements Driver {
   /** Saves a dead container's output and removes it. What fails is tried again by the next `list()`. */
   async #clearAway(container: Container, facts: RunFacts): Promise<void> {
     try {
-      // One that never ran has nothing to say, and its log file may belong to nobody any more.
+      // One that never ran has nothing to say, and the folder of its log file may be gone.
       if (container.state === 'gone') await this.#copyOutput(container.id, facts.logFile);
       await this.#client.remove(container.id);
     } catch (error) {
@@ -401,13 +407,13 @@ function textsIn(json: string): Record<string, string> | undefined {
     const texts = Object.entries(value).filter(([, text]) => typeof text === 'string');
     return Object.fromEntries(texts);
   } catch {
-    return undefined; // somebody else's label
+    return undefined; // a label that is not ours
   }
 }
 
 /**
- * Whether podman's monitor noted that the kernel killed it when it was out of memory. Some versions lay that note, an empty file
- * `oom`, into the folder in which the client was started, where nobody but us looks; that folder is the log's.
+ * Whether podman's monitor noted that the kernel killed it when it was out of memory. Some versions lay that note, an empty
+ * file `oom`, into the folder in which the client was started, where only this driver looks; that folder is the log's.
  */
 async function takeOomNote(logFile: string): Promise<boolean> {
   try {
@@ -419,7 +425,7 @@ async function takeOomNote(logFile: string): Promise<boolean> {
   }
 }
 
-/** `isKilledForMemory`: the engine, or its monitor, has said that something in there was killed because it was out of memory. */
+/** `isKilledForMemory`: the engine, or its monitor, has said that something in there was killed when out of memory. */
 function exitOf(container: Container | undefined, isKilledForMemory: boolean): Exit {
   if (container === undefined) return { type: 'unknown', reason: 'its container was removed' };
   // It may have been some child of the program, which went on and ended in its own way: then that is the end.

@@ -1,5 +1,5 @@
 /**
- * An image of a group's own: ours, with more packages in it. Built by the engine as a job that tells how far it is.
+ * An image of a group's own: ours, with more packages in it. Built by the engine, line by line of its progress.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -9,14 +9,19 @@ import { type EngineClient, EngineError, type Image } from './engine-client.ts';
 
 /** Packages of Debian and of npm; of both, names only, for where a name can stand, an option could. */
 export interface Packages {
+  /** Names of Debian packages; at most 50. */
   readonly apt: readonly string[];
+  /** Names of npm packages, with or without `@version`; at most 50. */
   readonly npm: readonly string[];
 }
 
+/** What is built, of what, for whom. */
 export interface GroupImageOptions {
+  /** The engine that builds it and keeps it. */
   readonly client: EngineClient;
   /** The image that is built upon. */
   readonly base: Image;
+  /** What is added to it. */
   readonly packages: Packages;
   /** Whose image it is: by it, an install finds those that it no longer needs. */
   readonly installId: string;
@@ -30,8 +35,8 @@ export interface GroupImageOptions {
 
 /**
  * Builds the image, or finds the one that was built of the same parts before, and returns it; groups of an install with the
- * same packages share one. One build at a time in a folder. Throws a `RangeError` for a
- * name that is none; rejects with an {@link EngineError} whose message is the engine's last words.
+ * same packages share one. One build at a time in a folder. Rejects with a `RangeError` for a name that is none, and with
+ * an {@link EngineError} whose message is the engine's last words.
  */
 export async function buildGroupImage(options: GroupImageOptions): Promise<Image> {
   const { client, base, packages, installId, folder, onProgress, signal } = options;

@@ -1,6 +1,6 @@
 /**
  * The in-process driver: a run is a call of a function in the host's own process. No Bun, no container, no isolation of
- * any kind: for agents that whoever embeds the host trusts as much as the host itself.
+ * any kind: for agents that the embedder trusts as much as the host itself.
  *
  * It promises what a driver promises, but for what code in one process cannot: a run that does not leave when it is
  * asked cannot be killed, and no run outlives the process.

@@ -23,11 +23,13 @@ export interface MountRequest {
 export interface AllowedPlace {
   /** Absolute host path. */
   readonly path: string;
+  /** Whether agents may write there, if their group asks for it. */
   readonly isWritable: boolean;
 }
 
 /** What came of the requests. */
 export interface MountDecisions {
+  /** What is granted. */
   readonly mounts: readonly Mount[];
   /** One sentence per request that was not granted. */
   readonly refusals: readonly string[];
@@ -92,7 +94,9 @@ function holds(folder: string, place: string): boolean {
 
 /** Where a request really leads: the path without links, and the names of what lies directly in it. */
 export interface RealPlace {
+  /** Absolute. */
   readonly path: string;
+  /** Empty for a file. */
   readonly names: readonly string[];
 }
 

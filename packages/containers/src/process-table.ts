@@ -1,8 +1,8 @@
 /**
  * What the operating system knows of processes, as far as the process driver needs it.
  *
- * A process number alone names nobody: it is reused. So a process is told by number and `identity`, which for one number
- * never repeats: on Linux the boot and the clock tick in which it began, elsewhere the second in which it began.
+ * A process number alone names no process: it is reused. So a process is known by number and `identity`, which for one
+ * number never repeats: on Linux the boot and the clock tick in which it began, elsewhere the second in which it began.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { execa } from 'execa';
@@ -21,14 +21,17 @@ export interface ProcessTable {
 
 /** A process as seen at one moment. */
 export interface ProcessState {
+  /** With the process number, names one process for ever. */
   readonly identity: string;
-  /** Dead, its exit not yet collected by its parent: where nobody collects orphans it stays so for ever. */
+  /** Dead, its exit not yet collected by its parent: where no init collects orphans it stays so for ever. */
   readonly isZombie: boolean;
 }
 
 /** The part of Node's `process` that is used, so that this library does not reach for it itself. */
 export interface HostProcess {
+  /** As `process.platform`: `linux` is looked at through `/proc`. */
   readonly platform: string;
+  /** As `process.kill`: signals a process, or a group where the number is negative. */
   kill(pid: number, signal: 'SIGTERM' | 'SIGKILL'): unknown;
 }
 
@@ -98,7 +101,7 @@ function psTable(): Seeing {
         return Number(group) === groupId && !isDead(state) ? [Number(pid)] : [];
       });
     },
-    // `ps` shows an environment, where it does, mixed up with the arguments: anybody could pretend.
+    // `ps` shows an environment, where it does, mixed up with the arguments: any process could pretend.
     hasEnvironment: async () => false,
   };
 }
@@ -113,7 +116,7 @@ function isDead(state: string): boolean {
   return state.startsWith('Z') || state.startsWith('X');
 }
 
-/** A file below `/proc`, or `undefined` if its process is gone or belongs to somebody else. */
+/** A file below `/proc`, or `undefined` if its process is gone or belongs to another user. */
 async function procFile(name: string): Promise<string | undefined> {
   try {
     return await readFile(`/proc/${name}`, 'utf8');

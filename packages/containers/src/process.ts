@@ -28,7 +28,9 @@ import { hostPath, isSafeId, specHash, specProblem } from './spec.ts';
 import { openRunLog, requireMountSources, requireSettled, statOf } from './start-checks.ts';
 import { resolvesWithin, sleep } from './waiting.ts';
 
+/** What the process driver takes. */
 export interface ProcessDriverOptions {
+  /** Whose runs these are; a safe name. */
   readonly installId: string;
   /** Host folder for the records of runs; each install keeps to a folder of its own in it. Made when needed. */
   readonly stateFolder: string;
@@ -36,17 +38,22 @@ export interface ProcessDriverOptions {
   readonly path: string;
   /** Host path of the program to use for a command that begins with `bun`. Otherwise `path` is searched. */
   readonly bunPath?: string;
+  /** The time and timers of the host's process. */
   readonly clock: Clock;
+  /** The machine's processes; see `processTable`. */
   readonly processes: ProcessTable;
   /** How long after its start the end of a run counts as "at once". Default 200 ms; the run does not wait for it. */
   readonly settleMs?: number;
-  /** How often an adopted process is looked at; one of this life tells by itself. Default 500 ms. */
+  /** How often an adopted process is looked at, in milliseconds; the end of one of this life is an event. Default 500. */
   readonly pollMs?: number;
   /** A log file over this many bytes is cut at the next `list()`. Default 8 MiB. */
   readonly logBytesMax?: number;
 }
 
-/** Runs sessions as plain processes. See the top of the file for what that means. */
+/**
+ * Runs sessions as plain processes WITHOUT ANY ISOLATION: a run can do whatever the host can. Runs are on record in
+ * `stateFolder` and alive for the next host when this one is gone. One driver per install and state folder at a time.
+ */
 export class ProcessDriver implements Driver {
   readonly #options: Required<Omit<ProcessDriverOptions, 'bunPath'>> & { bunPath: string | undefined };
   readonly #folder: string;
@@ -135,7 +142,7 @@ export class ProcessDriver implements Driver {
     }
     child.begin();
     const run = this.#track(record, () => child.exit.then((known) => this.#afterOwn(record, known)));
-    // Not only when somebody asks: what the run leaves is cleared away as soon as it ends. Should that fail, its record
+    // Not only when a caller asks: what the run leaves is cleared away as soon as it ends. Should that fail, its record
     // stays, and the next `list()` tries again and reports.
     run.exited().catch(() => undefined);
     return run;
@@ -240,7 +247,7 @@ export class ProcessDriver implements Driver {
 
   /** A child of ours is gone: kill what it left, then the exit is true for all of the run. */
   async #afterOwn(record: RunRecord, exit: Exit): Promise<Exit> {
-    // Its number was free from the moment before; the kernel gives it to nobody while the group has members.
+    // Its number was free from the moment before; the kernel does not give it away while the group has members.
     await this.#killGroup(record.pid);
     return this.#forget(record, exit);
   }
@@ -254,7 +261,7 @@ export class ProcessDriver implements Driver {
   async #killGroup(groupId: number): Promise<void> {
     const { processes } = this.#options;
     while (processes.signalGroup(groupId, 'SIGKILL')) {
-      // The dead still count as members until somebody collects them, which may be never.
+      // The dead still count as members until their parent collects them, which may be never.
       if ((await processes.group(groupId)).length === 0) return;
       await this.#sleep(KILL_CHECK_MS);
     }
@@ -273,7 +280,7 @@ export class ProcessDriver implements Driver {
     return false;
   }
 
-  /** Looks first, so that nobody is hit who got the number since; between look and signal no number comes round. */
+  /** Looks first, so that no process is hit that got the number since; between look and signal no number comes round. */
   async #signal(record: RunRecord, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     if (await this.#isAlive(record)) this.#options.processes.signalGroup(record.pid, signal);
   }
@@ -283,7 +290,7 @@ export class ProcessDriver implements Driver {
     return state !== undefined && !state.isZombie && state.identity === record.identity;
   }
 
-  /** Once the driver is closed this never returns: nobody wants to know any more. */
+  /** Once the driver is closed this never returns: what is closed watches no more. */
   async #sleep(ms: number): Promise<void> {
     const { signal } = this.#closing;
     await sleep(this.#options.clock, ms, signal);
@@ -389,7 +396,7 @@ async function spawnWaiting({ command, cwd, env }: Plan, logFile: string): Promi
   }
 }
 
-/** The end of a child as its parent is told; rejects if it had no beginning. */
+/** The end of a child as its parent sees it; rejects if it had no beginning. */
 function ending(child: ChildProcess): Promise<Exit> {
   return new Promise((resolve, reject) => {
     child.once('error', reject);

@@ -1,7 +1,6 @@
 /** What the tests of drivers share: a machine, waiting, and real time behind the `Clock` port. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '@nanoclaw/session-db';
-import { type DriverUnderTest, shellScript } from '../src/contract/index.ts';
 import type { Driver, RunSpec } from '../src/index.ts';
 
 /** A machine with an empty data folder. */
@@ -14,16 +13,6 @@ export interface Bench {
   readonly outbound: string;
   /** Ends every run that is left and removes the folder. */
   dispose(): Promise<void>;
-}
-
-/** The machine as the suite for drivers uses it; `wrap` makes the driver that is examined of the real one. */
-export function underTest(bench: Bench, wrap: (driver: Driver) => Driver = (driver) => driver): DriverUnderTest {
-  return {
-    folder: bench.outbound,
-    driver: (install) => wrap(bench.host(install)),
-    spec: (install, runId, program) => bench.spec(install, runId, shellScript(program)),
-    close: () => bench.dispose(),
-  };
 }
 
 export const clock: Clock = {

@@ -1,10 +1,11 @@
-/** The contract catches drivers that break it: each of its cases fails on a driver that breaks what the case promises. */
+/** The contract catches drivers that break it: each case fails on a driver that breaks what the case promises. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type DriverUnderTest, driverContract } from '../src/contract/index.ts';
 import { type Driver, type Exit, type Run, type RunSpec, SpawnError } from '../src/index.ts';
-import { type Bench, underTest } from './bench.ts';
+import type { Bench } from './bench.ts';
 import { openProcessBench } from './process-bench.ts';
+import { underTest } from './under-test.ts';
 
 /** What a broken driver does differently from the one beneath it. */
 interface Breach {
@@ -60,7 +61,7 @@ const BREACHES: readonly Breach[] = [
     caughtBy: 'nothing of the environment of the host reaches a run',
     says: 'What a run sees of a variable that is set only in the host must be undefined, but is',
     breaks: starts((spec) => {
-      const own = Object.entries(process.env).filter(([name]) => /^[A-Z_]+$/.test(name));
+      const own = Object.entries(process.env).filter(([name]) => /^\w+$/.test(name));
       return { ...spec, env: { ...Object.fromEntries(own.map(([name, value]) => [name, value ?? ''])), ...spec.env } };
     }),
   },
@@ -259,7 +260,7 @@ const BREACHES: readonly Breach[] = [
 ];
 
 describe('a driver that', () => {
-  it.each(BREACHES)('$name is caught', async ({ caughtBy, says, breaks }) => {
+  it.concurrent.each(BREACHES)('$name is caught', async ({ caughtBy, says, breaks }) => {
     const failure = await failureOf(caughtBy, async () => {
       const bench = await openProcessBench();
       return underTest(bench, (driver) => brokenDriver(driver, breaks(driver, bench)));

@@ -1,7 +1,7 @@
 import { describe, it, vi } from 'vitest';
 import { driverContract } from '../src/contract/index.ts';
-import { underTest } from './bench.ts';
 import { engine, openEngineBench } from './engine-bench.ts';
+import { underTest } from './under-test.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 

@@ -5,15 +5,16 @@ import { join } from 'node:path';
 import { describe, it } from 'vitest';
 import { contractProgram, type DriverUnderTest, driverContract } from '../src/contract/index.ts';
 import { inProcess } from '../src/index.ts';
-import { clock, underTest } from './bench.ts';
+import { clock } from './bench.ts';
 import { openProcessBench } from './process-bench.ts';
+import { underTest } from './under-test.ts';
 
 describe('the process driver keeps the contract', () => {
-  for (const { name, run } of driverContract(async () => underTest(await openProcessBench()))) it(name, run);
+  for (const { name, run } of driverContract(async () => underTest(await openProcessBench()))) it.concurrent(name, run);
 });
 
 describe('the in-process driver keeps the contract', () => {
-  for (const { name, run } of driverContract(openInProcess, { kind: 'in-process' })) it(name, run);
+  for (const { name, run } of driverContract(openInProcess, { kind: 'in-process' })) it.concurrent(name, run);
 });
 
 async function openInProcess(): Promise<DriverUnderTest> {

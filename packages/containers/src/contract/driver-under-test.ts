@@ -9,8 +9,8 @@ export type DriverKind = 'process' | 'in-process';
 /** What the suite needs of a driver and of the machine it runs on. Each case opens one of its own. */
 export interface DriverUnderTest {
   /**
-   * Host path of an empty folder in which programs and suite leave files for each other: the working directory of every run,
-   * and writable in it.
+   * Host path of an empty folder in which programs and suite leave files for each other: the working directory of every
+   * run, in which the run may write.
    */
   readonly folder: string;
   /**

@@ -37,8 +37,8 @@ export interface DriverContractCase {
 }
 
 /**
- * The cases for one driver. `open` is called once for each case, and what it resolves with is closed after it. While one case
- * runs, a variable is set in the environment of this process; it is taken away again.
+ * The cases for one driver; they may run at the same time. `open` is called once for each case, and what it resolves with is
+ * closed after it. While one of them runs, a variable of its own is set in the environment of this process.
  */
 export function driverContract(
   open: () => Promise<DriverUnderTest>,

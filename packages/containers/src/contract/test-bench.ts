@@ -25,6 +25,7 @@ export const OTHER = 'install-b';
 
 /** The driver under test, as one case uses it. */
 export class TestBench {
+  /** What a run is to the driver. */
   readonly kind: DriverKind;
   readonly #under: DriverUnderTest;
   readonly #deadlineMs: number;
@@ -61,6 +62,7 @@ export class TestBench {
     };
   }
 
+  /** What starts `program` as this run. */
   spec(install: string, runId: string, program: ContractProgram): RunSpec {
     return this.#under.spec(install, runId, program);
   }
@@ -77,14 +79,17 @@ export class TestBench {
     return join(this.#under.folder, file);
   }
 
+  /** Whether a program has made this file. */
   has(file: string): boolean {
     return existsSync(this.path(file));
   }
 
+  /** What a program has written into this file. */
   text(file: string): string {
     return readFileSync(this.path(file), 'utf8');
   }
 
+  /** Makes a file for a program to find. */
   make(file: string): void {
     writeFileSync(this.path(file), '');
   }

@@ -8,8 +8,8 @@ export interface ContractProgram {
   /** After the last one it leaves with exit code 0. */
   readonly steps: readonly ContractStep[];
   /**
-   * What it does when it is asked to leave: it leaves at once by default, takes no notice, or cleans up, which takes a tenth
-   * of a second, then makes a file and leaves with an exit code.
+   * What it does when it is asked to leave: it leaves at once by default, takes no notice, or cleans up for a tenth of a
+   * second, makes a file and leaves with an exit code.
    */
   readonly onStop?: 'leave' | 'ignore' | { readonly file: string; readonly exitCode: number };
 }
