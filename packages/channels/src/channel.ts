@@ -18,7 +18,9 @@ export type { Address, Json, JsonObject, SendResult };
 export interface Channel {
   /** The `channelType` of every address this channel serves, for example `terminal`. */
   readonly type: string;
+  /** What it can do about an attempt that may have worked already. */
   readonly duplicates: Duplicates;
+  /** What fits into a message. It refuses for good what does not, so a host splits or shortens it before. */
   readonly limits: ChannelLimits;
   /** What it shows besides text. It refuses everything else for good, so a host says that in text instead. */
   readonly shows: ReadonlySet<Showable>;
@@ -38,6 +40,7 @@ export interface Channel {
    * start. Does nothing on a channel that is stopped.
    */
   stop(): Promise<void>;
+  /** How it is now. Cheap, and never throws. */
   health(): Health;
   /** Shows for some seconds that the bot writes. Best effort: a rejection may be ignored, and nothing is repeated. */
   typing?(address: Address): Promise<void>;
@@ -60,13 +63,17 @@ export type ReceivedEvent = ReceivedMessage | ReceivedChoice;
 
 /** What a person, or a program through a webhook, wrote. Messages of the bot itself are never received. */
 export interface ReceivedMessage {
+  /** Tells it from a choice. */
   kind: 'message';
   /** Unique among the messages and choices of its address, and the same each time the message comes. */
   platformMessageId: string;
+  /** Where it was written: an answer goes there. */
   address: Address;
+  /** The person, or the program. */
   sender: Sender;
   /** As it was written; empty only with files or an event. May hold control characters and markup of any kind. */
   text: string;
+  /** The files that came with it; often none. */
   files: readonly IncomingFile[];
   /** The message that this one answers, as the platform quotes it. */
   quote?: Quote;
@@ -92,23 +99,31 @@ export interface IncomingFile {
 
 /** A message as another one quotes it. */
 export interface Quote {
+  /** The name of who wrote it, for people. */
   sender?: string;
+  /** As the platform quotes it, which may be a part. */
   text: string;
 }
 
 /** For example `{ source: 'github', event: 'push', payload: … }`. */
 export interface OutsideEvent {
+  /** The system in which it happened. */
   source: string;
+  /** What kind of thing happened, in the words of that system. */
   event: string;
+  /** The rest, as the program sent it. */
   payload: Json;
 }
 
 /** A person has chosen one of the choices of a question. Whether they may, and in time, is for the host to say. */
 export interface ReceivedChoice {
+  /** Tells it from a message. */
   kind: 'choice';
   /** Unique among the messages and choices of its address, and the same each time the choice comes. */
   platformMessageId: string;
+  /** Where the question was asked. */
   address: Address;
+  /** The person who chose. */
   sender: Sender;
   /** As the question that was sent had it. */
   questionId: string;
@@ -118,9 +133,11 @@ export interface ReceivedChoice {
   timestamp: number;
 }
 
-/** Who wrote a message: `id` is the platform's stable handle, `name` is for people and may change or be forged. */
+/** Who wrote a message. */
 export interface Sender {
+  /** The platform's stable handle of that person; not empty. */
   id: string;
+  /** For people: it may change, and may be forged. */
   name: string;
 }
 
@@ -132,9 +149,11 @@ export type OutgoingMessage = TextMessage | EditMessage | ReactionMessage | Ques
 
 /** A text, files, or both. */
 export interface TextMessage {
+  /** Every channel shows these. */
   kind: 'text';
   /** Within the channel's limit: a channel refuses a longer text, it never cuts one. Empty only with files. */
   text: string;
+  /** Only where `Channel.shows` has `files`. */
   files?: readonly OutgoingFile[];
   /** The `platformMessageId` of the message this one answers. One the platform does not know is no obstacle. */
   inReplyTo?: string;
@@ -150,36 +169,51 @@ export interface OutgoingFile {
 
 /** Replaces the text of an earlier message of the bot. An edited question has no choices any more. */
 export interface EditMessage {
+  /** Only where `Channel.shows` has it. */
   kind: 'edit';
+  /** Of the message to change, as its `send` gave it. */
   platformMessageId: string;
+  /** The new text, within the channel's limit; not empty. */
   text: string;
 }
 
 /** Puts an emoji to an earlier message, of a person or of the bot. */
 export interface ReactionMessage {
+  /** Only where `Channel.shows` has it. */
   kind: 'reaction';
+  /** Of the message to react to. */
   platformMessageId: string;
+  /** The emoji itself, at most 64 bytes of UTF-8. */
   emoji: string;
 }
 
 /** Asks for one of several choices. Which one comes back as a `ReceivedChoice`. */
 export interface QuestionMessage {
+  /** Only where `Channel.shows` has it. */
   kind: 'question';
   /** The host's own; `choicePayload` makes of it what a button sends back. */
   questionId: string;
+  /** A heading; may be empty. */
   title: string;
+  /** The question itself; together with the title within the limit for texts. */
   question: string;
+  /** The wordings, at least one, none of them empty. */
   choices: readonly string[];
   /** For people to see. Epoch milliseconds; the channel takes choices after it all the same. */
   expiresAt: number;
+  /** As in `TextMessage`. */
   inReplyTo?: string;
 }
 
-/** A card in whatever form the platform knows. `fallbackText` says the same in words. */
+/** A card in whatever form the platform knows. */
 export interface CardMessage {
+  /** Only where `Channel.shows` has it. */
   kind: 'card';
+  /** As the platform wants it: what it holds is between the agent and the platform. */
   card: JsonObject;
+  /** The same in words, for platforms and places without cards; not empty. */
   fallbackText: string;
+  /** As in `TextMessage`. */
   inReplyTo?: string;
 }
 
@@ -222,7 +256,9 @@ export interface ChannelLimits {
 
 /** The longest text of one message, counted the way the platform counts. */
 export interface TextLimit {
+  /** How many units fit. */
   max: number;
+  /** What is counted. */
   unit: TextUnit;
 }
 
@@ -232,7 +268,7 @@ export type TextUnit = 'utf16-units' | 'code-points' | 'utf8-bytes';
 /** How a channel is. `reason` is one sentence for an operator. */
 export type Health = { state: 'stopped' } | { state: 'online' } | { state: 'offline'; reason: string };
 
-/** The length of a text in the unit of a platform. */
+/** The length of a text, counted in the unit of a platform: compare it with `TextLimit.max`. */
 export function textLength(text: string, unit: TextUnit): number {
   switch (unit) {
     case 'utf16-units':

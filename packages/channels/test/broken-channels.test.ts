@@ -5,15 +5,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Channel, IncomingFile, OutgoingFile, Receive, ReceivedEvent } from '../src/channel.ts';
-import { type ContractOptions, channelContract, type PlatformUnderTest } from '../src/contract/index.ts';
+import { channelContract, type PlatformUnderTest } from '../src/contract/index.ts';
 import { openMemory } from './memory-platform.ts';
+
+type ContractOptions = Parameters<typeof channelContract>[1];
 
 /** What is different about the broken channel. */
 type Break = (channel: Channel) => Partial<Channel>;
 
 /** How long a wait may take where the channel hangs. */
-const SHORT_MS = 250;
+const SHORT_MS = 100;
 const HANGS = { deadlineMs: SHORT_MS };
+
+/** Small, because the cases fill them. */
+const LIMITS = {
+  text: { max: 4000, unit: 'utf16-units' },
+  filesMax: 2,
+  fileBytesMax: 100_000,
+  buttonsMax: 3,
+} as const;
 
 const folder = mkdtempSync(join(tmpdir(), 'nanoclaw-broken-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -283,7 +293,7 @@ const BROKEN: readonly (readonly [name: string, change: Break, sentence: RegExp 
 
 /** The platform in memory with channels of which something is different. */
 async function openBroken(change: Break): Promise<PlatformUnderTest> {
-  const platform = await openMemory({});
+  const platform = await openMemory({ limits: LIMITS });
   return {
     ...platform,
     channel: () => {

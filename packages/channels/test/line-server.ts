@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import type { PendingAck, PlatformUnderTest } from '../src/contract/index.ts';
+import type { PlatformUnderTest } from '../src/contract/index.ts';
 import { LineChannel } from './line-channel.ts';
 
 export async function openLineServer(): Promise<PlatformUnderTest> {
@@ -42,7 +42,7 @@ export async function openLineServer(): Promise<PlatformUnderTest> {
   await once(server, 'listening');
   const bound = server.address();
   const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
-  const offer = (id: string, message: object): PendingAck => {
+  const offer = (id: string, message: object) => {
     last = { id, message };
     unacknowledged.set(id, message);
     const acknowledged = new Promise<boolean>((resolve) => {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Address, IncomingFile, ReceivedEvent } from '../src/channel.ts';
-import type { PendingAck, PlatformUnderTest, UserMessage, VisibleMessage } from '../src/contract/index.ts';
+import type { PlatformUnderTest, UserMessage, VisibleMessage } from '../src/contract/index.ts';
 import { MemoryPlatform, type MemoryPlatformOptions, type SentMessage } from '../src/testing/memory-platform.ts';
 import { type Change, folded } from './support.ts';
 
@@ -14,7 +14,7 @@ export async function openMemory(options: MemoryPlatformOptions): Promise<Platfo
   const group: Address = { ...address, platformId: 'group' };
   let count = 0;
   let last: ReceivedEvent | undefined;
-  const act = (event: ReceivedEvent): PendingAck => {
+  const act = (event: ReceivedEvent) => {
     last = event;
     return { acknowledged: platform.say(event).then((outcome) => outcome === 'acknowledged') };
   };

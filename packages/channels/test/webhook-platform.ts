@@ -1,6 +1,6 @@
 // The webhook channel as the suite of the contract sees it: a program that posts, and fetches or has a callback.
 import type { Address } from '../src/channel.ts';
-import type { PendingAck, PlatformUnderTest, UserMessage, VisibleMessage } from '../src/contract/index.ts';
+import type { PlatformUnderTest, UserMessage, VisibleMessage } from '../src/contract/index.ts';
 import { type Change, folded } from './support.ts';
 import { HOOK, SECRET, WebhookWorld } from './webhook-world.ts';
 
@@ -17,7 +17,7 @@ export async function openWebhook(mode: 'fetches' | 'has a callback'): Promise<P
   }
   let count = 0;
   let last: object | undefined;
-  const post = (message: object): PendingAck => {
+  const post = (message: object) => {
     last = message;
     const acknowledged = world.post(message).then(
       ({ status }) => status === 202,

@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ReceivedEvent } from '@nanoclaw/channels';
-import { signWebhook, WebhookChannel, type WebhookTrouble } from '@nanoclaw/channels/webhook';
+import { signWebhook, WebhookChannel } from '@nanoclaw/channels/webhook';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { setTimer, until } from './whole-host.ts';
 
@@ -14,7 +14,7 @@ let folder: string;
 let channel: WebhookChannel;
 let now: number;
 let received: ReceivedEvent[];
-let troubles: WebhookTrouble[];
+let troubles: object[];
 let sockets: Socket[];
 
 beforeEach(async () => {

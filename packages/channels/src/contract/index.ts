@@ -16,16 +16,10 @@ import type { PlatformLack, PlatformUnderTest } from './platform-under-test.ts';
 import { START_STOP_CASES } from './start-stop-cases.ts';
 import { WatchedPlatform } from './watched-platform.ts';
 
-export type {
-  PendingAck,
-  PlatformLack,
-  PlatformUnderTest,
-  UserMessage,
-  VisibleMessage,
-} from './platform-under-test.ts';
+export type { PlatformLack, PlatformUnderTest, UserMessage, VisibleMessage } from './platform-under-test.ts';
 
 /** What the suite is told of a platform and its channel. */
-export interface ContractOptions {
+interface ContractOptions {
   /** What the platform is without. Default: nothing. */
   readonly lacks?: readonly PlatformLack[];
   /** As the channel has it. Default `key`. */
@@ -35,7 +29,7 @@ export interface ContractOptions {
 }
 
 /** One promise of the contract. */
-export interface ContractCase {
+interface ContractCase {
   /** The promise, in words. */
   readonly name: string;
   /**

@@ -30,9 +30,11 @@ export interface PlatformUnderTest {
 
 /** What a person writes. */
 export interface UserMessage {
+  /** Empty only with files. */
   text: string;
   /** Default: `PlatformUnderTest.address`. */
   at?: Address;
+  /** On a platform that does not lack `attachments`. */
   files?: readonly { name: string; bytes: Uint8Array }[];
   /** In a group: whether the bot is spoken to. Default: it is. */
   isMention?: boolean;
@@ -51,12 +53,15 @@ export interface PendingAck {
 export interface VisibleMessage {
   /** As `send` gave it. May be left out on a platform that lacks `message-ids`. */
   platformMessageId?: string | null | undefined;
+  /** All of it. Of a question at least the question, of a card whatever is shown. */
   text: string;
+  /** With their whole content. */
   files?: readonly { name: string; bytes: Uint8Array }[] | undefined;
   /** Emojis, in the order in which they came. */
   reactions?: readonly string[] | undefined;
   /** Of a question that can be answered. */
   choices?: readonly string[] | undefined;
+  /** As the platform was given it. */
   card?: JsonObject | undefined;
 }
 

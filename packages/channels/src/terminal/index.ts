@@ -5,15 +5,12 @@ import { FILE_BYTES_KEPT, MESSAGES_KEPT, MESSAGES_KEPT_MIN, TerminalChannel } fr
 
 export { terminalText } from './message-text.ts';
 export type { TerminalMessage, TerminalPast } from './protocol.ts';
-export { TerminalChannel, type TerminalChannelOptions, terminalSocketPath } from './terminal-channel.ts';
+export { TerminalChannel, terminalSocketPath } from './terminal-channel.ts';
 export {
   ConnectionLost,
   MessageRefused,
   TerminalClient,
-  type TerminalClientOptions,
-  type TerminalClosed,
 } from './terminal-client.ts';
-export type { TerminalTrouble } from './trouble.ts';
 
 /** The options of the terminal's module, checked: how much is kept. */
 interface TerminalModuleOptions {

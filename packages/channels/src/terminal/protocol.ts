@@ -36,7 +36,9 @@ export type ClientLine =
 
 /** A file that a client is about to upload. */
 export interface DeclaredFile {
+  /** A name and no path. */
   name: string;
+  /** How many there are. */
   bytes: number;
 }
 
@@ -76,10 +78,13 @@ export type TerminalDetail =
   | { kind: 'reaction'; to: string }
   | { kind: 'question'; questionId: string; title: string; choices: readonly string[]; expiresAt: number };
 
-/** A file of a message to the chat. `path` is the terminal's own copy on this machine; null when it is kept no longer. */
+/** A file of a message to the chat. */
 export interface TerminalFile {
+  /** What people see it called. */
   name: string;
+  /** How many there are. */
   bytes: number;
+  /** The terminal's own copy on this machine; null when it is kept no longer. */
   path: string | null;
 }
 

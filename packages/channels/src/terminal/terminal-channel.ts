@@ -47,7 +47,9 @@ export interface TerminalChannelOptions {
  */
 export class TerminalChannel implements Channel {
   readonly type = 'terminal';
+  /** The history takes a key once. */
   readonly duplicates = 'key';
+  /** 64 KiB of text, 10 files of 25 MiB, 20 choices of 200 bytes. */
   readonly limits: ChannelLimits = {
     text: { max: TEXT_BYTES_MAX, unit: 'utf8-bytes' },
     filesMax: FILES_MAX,
@@ -55,6 +57,7 @@ export class TerminalChannel implements Channel {
     buttonsMax: CHOICES_MAX,
     buttonText: { max: CHOICE_BYTES_MAX, unit: 'utf8-bytes' },
   };
+  /** All but cards. */
   readonly shows: ReadonlySet<Showable> = new Set(['files', 'edit', 'reaction', 'question']);
   readonly #options: TerminalChannelOptions;
   #server: TerminalServer | undefined;
@@ -87,6 +90,7 @@ export class TerminalChannel implements Channel {
     }
   }
 
+  /** Stores the message, and shows it to the clients that are connected; others catch up. */
   async send(address: Address, message: OutgoingMessage, attempt: Attempt): Promise<SendResult> {
     const server = this.#server;
     if (server === undefined) return { type: 'offline' };
@@ -97,12 +101,14 @@ export class TerminalChannel implements Channel {
     return server.send(address.platformId, message, attempt);
   }
 
+  /** Ends all connections, and frees the folder. */
   async stop(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
     await server?.close();
   }
 
+  /** `online` once the socket is open. */
   health(): Health {
     if (this.#server === undefined) return { state: 'stopped' };
     return this.#server.isOpen ? { state: 'online' } : { state: 'offline', reason: 'The socket is not open yet.' };

@@ -52,6 +52,7 @@ export type TerminalClosed =
 /** The host refused it. The same message is refused again unless the reason says otherwise. */
 export class MessageRefused extends Error {
   override readonly name = 'MessageRefused';
+  /** Of the message. */
   readonly id: string;
   constructor(id: string, reason: string) {
     super(reason);
@@ -65,6 +66,7 @@ export class MessageRefused extends Error {
  */
 export class ConnectionLost extends Error {
   override readonly name = 'ConnectionLost';
+  /** Of the message; pass it when sending the text again. */
   readonly id: string;
   constructor(id: string, reason: string) {
     super(`The connection ended before the message was accepted: ${reason} Connect again and send it again.`);

@@ -33,9 +33,13 @@ export interface MemoryPlatformOptions {
 
 /** What the platform was asked to show: a message, or a change to one. */
 export interface SentMessage {
+  /** As `send` gave it. */
   platformMessageId: string;
+  /** Where it appeared. */
   address: Address;
+  /** As the host sent it. */
   message: OutgoingMessage;
+  /** Of the attempt that showed it. */
   key: string;
   /** Of a text, as they were when it was sent. */
   files: readonly SentFile[];
@@ -43,7 +47,9 @@ export interface SentMessage {
 
 /** A file as people see it. */
 export interface SentFile {
+  /** Its name with the message. */
   name: string;
+  /** Its content. */
   bytes: Buffer;
 }
 
@@ -66,10 +72,15 @@ export type ReceiveOutcome = 'acknowledged' | 'kept';
  * next `channel()` finds everything as the platform saw it.
  */
 export class MemoryPlatform {
+  /** Of its channels. */
   readonly type: string;
+  /** Of its channels. */
   readonly duplicates: Duplicates;
+  /** Of its channels. */
   readonly limits: ChannelLimits;
+  /** What its channels show. */
   readonly shows: ReadonlySet<Showable>;
+  /** Where its channels find the direct chat of a person. */
   readonly directAddress: (handle: string) => Address | undefined;
   readonly #shown: SentMessage[] = [];
   readonly #typing: Address[] = [];

@@ -6,8 +6,7 @@ import { CALLBACK_MS_MAX, LOOPBACK, REQUEST_MS_MAX, WebhookChannel } from './web
 
 export type { WebhookEndpoint } from './endpoint.ts';
 export { signWebhook } from './signature.ts';
-export type { WebhookTrouble } from './trouble.ts';
-export { WebhookChannel, type WebhookChannelOptions } from './webhook-channel.ts';
+export { WebhookChannel } from './webhook-channel.ts';
 
 /** The options of the webhook's module, checked: where it listens, and for whom. */
 interface WebhookModuleOptions {

@@ -39,6 +39,7 @@ export interface WebhookChannelOptions {
   endpoints: readonly WebhookEndpoint[];
   /** Epoch milliseconds. */
   now: () => number;
+  /** For callbacks that do not answer, and programs that wait for messages. */
   setTimer: SetTimer;
   /** Told of what goes wrong on this side; for log and metrics. Must not throw. */
   onTrouble?: (trouble: WebhookTrouble) => void;
@@ -55,7 +56,9 @@ export interface WebhookChannelOptions {
  */
 export class WebhookChannel implements Channel {
   readonly type = 'webhook';
+  /** The store takes a key once, and a callback gets it with each attempt. */
   readonly duplicates = 'key';
+  /** 64 KiB of text, 4 files of 256 KiB, 50 choices of 500 bytes, a card of 64 KiB. */
   readonly limits: ChannelLimits = {
     text: { max: TEXT_BYTES_MAX, unit: 'utf8-bytes' },
     filesMax: FILES_MAX,
@@ -64,6 +67,7 @@ export class WebhookChannel implements Channel {
     buttonText: { max: CHOICE_BYTES_MAX, unit: 'utf8-bytes' },
     cardBytesMax: CARD_BYTES_MAX,
   };
+  /** Everything: programs get it as JSON. */
   readonly shows: ReadonlySet<Showable> = new Set(['files', 'edit', 'reaction', 'question', 'card']);
   readonly #options: WebhookChannelOptions;
   readonly #endpoints = new Map<string, WebhookEndpoint>();
@@ -120,6 +124,7 @@ export class WebhookChannel implements Channel {
     }
   }
 
+  /** Keeps the message for the program to fetch, or posts it to the callback of its endpoint. */
   async send(address: Address, message: OutgoingMessage, attempt: Attempt): Promise<SendResult> {
     const server = this.#server;
     if (server === undefined) return { type: 'offline' };
@@ -130,12 +135,14 @@ export class WebhookChannel implements Channel {
     return server.send(endpoint, address.threadId, message, attempt);
   }
 
+  /** Ends all requests, and frees the port and the folder. */
   async stop(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
     await server?.close();
   }
 
+  /** `online` once it listens. */
   health(): Health {
     if (this.#server === undefined) return { state: 'stopped' };
     return this.#server.url === undefined
