@@ -148,7 +148,7 @@ async function workOn(
       return;
     case 'die-once':
       if (isFirst)
-        actor.doom = {
+        actor.crashPoint = {
           touch: actor.touches + 1 + world.chance.whole(`die ${name}`, 0, 3),
           where: { share: world.chance.share(`die at ${name}`) },
           with: 'alone',

@@ -5,10 +5,10 @@
  * with this death in it. All are played to their end.
  */
 import type { Mood } from './agent.ts';
-import type { Happening, Plan } from './plan.ts';
+import type { CrashPoint } from './faults.ts';
+import type { FaultEvent, Plan } from './plan.ts';
 import { type Death, recording } from './recording.ts';
 import { type Bench, type Outcome, resumed, simulate } from './simulate.ts';
-import type { Doom } from './world.ts';
 
 /** Which deaths. */
 export type CrashKind = Death | 'one process';
@@ -21,7 +21,7 @@ interface Victim {
 }
 
 /** One death that was played to its end. */
-export interface CrashPoint {
+export interface CrashResult {
   readonly kind: CrashKind;
   readonly plan: Plan;
   /** For people: which history, who died where. */
@@ -32,12 +32,12 @@ export interface CrashPoint {
 interface ShortHistory {
   readonly moods: readonly Mood[];
   /** What goes wrong besides the death. */
-  readonly also: readonly Happening[];
+  readonly also: readonly FaultEvent[];
   readonly strict?: Plan['strict'];
 }
 
 /** Runs cannot be started any more after the first: what it has said goes out all the same. */
-const NO_MORE_RUNS = Array.from({ length: 20 }, (_, index): Happening => {
+const NO_MORE_RUNS = Array.from({ length: 20 }, (_, index): FaultEvent => {
   return { at: 0, type: 'run-goes-wrong', number: index + 2, how: { type: 'refused' } };
 });
 
@@ -76,7 +76,7 @@ export async function* crashPoints(
   bench: Bench,
   share: { readonly of: number; readonly at: number },
   only: number | undefined,
-): AsyncGenerator<CrashPoint, void> {
+): AsyncGenerator<CrashResult, void> {
   let made = 0;
   let group = 0;
   for (let round = 0; made < most; round++) {
@@ -104,10 +104,10 @@ async function* ofMachine(
   round: number,
   from: string,
   bench: Bench,
-): AsyncGenerator<CrashPoint, void> {
+): AsyncGenerator<CrashResult, void> {
   const plan = planWith(history, [], SEED + round);
   const { outcome, images } = await recording(plan, from, bench, RECORDED_MS);
-  if (outcome.failure !== undefined) yield { kind: 'kill', plan, name: `history ${index}, nobody dies`, outcome };
+  if (outcome.failure !== undefined) yield { kind: 'kill', plan, name: `history ${index}, no process dies`, outcome };
   for (const { death, name, crash } of images) {
     yield { kind: death, plan, name: `history ${index}, ${name}`, outcome: await resumed(plan, crash, bench) };
   }
@@ -119,7 +119,7 @@ async function* ofProcesses(
   round: number,
   from: string,
   bench: Bench,
-): AsyncGenerator<CrashPoint, void> {
+): AsyncGenerator<CrashResult, void> {
   for (const victim of VICTIMS) {
     for (let touch = 1; touch <= TOUCHES_MAX; touch++) {
       let count = 1;
@@ -139,16 +139,16 @@ async function* ofProcesses(
 
 const SEED = 1_000;
 
-function deathOf({ who, number }: Victim, doom: Doom): Happening {
+function deathOf({ who, number }: Victim, crashPoint: CrashPoint): FaultEvent {
   return who === 'host'
-    ? { at: 0, type: 'host-dies', doom, downMs: 1_500 }
-    : { at: 0, type: 'run-goes-wrong', number, how: { type: 'dies', doom } };
+    ? { at: 0, type: 'host-dies', crashPoint, downMs: 1_500 }
+    : { at: 0, type: 'run-goes-wrong', number, how: { type: 'dies', crashPoint } };
 }
 
-function planWith(history: ShortHistory, deaths: readonly Happening[], seed: number): Plan {
+function planWith(history: ShortHistory, deaths: readonly FaultEvent[], seed: number): Plan {
   const chat = seed % 3 === 2 ? 'club/main' : 'terminal/main';
   const said = history.moods.map(
-    (mood, index): Happening => ({
+    (mood, index): FaultEvent => ({
       at: 1_000 + index * 2_500,
       type: 'say',
       number: index + 1,
@@ -161,6 +161,6 @@ function planWith(history: ShortHistory, deaths: readonly Happening[], seed: num
     seed,
     troubledMs: 30_000,
     ...(history.strict && { strict: history.strict }),
-    happenings: [...deaths, ...history.also, ...said],
+    events: [...deaths, ...history.also, ...said],
   };
 }

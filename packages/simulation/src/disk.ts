@@ -1,6 +1,6 @@
 /**
  * What is on the disk while a history is recorded: as its processes see it, and what of it a power cut may take back,
- * because nobody has synced it. Contents are kept by their paths below the history's folder.
+ * because it was not synced. Contents are kept by their paths below the history's folder.
  */
 import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';

@@ -13,9 +13,7 @@ import {
 import { openSqlite } from '@nanoclaw/session-db/node';
 import type { World } from './world.ts';
 
-/** What goes wrong with one answer of the guard. */
-export type GuardFault = 'killed-before' | 'killed-after' | 'late' | 'not-to-be-had';
-
+/** Stands for the guard of one host. */
 export class SimulatedGuard {
   readonly #world: World;
 

@@ -1,12 +1,14 @@
 /**
  * The host as a process of the simulation: the shipping `Host`, with the world's clock, chance and names
- * in it, and whoever starts it again when it is gone (a service manager, a person).
+ * in it, and the service manager or operator that starts it again when it is gone.
  */
 import { join } from 'node:path';
+import type { CrashPoint } from './faults.ts';
 import { SimulatedGuard } from './guard.ts';
+import type { HistoryParts } from './history-parts.ts';
 import { RuntimeDriver } from './runtime.ts';
 import { DEFAULT_SETTINGS, dataFolder, Host, openLog } from './shipping-host.ts';
-import { Actor, CrashSignal, type Doom, type Surroundings } from './world.ts';
+import { Actor, CrashSignal } from './world.ts';
 
 /** What a checker hears of the host. */
 export interface HostEvents {
@@ -22,19 +24,19 @@ const STAYED_MS = 10_000;
 const DOWN_MAX_MS = 60_000;
 
 export class HostProcess {
-  readonly #around: Surroundings;
+  readonly #parts: HistoryParts;
   readonly #events: HostEvents;
   #actor: Actor | undefined;
   #host: Host | undefined;
-  #doom: Doom | undefined;
+  #crashPoint: CrashPoint | undefined;
   /** How long it stays down after its next end. */
   downMs = 0;
   #startedAt = 0;
   /** How often in a row it ended soon after it had been started. */
   #ends = 0;
 
-  constructor(around: Surroundings, events: HostEvents) {
-    this.#around = around;
+  constructor(parts: HistoryParts, events: HostEvents) {
+    this.#parts = parts;
     this.#events = events;
   }
 
@@ -45,10 +47,10 @@ export class HostProcess {
 
   /** Starts it. When it ends, it is started again after `downMs`. */
   start(): void {
-    const { world } = this.#around;
-    const actor = new Actor(this.#around, 'host', 'host', () => this.#restart());
-    actor.doom = this.#doom;
-    this.#doom = undefined;
+    const { world } = this.#parts;
+    const actor = new Actor(world, 'host', 'host', () => this.#restart());
+    actor.crashPoint = this.#crashPoint;
+    this.#crashPoint = undefined;
     this.#actor = actor;
     world.actors.add(actor);
     this.#startedAt = world.time;
@@ -57,18 +59,18 @@ export class HostProcess {
   }
 
   /** It dies at a touch of this life, or of the next one while it is down. */
-  dieAt(doom: Doom): void {
-    if (this.#actor === undefined) this.#doom = doom;
-    else this.#actor.doom = { ...doom, touch: this.#actor.touches + doom.touch };
+  dieAt(crashPoint: CrashPoint): void {
+    if (this.#actor === undefined) this.#crashPoint = crashPoint;
+    else this.#actor.crashPoint = { ...crashPoint, touch: this.#actor.touches + crashPoint.touch };
   }
 
   /** Asks it to leave, as a signal does. */
   stop(runs: 'stop-runs' | 'leave-runs'): void {
     const [actor, host] = [this.#actor, this.#host];
     if (actor === undefined || host === undefined) return;
-    this.#around.world.trace(`host: is asked to leave, ${runs}`);
+    this.#parts.world.trace(`host: is asked to leave, ${runs}`);
     this.#host = undefined;
-    this.#around.world.act(actor, () => void this.#leave(actor, () => host.stop(runs)));
+    this.#parts.world.act(actor, () => void this.#leave(actor, () => host.stop(runs)));
   }
 
   async #run(actor: Actor): Promise<void> {
@@ -83,7 +85,7 @@ export class HostProcess {
 
   /** Does something at whose end the process ends. */
   async #leave(actor: Actor, last: () => Promise<void>): Promise<void> {
-    const { world } = this.#around;
+    const { world } = this.#parts;
     try {
       await last();
       world.trace('host: leaves');
@@ -97,7 +99,7 @@ export class HostProcess {
   #restart(): void {
     this.#actor = undefined;
     this.#host = undefined;
-    const { world } = this.#around;
+    const { world } = this.#parts;
     // Who starts it again waits longer each time that it does not stay.
     this.#ends = world.time - this.#startedAt < STAYED_MS ? this.#ends + 1 : 0;
     const downMs = Math.max(this.downMs, Math.min(1_000 * 2 ** this.#ends, DOWN_MAX_MS));
@@ -106,7 +108,7 @@ export class HostProcess {
   }
 
   #options(actor: Actor): ConstructorParameters<typeof Host>[0] {
-    const { world, platform } = this.#around;
+    const { world, platform } = this.#parts;
     const say = (level: string) => (fields: object | string, message?: string) => {
       world.trace(`host ${level}: ${message ?? ''} ${JSON.stringify(fields)}`);
       if (message !== 'killing a run' || typeof fields !== 'object') return;
@@ -128,7 +130,7 @@ export class HostProcess {
       skillsFolder: join(world.folder, 'no-skills'),
       scratch: world.folder,
       channels: platform.channels(actor),
-      driver: new RuntimeDriver(actor),
+      driver: new RuntimeDriver(this.#parts.runtime, actor),
       isolation: { type: 'none', because: 'everything is simulated' },
       guard: new SimulatedGuard(world),
       modelEnv: {},

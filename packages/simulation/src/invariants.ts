@@ -6,13 +6,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageFiles, sessionFolder } from '@nanoclaw/session-db';
 import { answers, BY_TOOL, captions, LOST_FILE, sentFor } from './agent.ts';
-import { type AckRow, type MessageRow, Onlooker, type OutRow, type Seen, sessionsIn } from './observed-history.ts';
+import type { HistoryParts } from './history-parts.ts';
+import { type AckRow, HistoryReader, type MessageRow, type OutRow, type Seen, sessionsIn } from './observed-history.ts';
 import { PLATFORMS } from './platform.ts';
-import type { Surroundings } from './world.ts';
 
 /** An invariant that did not hold. */
-export class Broken extends Error {
-  override readonly name = 'Broken';
+export class InvariantViolation extends Error {
+  override readonly name = 'InvariantViolation';
   readonly invariant: string;
 
   constructor(invariant: string, message: string) {
@@ -24,10 +24,10 @@ export class Broken extends Error {
 /** The most attempts at a message, as the host sets them. */
 const TRIES_MAX = 5;
 
-/** Remembers one world's history, and throws `Broken` when what it sees cannot follow from it. */
+/** Remembers one world's history, and throws `InvariantViolation` when what it sees cannot follow from it. */
 export class Checker implements Disposable {
-  readonly #onlooker = new Onlooker();
-  readonly #around: Surroundings;
+  readonly #reader = new HistoryReader();
+  readonly #parts: HistoryParts;
   /** Nothing goes wrong: stricter promises hold. */
   readonly #isPrompt: boolean;
   readonly #sessions: Map<string, Remembered>;
@@ -37,8 +37,8 @@ export class Checker implements Disposable {
   #shownChecked: number;
   #looks: number;
 
-  constructor(around: Surroundings, isPrompt: boolean, memory?: CheckerMemory) {
-    this.#around = around;
+  constructor(parts: HistoryParts, isPrompt: boolean, memory?: CheckerMemory) {
+    this.#parts = parts;
     this.#isPrompt = isPrompt;
     this.#sessions = new Map([...(memory?.sessions ?? [])].map(([session, before]) => [session, before.copy()]));
     this.#dead = new Map(memory?.dead);
@@ -59,7 +59,7 @@ export class Checker implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#onlooker[Symbol.dispose]();
+    this.#reader[Symbol.dispose]();
   }
 
   /** A file of a session is written to, by a process of this kind. */
@@ -70,10 +70,10 @@ export class Checker implements Disposable {
 
   /** A message is about to be shown: its attempt must be on disk. */
   sends(key: string, attempt: number): void {
-    const [session, seq, part] = parts(key);
+    const [session, seq, part] = keyParts(key);
     const root = session === undefined ? undefined : this.#roots().get(session);
     if (root === undefined) return;
-    const row = this.#onlooker.deliveryOf(root, seq, part);
+    const row = this.#reader.deliveryOf(root, seq, part);
     const isBegun = row !== undefined && row.attempts >= attempt && row.inFlight === 1;
     require('I11', isBegun || row?.status !== 'pending', () =>
       `Attempt ${attempt} of ${key} is made, and the file says ${JSON.stringify(row)}.`);
@@ -90,7 +90,7 @@ export class Checker implements Disposable {
   /** Looks at every session. */
   look(): void {
     this.#looks += 1;
-    const { runtime, platform } = this.#around;
+    const { runtime, platform } = this.#parts;
     const alive = runtime.alive();
     const perSession = Map.groupBy(alive, (run) => run.sessionId);
     for (const [session, runs] of perSession) {
@@ -107,7 +107,7 @@ export class Checker implements Disposable {
       this.#sessions.set(session, before);
       const version = this.#versionOf(root);
       const isNew = version !== before.version;
-      const now = isNew ? this.#onlooker.seen(root) : before.seen;
+      const now = isNew ? this.#reader.seen(root) : before.seen;
       before.version = version;
       before.seen = now;
       if (typeof now === 'string') {
@@ -137,7 +137,7 @@ export class Checker implements Disposable {
   /** Looks whether the host has taken in what runs have said, at a time when none of them could be of help. */
   takenIn(): void {
     for (const [session, root] of this.#roots()) {
-      const now = this.#onlooker.seenAtRest(root);
+      const now = this.#reader.seenAtRest(root);
       if (typeof now === 'string') continue;
       const taken = new Set(now.deliveries.map((row) => row.seq));
       for (const { seq } of now.outbound?.messages ?? []) {
@@ -149,14 +149,14 @@ export class Checker implements Disposable {
   /** Looks for the last time, when faults have stopped and everything has had the time it needs. */
   end(): void {
     this.look();
-    const { platform, runtime } = this.#around;
+    const { platform, runtime } = this.#parts;
     require('I17', platform.unconfirmed.length === 0, () =>
       `Never confirmed: ${platform.unconfirmed.map((one) => one.text).join(', ')}.`);
     for (const [session, root] of this.#roots()) {
-      const now = this.#onlooker.seenAtRest(root);
-      if (typeof now === 'string') throw new Broken('I24', `${session} cannot be read in the end: ${now}.`);
+      const now = this.#reader.seenAtRest(root);
+      if (typeof now === 'string') throw new InvariantViolation('I24', `${session} cannot be read in the end: ${now}.`);
       for (const file of ['inbound/inbound.db', 'outbound/outbound.db']) {
-        const found = this.#onlooker.soundness(join(root, file));
+        const found = this.#reader.soundness(join(root, file));
         // What a run left in mid-commit was sound in the copy, and waits for its successor.
         require('I24', ['ok', 'absent', 'unreadable'].includes(found), () => `${session}: ${file} is ${found}.`);
       }
@@ -178,10 +178,10 @@ export class Checker implements Disposable {
 
   /** Whether nothing is left to wait for. */
   isOver(): boolean {
-    const { platform, runtime, world } = this.#around;
+    const { platform, runtime, world } = this.#parts;
     if (platform.unconfirmed.length > 0 || runtime.alive().length > 0) return false;
     return [...this.#roots().values()].every((root) => {
-      const now = this.#onlooker.seenAtRest(root);
+      const now = this.#reader.seenAtRest(root);
       if (typeof now === 'string') return now === 'absent';
       const open = now.messages.some(
         (one) => one.status === 'pending' && one.trigger === 1 && one.processAfter <= world.wall('host'),
@@ -203,7 +203,7 @@ export class Checker implements Disposable {
   }
 
   #roots(): ReadonlyMap<string, string> {
-    return sessionsIn(this.#around.world.folder);
+    return sessionsIn(this.#parts.world.folder);
   }
 
   #lookAt(session: string, before: Remembered, now: Seen, living: ReadonlySet<string>): void {
@@ -219,12 +219,12 @@ export class Checker implements Disposable {
 
   /** Changes with every commit to one of a session's files. */
   #versionOf(root: string): string {
-    const { world } = this.#around;
+    const { world } = this.#parts;
     return `${world.version(join(root, 'inbound/inbound.db'))}/${world.version(join(root, 'outbound/outbound.db'))}`;
   }
 
   #lookAtAcks(session: string, before: Remembered, now: Seen): void {
-    const { runtime } = this.#around;
+    const { runtime } = this.#parts;
     for (const ack of now.outbound?.acks ?? []) {
       const key = `${ack.messageId}#${ack.attempt}`;
       const known = before.claims.get(key);
@@ -270,7 +270,7 @@ export class Checker implements Disposable {
     require('I18', status !== 'failed' || tries === TRIES_MAX, () => `${name} was given up after ${tries} tries.`);
     for (let attempt = (known?.tries ?? 0) + 1; attempt <= tries; attempt++) {
       const ack = acks.get(`${id}#${attempt}`) ?? before.claims.get(`${id}#${attempt}`);
-      require('I6', ack !== undefined, () => `${name} paid for attempt ${attempt}, which nobody has claimed.`);
+      require('I6', ack !== undefined, () => `${name} paid for attempt ${attempt}, which no run has claimed.`);
       const isOpen = ack?.status === 'processing';
       require('I7', !isOpen || !living.has(ack.runId), () =>
         `${name} paid for attempt ${attempt}, and ${ack?.runId} is alive.`);
@@ -308,7 +308,7 @@ export class Checker implements Disposable {
 
   /** Where nothing goes wrong, what is due does not lie about while a run is there that could take it. */
   #lookAtDue(session: string, before: Remembered, now: Seen, hasRun: boolean): void {
-    const { world } = this.#around;
+    const { world } = this.#parts;
     const claimed = new Set((now.outbound?.acks ?? []).map((ack) => `${ack.messageId}#${ack.attempt}`));
     const due = now.messages.filter(
       (one) =>
@@ -338,14 +338,14 @@ export class Checker implements Disposable {
           `${session}: ${row.runId} says ${answer}, and has not ended that claim.`);
         const others = before.answers.get(answer) ?? 0;
         before.answers.set(answer, others + 1);
-        require('I20', others === 0 || this.#around.runtime.zombies.size > 0, () =>
+        require('I20', others === 0 || this.#parts.runtime.zombies.size > 0, () =>
           `${session}: ${answer} is answered ${others + 1} times.`);
       }
     }
   }
 
   #lookAtDeliveries(session: string, before: Remembered, now: Seen): void {
-    const shown = new Set(this.#around.platform.shown.map((one) => one.key));
+    const shown = new Set(this.#parts.platform.shown.map((one) => one.key));
     for (const row of now.deliveries) {
       const key = `${session}/${row.seq}/${row.part}`;
       const known = before.deliveries.get(key);
@@ -353,7 +353,7 @@ export class Checker implements Disposable {
       const hasEnded = known === 'delivered' || known === 'discarded' || known === 'failed';
       require('I9', !hasEnded || row.status === known, () => `${key} was ${known} and is ${row.status}.`);
       if (row.status === 'delivered' && known !== 'delivered' && row.lane !== 'host') {
-        require('I21', shown.has(key), () => `${key} is recorded as delivered, and nobody can see it.`);
+        require('I21', shown.has(key), () => `${key} is recorded as delivered, and it is not to be seen.`);
       }
     }
   }
@@ -383,14 +383,14 @@ export class Checker implements Disposable {
   }
 
   #lookAtShown(): void {
-    const { platform } = this.#around;
+    const { platform } = this.#parts;
     for (const one of platform.shown.slice(this.#shownChecked)) {
       this.#shownChecked += 1;
       for (const number of captions(one.text)) {
         const isWhole = one.files.length === 1 && one.files[0]?.content === sentFor(number);
         require('I28', isWhole, () => `${one.key} is shown with ${JSON.stringify(one.files)}.`);
       }
-      const [session, seq, part] = parts(one.key);
+      const [session, seq, part] = keyParts(one.key);
       if (session === undefined || !this.#roots().has(session)) continue;
       const earlier = platform.shown.slice(0, this.#shownChecked - 1);
       const isAgain = earlier.some((other) => other.key === one.key);
@@ -412,7 +412,7 @@ export class Checker implements Disposable {
   }
 
   #lookAtEnd(session: string, now: Seen, hadZombies: boolean): void {
-    const wall = this.#around.world.wall('host');
+    const wall = this.#parts.world.wall('host');
     const stopped = now.messages.filter((one) => one.kind === 'command').map((one) => one.seq);
     const said = new Set((now.outbound?.messages ?? []).flatMap((row) => answersAnyhow(textOf(row))));
     // What a tool says at the origin stands in the place of the turn's final text, and of what else was in it.
@@ -434,7 +434,7 @@ export class Checker implements Disposable {
       require('I20', isAnswered, () => `${name} is completed, and was never answered.`);
     }
     const rows = Map.groupBy(now.deliveries, (row) => row.seq);
-    const shown = Map.groupBy(this.#around.platform.shown, (one) => one.key);
+    const shown = Map.groupBy(this.#parts.platform.shown, (one) => one.key);
     for (const row of now.outbound?.messages ?? []) {
       const own = rows.get(row.seq) ?? [];
       require('I19', own.length > 0, () => `${session}: outbound ${row.seq} was never taken in.`);
@@ -480,11 +480,11 @@ class Remembered {
   readonly deliveries = new Map<string, string>();
   /** The highest of the runner's numbers that the host had taken in. */
   taken = 0;
-  /** Since when something has been due that nobody has taken. */
+  /** Since when something has been due that no run has taken. */
   dueSince: number | undefined;
 
   /**
-   * An occurrence that was written ahead of its time, and that nobody has taken, is taken back when the clock is set back;
+   * An occurrence that was written ahead of its time, and that no run has taken, is taken back when the clock is set back;
    * its slot may be written again, under another number.
    */
   mayBeTakenBack(id: string): boolean {
@@ -507,11 +507,11 @@ class Remembered {
 }
 
 function require(invariant: string, holds: boolean, otherwise: () => string): asserts holds {
-  if (!holds) throw new Broken(invariant, otherwise());
+  if (!holds) throw new InvariantViolation(invariant, otherwise());
 }
 
 /** What a delivery's key names; no session for the key of what the host says in its own name. */
-function parts(key: string): [session: string | undefined, seq: number, part: number] {
+function keyParts(key: string): [session: string | undefined, seq: number, part: number] {
   const [, session, seq, part] = /^([^/]+)\/(\d+)\/(\d+)$/.exec(key) ?? [];
   return [session, Number(seq), Number(part)];
 }

@@ -21,7 +21,7 @@ export interface Edit {
  * From here on, the sources under `root` are loaded with the doubles in place, changed by `edits`. Node must have been
  * started with the export condition `source`, so that imports of `@nanoclaw/*` are their sources.
  * Throws `Error` when an edit's file is loaded and does not have its text exactly once: a mutation that changes
- * nothing would look like one that nobody finds.
+ * nothing would look like one that no seed finds.
  */
 export function loadFromSource(root: string, edits: readonly Edit[]): void {
   const doubles = join(root, 'packages/simulation/src/doubles');

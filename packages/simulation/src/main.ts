@@ -192,7 +192,7 @@ function mutationIsPlayed(): boolean {
 
 /**
  * Resolves when every promise has gone on that could. A tick of Node's comes after all of those, and costs little; what
- * nobody caught is only reported when Node's own loop turns, so now and then it does.
+ * was not caught is only reported when Node's own loop turns, so now and then it does.
  */
 function settling(): () => Promise<void> {
   let count = 0;

@@ -1,5 +1,5 @@
 /**
- * What stands in a session's two files, read from outside of every process: for the checkers, and for nobody else.
+ * What stands in a session's two files, read from outside of every process: for the checkers only.
  */
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -77,7 +77,7 @@ export function sessionsIn(data: string): Map<string, string> {
 }
 
 /** Looks at sessions. Its connections stay open between looks, because opening and preparing is most of their cost. */
-export class Onlooker implements Disposable {
+export class HistoryReader implements Disposable {
   readonly #files = new Map<string, File>();
 
   /** Reads a session. `unreadable` while a process that died in mid-commit has not been followed by another. */
@@ -178,7 +178,7 @@ export class Onlooker implements Disposable {
   }
 }
 
-/** Lets SQLite roll back what was left in mid-commit, as it does for whoever may write. */
+/** Lets SQLite roll back what was left in mid-commit, as it does for a process that may write. */
 function recover(path: string): void {
   const db = new Database(path);
   try {

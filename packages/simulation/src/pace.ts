@@ -1,5 +1,5 @@
 /**
- * Looks that are made in case nobody told, made more seldom: a simulated hour is mostly these otherwise. The code around
+ * Looks that are made in case no signal came, made more seldom: a simulated hour is mostly these otherwise. The code around
  * the figures is as it ships, and bells do get lost (`World.watch`).
  */
 import type { Edit } from './loader.ts';

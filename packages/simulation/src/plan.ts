@@ -4,13 +4,10 @@
  */
 import { MOODS, type Mood } from './agent.ts';
 import { Chance } from './chance.ts';
-import type { GuardFault } from './guard.ts';
-import type { SendFault } from './platform.ts';
-import type { RunFault } from './runtime.ts';
-import type { Doom } from './world.ts';
+import type { CrashPoint, GuardFault, RunFault, SendFault } from './faults.ts';
 
-/** Something that happens, `at` milliseconds after the beginning. */
-export type Happening = { readonly at: number } & (
+/** What a plan makes happen, `at` milliseconds after the beginning: a message that a person sends, or a fault. */
+export type FaultEvent = { readonly at: number } & (
   | {
       readonly type: 'say';
       readonly number: number;
@@ -20,17 +17,17 @@ export type Happening = { readonly at: number } & (
       /** A file comes with it. */
       readonly brings?: true;
     }
-  /** The platform tells of a message again that it has told of before. */
+  /** The platform sends a message again that it has sent before. */
   | { readonly type: 'say-again'; readonly number: number }
   | { readonly type: 'stop-command'; readonly number: number; readonly chat: string }
-  | { readonly type: 'host-dies'; readonly doom: Doom; readonly downMs: number }
+  | { readonly type: 'host-dies'; readonly crashPoint: CrashPoint; readonly downMs: number }
   | { readonly type: 'host-restarts'; readonly runs: 'stop-runs' | 'leave-runs'; readonly downMs: number }
-  | { readonly type: 'run-dies'; readonly doom: Doom }
+  | { readonly type: 'run-dies'; readonly crashPoint: CrashPoint }
   | { readonly type: 'host-stalls'; readonly ms: number }
   | { readonly type: 'offline'; readonly ms: number }
   | { readonly type: 'send-goes-wrong'; readonly number: number; readonly how: SendFault }
   | { readonly type: 'run-goes-wrong'; readonly number: number; readonly how: RunFault }
-  /** Somebody holds a lock on the files of one side. */
+  /** Another process holds a lock on the files of one side. */
   | {
       readonly type: 'locked';
       readonly file: 'inbound.db' | 'outbound.db';
@@ -49,7 +46,7 @@ export interface Plan {
   readonly seed: number;
   /** How long faults may happen; after it there are none, and everything has to come to its end. */
   readonly troubledMs: number;
-  readonly happenings: readonly Happening[];
+  readonly events: readonly FaultEvent[];
   /**
    * Stricter promises, for histories in which little goes wrong. `prompt`: nothing does, so what is due is taken up while
    * a run lives. `host-alone`: no run starts any more when one has died, and the host takes in by itself what it said.
@@ -77,14 +74,14 @@ export function planOf(seed: number): Plan {
   return {
     seed,
     troubledMs,
-    happenings: [...conversation(chance, chats, troubledMs), ...troubles(chance, troubledMs)],
+    events: [...conversation(chance, chats, troubledMs), ...troubles(chance, troubledMs)],
   };
 }
 
 /** A run that stalls with a message in hand, is killed for it, and wakes up beside its successor: rare by chance alone. */
 function zombieWorld(seed: number, chance: Chance): Plan {
   const said = [1, 2, 3, 4].map(
-    (number): Happening => ({
+    (number): FaultEvent => ({
       at: number * SECOND + chance.whole('zombie said', 0, 500),
       type: 'say',
       number,
@@ -94,7 +91,7 @@ function zombieWorld(seed: number, chance: Chance): Plan {
   );
   // Said to its successor, when it may be awake again.
   const later = [5, 6, 7, 8, 9, 10].map(
-    (number): Happening => ({
+    (number): FaultEvent => ({
       at: SILENCE_MAX_MS + chance.whole('zombie later', 0, 40) * SECOND,
       type: 'say',
       number,
@@ -110,7 +107,7 @@ function zombieWorld(seed: number, chance: Chance): Plan {
   return {
     seed,
     troubledMs: 3 * HOUR,
-    happenings: [{ at: 0, type: 'run-goes-wrong', number: 1, how }, ...said, ...later],
+    events: [{ at: 0, type: 'run-goes-wrong', number: 1, how }, ...said, ...later],
   };
 }
 
@@ -121,13 +118,13 @@ const SILENCE_MAX_MS = 30 * MINUTE;
 function quietWorld(seed: number, chance: Chance): Plan {
   const chats = ['terminal/main', ...CHATS.filter(() => chance.happens('chats', 0.25))];
   const troubledMs = chance.wait('length', HOUR, 10 * HOUR);
-  const happenings = [...conversation(chance, chats, troubledMs), ...interruptions(chance, troubledMs)];
-  return { seed, troubledMs, strict: 'prompt', happenings };
+  const events = [...conversation(chance, chats, troubledMs), ...interruptions(chance, troubledMs)];
+  return { seed, troubledMs, strict: 'prompt', events };
 }
 
 /** Messages that are answered slowly, each with one that comes while it is: a bell that its run may miss. */
-function interruptions(chance: Chance, troubledMs: number): Happening[] {
-  return some(chance, 'interruptions', 40).flatMap((index): Happening[] => {
+function interruptions(chance: Chance, troubledMs: number): FaultEvent[] {
+  return some(chance, 'interruptions', 40).flatMap((index): FaultEvent[] => {
     const at = Math.floor(chance.share('interruption') * troubledMs * 0.95);
     const told = { type: 'say', chat: 'terminal/main' } as const;
     return [
@@ -143,7 +140,7 @@ function interruptions(chance: Chance, troubledMs: number): Happening[] {
  */
 function clockWorld(seed: number, chance: Chance): Plan {
   const said = [1, 2, 3].map(
-    (number): Happening => ({
+    (number): FaultEvent => ({
       at: number * MINUTE + chance.whole('clock said', 0, 40) * SECOND,
       type: 'say',
       number,
@@ -152,13 +149,13 @@ function clockWorld(seed: number, chance: Chance): Plan {
     }),
   );
   const back = some(chance, 'back', 4).map(
-    (index): Happening => ({
+    (index): FaultEvent => ({
       at: (5 + 8 * index) * HOUR + chance.whole('back', 0, 240) * MINUTE,
       type: 'clock-is-set',
       byMs: -chance.wait('back by', HOUR, 6 * HOUR),
     }),
   );
-  const forward = some(chance, 'forward', 4).flatMap((index): Happening[] => {
+  const forward = some(chance, 'forward', 4).flatMap((index): FaultEvent[] => {
     const at = (3 + 8 * index) * HOUR + chance.whole('forward', 0, 60) * MINUTE;
     return [
       { at, type: 'say', number: 11 + index, chat: 'terminal/main', mood: 'slow' },
@@ -169,39 +166,39 @@ function clockWorld(seed: number, chance: Chance): Plan {
       },
     ];
   });
-  return { seed, troubledMs: 40 * HOUR, happenings: [...said, ...back, ...forward] };
+  return { seed, troubledMs: 40 * HOUR, events: [...said, ...back, ...forward] };
 }
 
 /** Tasks that are at work when the clock is set back over their own time: rare by chance alone. */
 function busyClockWorld(seed: number, chance: Chance): Plan {
   const back = some(chance, 'busy back', 12).map(
-    (): Happening => ({
+    (): FaultEvent => ({
       at: HOUR + chance.whole('busy back at', 0, 11 * 60) * MINUTE + chance.whole('busy back in', 0, 60) * SECOND,
       type: 'clock-is-set',
       byMs: -chance.wait('busy back by', 5 * MINUTE, 4 * HOUR),
     }),
   );
-  const often: Happening = { at: MINUTE, type: 'say', number: 1, chat: 'terminal/main', mood: 'often' };
-  return { seed, troubledMs: 12 * HOUR, happenings: [often, ...back] };
+  const often: FaultEvent = { at: MINUTE, type: 'say', number: 1, chat: 'terminal/main', mood: 'often' };
+  return { seed, troubledMs: 12 * HOUR, events: [often, ...back] };
 }
 
 /** Runs that die soon after they have answered, while the host waits for what was read before: rare by chance alone. */
 function lateWorld(seed: number, chance: Chance): Plan {
   const troubledMs = 2 * HOUR;
-  const late: Happening = { at: 0, type: 'guard-fails', how: 'late', share: 0.7, ms: troubledMs };
-  const answered = Array.from({ length: 24 }).flatMap((_, index): Happening[] => {
+  const late: FaultEvent = { at: 0, type: 'guard-fails', how: 'late', share: 0.7, ms: troubledMs };
+  const answered = Array.from({ length: 24 }).flatMap((_, index): FaultEvent[] => {
     const at = (1 + 4 * index) * MINUTE;
-    const next: Doom = { touch: 1, where: { share: chance.share('late where') }, with: 'alone' };
+    const next: CrashPoint = { touch: 1, where: { share: chance.share('late where') }, with: 'alone' };
     return [
       { at, type: 'say', number: 1 + index, chat: 'terminal/main', mood: 'answer' },
-      { at: at + chance.wait('dies after', SECOND, 8 * SECOND), type: 'run-dies', doom: next },
+      { at: at + chance.wait('dies after', SECOND, 8 * SECOND), type: 'run-dies', crashPoint: next },
     ];
   });
-  return { seed, troubledMs, happenings: [late, ...answered] };
+  return { seed, troubledMs, events: [late, ...answered] };
 }
 
-function conversation(chance: Chance, chats: readonly string[], troubledMs: number): Happening[] {
-  const happenings: Happening[] = [];
+function conversation(chance: Chance, chats: readonly string[], troubledMs: number): FaultEvent[] {
+  const events: FaultEvent[] = [];
   const bursts = chance.whole('bursts', 1, 5);
   let number = 0;
   for (let burst = 0; burst < bursts; burst++) {
@@ -211,22 +208,22 @@ function conversation(chance: Chance, chats: readonly string[], troubledMs: numb
       number += 1;
       const mood: Mood = chance.happens('plain', 0.55) ? 'answer' : chance.pick('mood', MOODS);
       const brings = chance.happens('brings', 0.15);
-      happenings.push({ at, type: 'say', number, chat, mood, ...(brings && { brings }) });
+      events.push({ at, type: 'say', number, chat, mood, ...(brings && { brings }) });
       if (chance.happens('again', 0.2)) {
-        happenings.push({ at: at + chance.wait('again', 1, HOUR), type: 'say-again', number });
+        events.push({ at: at + chance.wait('again', 1, HOUR), type: 'say-again', number });
       }
       at += chance.wait('gap', 1, 2 * MINUTE);
     }
     if (chance.happens('stop', 0.1)) {
       number += 1;
-      happenings.push({ at, type: 'stop-command', number, chat });
+      events.push({ at, type: 'stop-command', number, chat });
     }
   }
-  return happenings;
+  return events;
 }
 
 /** Some kinds of trouble, not all: a world where everything fails at once hides what each failure does. */
-function troubles(chance: Chance, troubledMs: number): Happening[] {
+function troubles(chance: Chance, troubledMs: number): FaultEvent[] {
   const kinds = [hostDeaths, runDeaths, sends, runs, locks, fullDisk, clocks, restarts, guards].filter(() =>
     chance.happens('kind', 0.35),
   );
@@ -241,7 +238,7 @@ function when(chance: Chance, troubledMs: number): number {
   return Math.floor(chance.share('when') * troubledMs);
 }
 
-function doom(chance: Chance, touches: number): Doom {
+function crashPoint(chance: Chance, touches: number): CrashPoint {
   return {
     touch: chance.whole('touch', 1, touches),
     where: { share: chance.share('where') },
@@ -249,27 +246,27 @@ function doom(chance: Chance, touches: number): Doom {
   };
 }
 
-function hostDeaths(chance: Chance, troubledMs: number): Happening[] {
+function hostDeaths(chance: Chance, troubledMs: number): FaultEvent[] {
   return some(chance, 'host deaths', 8).map(() => ({
     at: when(chance, troubledMs),
     type: 'host-dies',
-    doom: doom(chance, 60),
+    crashPoint: crashPoint(chance, 60),
     downMs: chance.wait('down', 100, 3 * HOUR),
   }));
 }
 
-function runDeaths(chance: Chance): Happening[] {
+function runDeaths(chance: Chance): FaultEvent[] {
   return some(chance, 'run deaths', 6).map(() => ({
     at: 0,
     type: 'run-goes-wrong',
     number: chance.whole('run', 1, 10),
-    how: { type: 'dies', doom: doom(chance, 30) },
+    how: { type: 'dies', crashPoint: crashPoint(chance, 30) },
   }));
 }
 
-function sends(chance: Chance, troubledMs: number): Happening[] {
+function sends(chance: Chance, troubledMs: number): FaultEvent[] {
   const wrong = some(chance, 'bad sends', 8).map(
-    (): Happening => ({
+    (): FaultEvent => ({
       at: 0,
       type: 'send-goes-wrong',
       number: chance.whole('send', 1, 15),
@@ -289,7 +286,7 @@ function sends(chance: Chance, troubledMs: number): Happening[] {
   return [...wrong, { at: when(chance, troubledMs), type: 'offline', ms: chance.wait('offline', SECOND, 3 * HOUR) }];
 }
 
-function runs(chance: Chance): Happening[] {
+function runs(chance: Chance): FaultEvent[] {
   return some(chance, 'bad runs', 5).map(() => {
     const how = chance.pick<RunFault['type']>('how run', [
       'refused',
@@ -314,13 +311,13 @@ function runFault(type: RunFault['type'], ms: number, chance: Chance): RunFault 
     case 'stalls':
       return { type, ms, afterMs: chance.wait('stall after', 10, MINUTE) };
     case 'dies':
-      return { type, doom: doom(chance, 30) };
+      return { type, crashPoint: crashPoint(chance, 30) };
     default:
       return { type };
   }
 }
 
-function locks(chance: Chance, troubledMs: number): Happening[] {
+function locks(chance: Chance, troubledMs: number): FaultEvent[] {
   return some(chance, 'locks', 6).map(() => ({
     at: when(chance, troubledMs),
     type: 'locked',
@@ -330,7 +327,7 @@ function locks(chance: Chance, troubledMs: number): Happening[] {
   }));
 }
 
-function fullDisk(chance: Chance, troubledMs: number): Happening[] {
+function fullDisk(chance: Chance, troubledMs: number): FaultEvent[] {
   return some(chance, 'full', 3).map(() => ({
     at: when(chance, troubledMs),
     type: 'disk-is-full',
@@ -338,7 +335,7 @@ function fullDisk(chance: Chance, troubledMs: number): Happening[] {
   }));
 }
 
-function guards(chance: Chance, troubledMs: number): Happening[] {
+function guards(chance: Chance, troubledMs: number): FaultEvent[] {
   return some(chance, 'guards', 4).map(() => ({
     at: when(chance, troubledMs),
     type: 'guard-fails',
@@ -348,8 +345,8 @@ function guards(chance: Chance, troubledMs: number): Happening[] {
   }));
 }
 
-function clocks(chance: Chance, troubledMs: number): Happening[] {
-  return some(chance, 'clock', 4).map((): Happening => {
+function clocks(chance: Chance, troubledMs: number): FaultEvent[] {
+  return some(chance, 'clock', 4).map((): FaultEvent => {
     const at = when(chance, troubledMs);
     const by = chance.wait('clock by', SECOND, 40 * HOUR) * (chance.happens('back', 0.5) ? -1 : 1);
     switch (chance.pick('clock how', ['set', 'drift', 'sleep'])) {
@@ -363,9 +360,9 @@ function clocks(chance: Chance, troubledMs: number): Happening[] {
   });
 }
 
-function restarts(chance: Chance, troubledMs: number): Happening[] {
+function restarts(chance: Chance, troubledMs: number): FaultEvent[] {
   const restarting = some(chance, 'restarts', 4).map(
-    (): Happening => ({
+    (): FaultEvent => ({
       at: when(chance, troubledMs),
       type: 'host-restarts',
       runs: chance.pick('restart runs', ['stop-runs', 'leave-runs']),

@@ -15,18 +15,8 @@ import type {
   ReceivedMessage,
   SendResult,
 } from '@nanoclaw/channels';
+import type { SendFault } from './faults.ts';
 import { type Actor, acting, type World } from './world.ts';
-
-/** What becomes of one send. */
-export type SendFault =
-  | 'failed'
-  | 'failed-for-long'
-  | 'refused'
-  | 'hangs'
-  | 'shown-and-hangs'
-  | 'shown-late'
-  | 'answer-lost'
-  | 'throws';
 
 /** What people can see. */
 export interface Shown {
@@ -79,7 +69,7 @@ export class Platform {
   /** By the number of the send, from 1. */
   readonly faults: Map<number, SendFault>;
   readonly shown: Shown[];
-  /** Called before anything is shown, for whoever checks. */
+  /** Called before anything is shown, for the checker. */
   onSend: (key: string, attempt: number) => void = () => undefined;
   /** By the platform's id. */
   readonly accepted: Map<string, Accepted>;
@@ -116,7 +106,7 @@ export class Platform {
     return this.#hasShownLate;
   }
 
-  /** What was said and nobody has confirmed. */
+  /** What was sent and the host has not confirmed. */
   get unconfirmed(): readonly ReceivedMessage[] {
     return [...this.#waiting.values()];
   }

@@ -1,6 +1,6 @@
 /**
  * One history, written down touch by touch: every first part of what its processes did to the disk is a crash image,
- * from which both sides must go on. Also what a power cut makes of it, which takes back what nobody has synced.
+ * from which both sides must go on. Also what a power cut makes of it, which takes back what was not synced.
  */
 import { Chance } from './chance.ts';
 import { Disk, type DiskImage } from './disk.ts';
@@ -56,7 +56,7 @@ class Watcher implements Recorder {
 
   record<T>(touch: Touch<T>, actor: Actor): T {
     this.#touches += 1;
-    const { world } = actor.around;
+    const { world } = actor;
     this.#beganAt ??= world.time;
     const isOver = world.time - this.#beganAt > this.#untilMs;
     const { change } = touch;

@@ -1,7 +1,7 @@
 /**
  * What runs the agents, as it outlives every host: each run is a process of the simulation with the shipping runner in
  * it. It promises what a driver promises, except where the plan says otherwise: then a start fails, an exit is never
- * told, a stop cannot be made, or a run that was declared dead wakes up.
+ * reported, a stop cannot be made, or a run that was declared dead wakes up.
  */
 import {
   type Driver,
@@ -16,20 +16,8 @@ import { Runner } from '@nanoclaw/runner';
 import { Doorbell, inboundFolder, outboundFolder, RunnerSession, runId } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { agent, runScript } from './agent.ts';
-import { Actor, CrashSignal, type Doom, type Surroundings, type World } from './world.ts';
-
-/** What goes wrong with one run, by the number of its start. */
-export type RunFault =
-  | { readonly type: 'refused' }
-  | { readonly type: 'slow-start'; readonly ms: number }
-  | { readonly type: 'exits-at-once' }
-  | { readonly type: 'exit-is-lost' }
-  | { readonly type: 'stop-fails' }
-  /** It stands still after so many touches, for a while. */
-  | { readonly type: 'stalls'; readonly afterMs: number; readonly ms: number }
-  /** It stands still until it is stopped. The stop says that it is dead, and it goes on a while later. */
-  | { readonly type: 'zombie'; readonly afterMs: number; readonly ms: number }
-  | { readonly type: 'dies'; readonly doom: Doom };
+import type { RunFault } from './faults.ts';
+import { Actor, CrashSignal, type World } from './world.ts';
 
 interface LiveRun {
   readonly spec: RunSpec;
@@ -89,7 +77,7 @@ export class Runtime {
     return this.#runs.get(id);
   }
 
-  async start(spec: RunSpec, around: Surroundings): Promise<LiveRun> {
+  async start(spec: RunSpec): Promise<LiveRun> {
     const world = this.#world;
     this.#starts += 1;
     const faults = this.faults.get(this.#starts) ?? [];
@@ -98,9 +86,9 @@ export class Runtime {
     world.trace(`runtime: start ${this.#starts} of ${spec.runId}${faults.map((fault) => `, ${fault.type}`).join('')}`);
     await world.pause(world.chance.wait('start', 20, 500) + (of('slow-start')?.ms ?? 0));
     if (of('refused')) throw new SpawnError({ type: 'refused', reason: 'no more processes' });
-    const run = world.touch({ what: `start ${spec.runId}`, perform: () => this.#begin(spec, around, faults[0]) });
+    const run = world.touch({ what: `start ${spec.runId}`, perform: () => this.#begin(spec, faults[0]) });
     const dies = of('dies');
-    if (dies) run.actor.doom = dies.doom;
+    if (dies) run.actor.crashPoint = dies.crashPoint;
     const stalls = of('stalls');
     if (stalls) world.after(stalls.afterMs, () => this.#stall(run, stalls.ms), undefined);
     const zombie = of('zombie');
@@ -144,11 +132,9 @@ export class Runtime {
     this.#world.trace(`runtime: ${run.spec.runId} stalls for ${ms} ms`);
   }
 
-  #begin(spec: RunSpec, around: Surroundings, fault: RunFault | undefined): LiveRun {
+  #begin(spec: RunSpec, fault: RunFault | undefined): LiveRun {
     const world = this.#world;
-    const actor = new Actor(around, spec.runId, 'runner', () =>
-      this.#ended(run, { type: 'signal', signal: 'SIGKILL' }),
-    );
+    const actor = new Actor(world, spec.runId, 'runner', () => this.#ended(run, { type: 'signal', signal: 'SIGKILL' }));
     const run: LiveRun = {
       spec,
       actor,
@@ -231,13 +217,13 @@ export class RuntimeDriver implements Driver {
   readonly #actor: Actor;
   readonly #runtime: Runtime;
 
-  constructor(actor: Actor) {
+  constructor(runtime: Runtime, actor: Actor) {
     this.#actor = actor;
-    this.#runtime = actor.around.runtime;
+    this.#runtime = runtime;
   }
 
   async start(spec: RunSpec): Promise<Run> {
-    return this.#run(await this.#runtime.start(spec, this.#actor.around));
+    return this.#run(await this.#runtime.start(spec));
   }
 
   stop(id: string, graceMs: number): Promise<Exit> {
@@ -245,7 +231,7 @@ export class RuntimeDriver implements Driver {
   }
 
   async list(): Promise<Listing> {
-    await this.#actor.around.world.pause(5);
+    await this.#actor.world.pause(5);
     return { runs: this.#runtime.list().map((run) => this.#run(run)), troubles: [] };
   }
 
@@ -259,7 +245,7 @@ export class RuntimeDriver implements Driver {
 
   #run(run: LiveRun): Run {
     const { spec, startedAt } = run;
-    const { world } = this.#actor.around;
+    const { world } = this.#actor;
     return {
       runId: spec.runId,
       sessionId: spec.sessionId,

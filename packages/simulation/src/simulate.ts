@@ -10,13 +10,14 @@ import { SESSION_LOOP, SqliteError } from '@nanoclaw/session-db';
 import Database from 'better-sqlite3';
 import { broughtFile, saying } from './agent.ts';
 import type { DiskImage } from './disk.ts';
+import type { HistoryParts } from './history-parts.ts';
 import { HostProcess } from './host-process.ts';
-import { Broken, Checker, type CheckerMemory } from './invariants.ts';
-import { CHATS, type Happening, type Plan } from './plan.ts';
+import { Checker, type CheckerMemory, InvariantViolation } from './invariants.ts';
+import { CHATS, type FaultEvent, type Plan } from './plan.ts';
 import { Platform, type PlatformMemory } from './platform.ts';
 import { Runtime, type RuntimeMemory } from './runtime.ts';
 import { ensureDefaults } from './shipping-host.ts';
-import { CrashSignal, type Recorder, type Surroundings, World } from './world.ts';
+import { CrashSignal, type Recorder, World } from './world.ts';
 
 /** What a simulation needs of the process that it runs in. */
 export interface Bench {
@@ -24,9 +25,9 @@ export interface Bench {
   readonly scratch: string;
   /** Resolves when every promise that could go on has gone on. */
   readonly settled: () => Promise<void>;
-  /** Resolves when Node's own loop has turned: what nobody caught is reported by then. */
+  /** Resolves when Node's own loop has turned: what was not caught is reported by then. */
   readonly turned: () => Promise<void>;
-  /** Takes what nobody caught since the last call. */
+  /** Takes what was not caught since the last call. */
   readonly uncaught: () => readonly unknown[];
 }
 
@@ -48,12 +49,12 @@ export interface Outcome {
   readonly steps: number;
   /** Changes of files and sends, by all processes. */
   readonly touches: number;
-  /** How many states the last planned death could choose from; `undefined`: nobody died as planned. */
+  /** How many states the last planned death could choose from; `undefined`: no process died as planned. */
   readonly statesOfDeath: number | undefined;
   readonly trace: readonly string[];
 }
 
-/** Lines kept for whoever reads a failure. */
+/** Lines kept for the reader of a failure. */
 const TRACE_MAX = 20_000;
 /** What the slowest thing takes when all faults are over: twelve attempts at a delivery, or a run silent to its limit. */
 const LIVENESS_MS = 40 * 3_600_000;
@@ -170,7 +171,7 @@ async function play(plan: Plan, bench: Bench, stepsMax: number, beginning: Begin
     await history.run(stepsMax);
     return outcome(undefined);
   } catch (error) {
-    const { invariant, message } = brokenBy(error, plan.seed);
+    const { invariant, message } = violationOf(error, plan.seed);
     world.trace(message);
     return outcome({ invariant, message, step: world.steps });
   } finally {
@@ -183,11 +184,11 @@ async function play(plan: Plan, bench: Bench, stepsMax: number, beginning: Begin
 }
 
 /** Which invariant an error says does not hold; throws what says nothing of the kind, with the seed to find it again. */
-function brokenBy(error: unknown, seed: number): Broken {
-  if (error instanceof Broken) return error;
+function violationOf(error: unknown, seed: number): InvariantViolation {
+  if (error instanceof InvariantViolation) return error;
   // The checkers wait for locks and know of journals: whatever else SQLite refuses to read is damaged.
   if (error instanceof Database.SqliteError) {
-    return new Broken('I24', `A session's file is damaged: ${error.message} (${error.code}).`);
+    return new InvariantViolation('I24', `A session's file is damaged: ${error.message} (${error.code}).`);
   }
   throw new Error(`The simulation itself fails in the history of seed ${seed}.`, { cause: error });
 }
@@ -207,7 +208,7 @@ class History implements Disposable {
   #lookedAtTouch = 0;
   #lastJump = 0;
   #isTroubled = true;
-  #broken: Broken | undefined;
+  #violation: InvariantViolation | undefined;
 
   constructor(plan: Plan, world: World, bench: Bench, crash: Crash | undefined) {
     this.#plan = plan;
@@ -215,12 +216,12 @@ class History implements Disposable {
     this.#bench = bench;
     this.#platform = new Platform(world, crash?.platform);
     this.#runtime = new Runtime(world, IDLE_EXIT_MS, crash?.runtime);
-    const around: Surroundings = { world, platform: this.#platform, runtime: this.#runtime };
-    this.#checker = new Checker(around, plan.strict === 'prompt', crash?.checker);
+    const parts: HistoryParts = { world, platform: this.#platform, runtime: this.#runtime };
+    this.#checker = new Checker(parts, plan.strict === 'prompt', crash?.checker);
     this.#lived = crash === undefined ? 0 : crash.at - START;
     this.#isAnew = crash === undefined;
     const run = (id: string) => this.#runtime.run(id);
-    this.#host = new HostProcess(around, {
+    this.#host = new HostProcess(parts, {
       onKill: (session, id, reason) => {
         const livedMs = world.time - (run(id)?.begunAt ?? 0);
         this.#note(() => this.#checker.killed(session, reason, world.time - this.#lastJump, livedMs));
@@ -229,19 +230,19 @@ class History implements Disposable {
     this.#platform.onSend = (key, attempt) => this.#note(() => this.#checker.sends(key, attempt));
     world.onRunaway = (actor, what) =>
       this.#note(() => {
-        throw new Broken('I27', `${actor.name} goes round in a circle: ${what}.`);
+        throw new InvariantViolation('I27', `${actor.name} goes round in a circle: ${what}.`);
       });
     world.onWrite = (path, actor) => this.#note(() => this.#checker.written(path, actor.kind));
   }
 
   async run(stepsMax: number): Promise<void> {
     const world = this.#world;
-    const { happenings, troubledMs } = this.#plan;
-    if (this.#isAnew) for (const happening of happenings) if (happening.at === 0) this.#happen(happening);
+    const { events, troubledMs } = this.#plan;
+    if (this.#isAnew) for (const event of events) if (event.at === 0) this.#play(event);
     this.#host.start();
-    for (const happening of happenings) {
-      if (happening.at <= this.#lived) continue;
-      world.after(Math.min(happening.at, troubledMs) - this.#lived, () => this.#happen(happening), undefined);
+    for (const event of events) {
+      if (event.at <= this.#lived) continue;
+      world.after(Math.min(event.at, troubledMs) - this.#lived, () => this.#play(event), undefined);
     }
     world.after(troubledMs - this.#lived, () => this.#calm(), undefined);
     // The host begins in this moment, and not with whatever happens next.
@@ -271,9 +272,11 @@ class History implements Disposable {
   async #until(stepsMax: number, isOver: () => boolean): Promise<void> {
     const world = this.#world;
     while (!isOver()) {
-      if (world.steps > stepsMax) throw new Broken('I17', `It has not come to its end after ${world.steps} steps.`);
-      if (!(await world.step())) throw new Broken('I17', 'Nothing is going to happen any more.');
-      if (this.#broken !== undefined) throw this.#broken;
+      if (world.steps > stepsMax)
+        throw new InvariantViolation('I17', `It has not come to its end after ${world.steps} steps.`);
+      if (!(await world.step()))
+        throw new InvariantViolation('I17', 'No event is left, and the history has not come to its end.');
+      if (this.#violation !== undefined) throw this.#violation;
       for (const error of this.#bench.uncaught()) this.#judgeUncaught(error);
       if (world.touches - this.#lookedAtTouch < 1 + world.chance.whole('look', 0, 5)) continue;
       this.#lookedAtTouch = world.touches;
@@ -286,55 +289,55 @@ class History implements Disposable {
     try {
       check();
     } catch (error) {
-      if (!(error instanceof Broken)) throw error;
-      this.#broken ??= error;
+      if (!(error instanceof InvariantViolation)) throw error;
+      this.#violation ??= error;
     }
   }
 
-  /** What nobody caught ends the process that it was in, and no process of ours is to end so. */
+  /** What was not caught ends the process that it was in, and no process of ours is to end so. */
   #judgeUncaught(error: unknown): void {
     if (error instanceof CrashSignal) return;
-    if (error instanceof Broken) throw error;
+    if (error instanceof InvariantViolation) throw error;
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    throw new Broken('I27', `Nobody caught ${text}`);
+    throw new InvariantViolation('I27', `No code caught ${text}`);
   }
 
-  #happen(happening: Happening): void {
+  #play(event: FaultEvent): void {
     const world = this.#world;
     const host = this.#host.actor;
-    if (happening.type !== 'say' && happening.type !== 'say-again') world.trace(`plan: ${JSON.stringify(happening)}`);
-    switch (happening.type) {
+    if (event.type !== 'say' && event.type !== 'say-again') world.trace(`plan: ${JSON.stringify(event)}`);
+    switch (event.type) {
       case 'say':
-        this.#say(happening.number, happening.chat, saying(happening.number, happening.mood), happening.brings);
+        this.#say(event.number, event.chat, saying(event.number, event.mood), event.brings);
         return;
       case 'stop-command':
-        this.#say(happening.number, happening.chat, '/stop');
+        this.#say(event.number, event.chat, '/stop');
         return;
       case 'say-again': {
-        const message = this.#said.get(happening.number);
+        const message = this.#said.get(event.number);
         if (message !== undefined) this.#platform.say(message);
         return;
       }
       case 'host-dies':
-        this.#host.downMs = happening.downMs;
-        this.#host.dieAt(happening.doom);
+        this.#host.downMs = event.downMs;
+        this.#host.dieAt(event.crashPoint);
         return;
       case 'run-dies':
         for (const { actor } of this.#runtime.alive()) {
-          actor.doom = { ...happening.doom, touch: actor.touches + happening.doom.touch };
+          actor.crashPoint = { ...event.crashPoint, touch: actor.touches + event.crashPoint.touch };
         }
         return;
       case 'host-restarts':
-        this.#host.downMs = happening.downMs;
-        this.#host.stop(happening.runs);
+        this.#host.downMs = event.downMs;
+        this.#host.stop(event.runs);
         return;
       case 'host-stalls':
-        if (host !== undefined) world.freeze(host, world.time + happening.ms);
+        if (host !== undefined) world.freeze(host, world.time + event.ms);
         return;
       case 'offline':
         this.#platform.isOnline = false;
         world.after(
-          happening.ms,
+          event.ms,
           () => {
             this.#platform.isOnline = true;
           },
@@ -342,27 +345,24 @@ class History implements Disposable {
         );
         return;
       case 'send-goes-wrong':
-        this.#platform.faults.set(happening.number, happening.how);
+        this.#platform.faults.set(event.number, event.how);
         return;
       case 'run-goes-wrong':
-        this.#runtime.faults.set(happening.number, [
-          happening.how,
-          ...(this.#runtime.faults.get(happening.number) ?? []),
-        ]);
+        this.#runtime.faults.set(event.number, [event.how, ...(this.#runtime.faults.get(event.number) ?? [])]);
         return;
       case 'locked':
-        this.#trouble(happening.ms, (what) => {
-          const isLocked = what.endsWith(happening.file) && world.chance.happens('lock', happening.share);
+        this.#trouble(event.ms, (what) => {
+          const isLocked = what.endsWith(event.file) && world.chance.happens('lock', event.share);
           return isLocked ? new SqliteError('SQLITE_BUSY', 'database is locked') : undefined;
         });
         return;
       case 'disk-is-full':
-        this.#trouble(happening.ms, diskFull);
+        this.#trouble(event.ms, diskFull);
         return;
       case 'guard-fails':
-        world.guardFault = () => (world.chance.happens('guard', happening.share) ? happening.how : undefined);
+        world.guardFault = () => (world.chance.happens('guard', event.share) ? event.how : undefined);
         world.after(
-          happening.ms,
+          event.ms,
           () => {
             world.guardFault = () => undefined;
           },
@@ -370,16 +370,16 @@ class History implements Disposable {
         );
         return;
       case 'clock-is-set':
-        this.#jumped(happening.byMs);
-        world.clockError.host += happening.byMs;
-        world.clockError.runner += happening.byMs;
+        this.#jumped(event.byMs);
+        world.clockError.host += event.byMs;
+        world.clockError.runner += event.byMs;
         return;
       case 'clocks-drift':
-        world.clockError.runner += happening.byMs;
+        world.clockError.runner += event.byMs;
         return;
       case 'machine-sleeps':
-        world.sleep(happening.ms);
-        this.#jumped(happening.ms);
+        world.sleep(event.ms);
+        this.#jumped(event.ms);
     }
   }
 
@@ -431,7 +431,7 @@ class History implements Disposable {
     this.#platform.isOnline = true;
     this.#platform.faults.clear();
     this.#runtime.faults.clear();
-    for (const actor of world.actors) actor.doom = undefined;
+    for (const actor of world.actors) actor.crashPoint = undefined;
   }
 }
 

@@ -7,28 +7,17 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Chance } from './chance.ts';
-import type { GuardFault } from './guard.ts';
-import type { Platform } from './platform.ts';
-import type { Runtime } from './runtime.ts';
+import type { CrashPoint, GuardFault } from './faults.ts';
 import type { Committed, Image, Synchronous } from './sqlite/commits.ts';
 import type { Connection } from './sqlite/connection.ts';
 
 /** The process whose code runs just now; none when the world itself looks. */
-// tidy: allow state — it has no value of its own: what it gives is of whoever's code is running
+// tidy: allow state — it has no value of its own: what it gives belongs to the process whose code is running
 export const acting = new AsyncLocalStorage<Actor>();
 
 /** Thrown through the code of a process that has died. Nothing of it runs to an effect after that. */
 export class CrashSignal extends Error {
   override readonly name = 'CrashSignal';
-}
-
-/** Where a process dies: at its n-th touch of the world from now, in one of the states in which that may leave it. */
-export interface Doom {
-  /** From 1, counted over the touches of `who`. */
-  readonly touch: number;
-  /** Which of the states, from 0 (before it); or which share of the way through them. */
-  readonly where: { readonly state: number } | { readonly share: number };
-  readonly with: 'alone' | 'everybody';
 }
 
 /** What a touch changes on disk. */
@@ -65,16 +54,9 @@ export interface WorldEvent {
   cancelled: boolean;
 }
 
-/** What a process finds around it, and what outlives it. */
-export interface Surroundings {
-  readonly world: World;
-  readonly platform: Platform;
-  readonly runtime: Runtime;
-}
-
 /** A process. */
 export class Actor {
-  readonly around: Surroundings;
+  readonly world: World;
   readonly name: string;
   readonly kind: 'host' | 'runner';
   isAlive = true;
@@ -83,15 +65,15 @@ export class Actor {
   /** What would have happened to it while it was frozen. */
   held: WorldEvent[] = [];
   touches = 0;
-  doom: Doom | undefined;
+  crashPoint: CrashPoint | undefined;
   /** What the system closes when it dies. */
   readonly handles = new Set<{ close(): void }>();
   /** Connections that are closed for the process and kept for its next look, by their paths. */
   readonly connections = new Map<string, { readonly connection: Connection; readonly inode: number }>();
   readonly onDeath: () => void;
 
-  constructor(around: Surroundings, name: string, kind: 'host' | 'runner', onDeath: () => void) {
-    this.around = around;
+  constructor(world: World, name: string, kind: 'host' | 'runner', onDeath: () => void) {
+    this.world = world;
     this.name = name;
     this.kind = kind;
     this.onDeath = onDeath;
@@ -263,8 +245,8 @@ export class World {
       this.kill(actor);
       throw new CrashSignal(`${actor.name} goes round in a circle.`);
     }
-    const { doom } = actor;
-    if (doom !== undefined && doom.touch === actor.touches) this.#die(actor, doom, touch);
+    const { crashPoint } = actor;
+    if (crashPoint !== undefined && crashPoint.touch === actor.touches) this.#die(actor, crashPoint, touch);
     const trouble = this.troubleAt(touch.what, actor);
     if (trouble !== undefined) {
       this.trace(`${actor.name}: ${touch.what} meets ${trouble.message}`);
@@ -288,16 +270,16 @@ export class World {
     acting.exit(() => actor.onDeath());
   }
 
-  #die<T>(actor: Actor, doom: Doom, touch: Touch<T>): never {
+  #die<T>(actor: Actor, crashPoint: CrashPoint, touch: Touch<T>): never {
     const images = touch.watched?.().commit.images;
     const count = images?.length ?? 2;
     this.statesOfDeath = count;
-    const { where } = doom;
+    const { where } = crashPoint;
     const wanted = 'state' in where ? where.state : Math.floor(where.share * count);
     const state = Math.min(wanted, count - 1);
     this.trace(`${actor.name}: DIES at ${touch.what}, state ${state} of ${count}`);
     if (images === undefined && state === 1) touch.perform();
-    const dead = doom.with === 'everybody' ? [...this.actors] : [actor];
+    const dead = crashPoint.with === 'everybody' ? [...this.actors] : [actor];
     for (const one of dead) this.kill(one);
     const image = images?.[state];
     // Only now, because a death closes its files.
@@ -318,7 +300,7 @@ export class World {
     return () => listeners.delete(listener);
   }
 
-  /** A file has changed: whoever watches it hears, and its change time is a new one. */
+  /** A file has changed: its watchers are called, and its change time is a new one. */
   changed(path: string): void {
     this.#versions.set(path, (this.#versions.get(path) ?? 0) + 1);
     for (const listener of this.#watchers.get(path) ?? []) listener();

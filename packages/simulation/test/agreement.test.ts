@@ -38,7 +38,8 @@ it('every number that the simulation checks is asked for in a checker', () => {
     readFileSync(join(root, 'packages/simulation/src', name), 'utf8'),
   );
   for (const [number, by] of Object.entries(CHECKED_BY)) {
-    if (typeof by === 'string') expect(source.join('\n')).toMatch(new RegExp(`(require|Broken)\\(\\s*'${number}'`));
+    if (typeof by === 'string')
+      expect(source.join('\n')).toMatch(new RegExp(`(require|InvariantViolation)\\(\\s*'${number}'`));
   }
 });
 

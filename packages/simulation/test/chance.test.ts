@@ -20,15 +20,15 @@ it('draws are spread evenly enough', () => {
 });
 
 it('a failing history is shortened to what it takes', async () => {
-  const happenings = Array.from({ length: 20 }, (_, at) => ({ at, type: 'offline' as const, ms: 1 }));
-  const plan = { seed: 1, duplicates: 'key' as const, chats: ['main'], troubledMs: 1, happenings };
+  const events = Array.from({ length: 20 }, (_, at) => ({ at, type: 'offline' as const, ms: 1 }));
+  const plan = { seed: 1, duplicates: 'key' as const, chats: ['main'], troubledMs: 1, events };
   const isNeeded = [3, 17];
   const fails = async (shorter: typeof plan): Promise<boolean> =>
-    isNeeded.every((at) => shorter.happenings.some((one) => one.at === at));
+    isNeeded.every((at) => shorter.events.some((one) => one.at === at));
   const short = await shrunk(
     plan,
-    async (shorter) => fails({ ...plan, happenings: happenings.filter((one) => shorter.happenings.includes(one)) }),
+    async (shorter) => fails({ ...plan, events: events.filter((one) => shorter.events.includes(one)) }),
     500,
   );
-  expect(short.happenings.map((one) => one.at)).toEqual(isNeeded);
+  expect(short.events.map((one) => one.at)).toEqual(isNeeded);
 });

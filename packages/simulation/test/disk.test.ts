@@ -27,7 +27,7 @@ function cut(disk: Disk, share: () => number): DiskImage {
   return image;
 }
 
-it('a kill takes nothing back, and a power cut what nobody synced', () => {
+it('a kill takes nothing back, and a power cut what was not synced', () => {
   const disk = new Disk(root);
   written(disk, 'note', 'new');
   expect(disk.image().files.get('note')?.toString()).toBe('new');

@@ -1,4 +1,4 @@
-/** The host's control socket: nobody connects to it here. */
+/** The host's control socket: no client connects to it here. */
 export class ControlServer {
   static async listen(): Promise<ControlServer> {
     return new ControlServer();

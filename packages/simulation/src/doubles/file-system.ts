@@ -23,7 +23,7 @@ export const openSync = replaced(fs.openSync, (open, args) => {
   const [path, flags = 'r'] = args;
   const actor = acting.getStore();
   if (actor === undefined || typeof path !== 'string') return open();
-  const { world } = actor.around;
+  const { world } = actor;
   const opened = (): unknown => {
     const descriptor = open();
     if (typeof descriptor === 'number') world.descriptors.set(descriptor, path);
@@ -49,7 +49,7 @@ export const openSync = replaced(fs.openSync, (open, args) => {
 export const lstatSync = replaced(fs.lstatSync, (stat, args) => {
   const stats: unknown = stat();
   const [path] = args;
-  const world = acting.getStore()?.around.world;
+  const world = acting.getStore()?.world;
   if (world === undefined || typeof path !== 'string') return stats;
   if (typeof stats === 'object' && stats !== null && 'ctimeNs' in stats) {
     Reflect.set(stats, 'ctimeNs', BigInt(world.version(path)));
@@ -60,7 +60,7 @@ export const lstatSync = replaced(fs.lstatSync, (stat, args) => {
 export const watch = replaced(fs.watch, (real, args) => {
   const [path] = args;
   const listener = args.at(-1);
-  const world = acting.getStore()?.around.world;
+  const world = acting.getStore()?.world;
   if (world === undefined || typeof path !== 'string' || typeof listener !== 'function') return real();
   const stop = world.watch(path, () => listener('change', path));
   return { close: stop, on: () => undefined };
@@ -69,7 +69,7 @@ export const watch = replaced(fs.watch, (real, args) => {
 /** The same function as a touch of the world, when a process calls it. */
 function touching<F extends (...args: never[]) => unknown>(what: string, real: F): F {
   return replaced(real, (perform, [first, second]) => {
-    const world = acting.getStore()?.around.world;
+    const world = acting.getStore()?.world;
     if (world === undefined) return perform();
     const path = typeof first === 'number' ? world.descriptors.get(first) : first;
     const changed = what === 'copy' ? [second] : what === 'rename' ? [path, second] : [path];

@@ -49,7 +49,7 @@ export function leave({ database, journal }: Image, path: string): void {
 
 /** The journal as it stands when all of it is written and not yet marked valid; `undefined` when nothing is to commit. */
 function journalOf(db: Database.Database, path: string): Buffer | undefined {
-  // Somebody who reads makes the commit stop there, with the transaction still open.
+  // A connection that reads makes the commit stop there, with the transaction still open.
   const reader = new Database(path, { readonly: true, timeout: 0 });
   try {
     reader.exec('BEGIN');

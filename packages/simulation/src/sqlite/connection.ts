@@ -3,7 +3,7 @@ import Real from 'better-sqlite3';
 
 export class Connection {
   readonly db: Real.Database;
-  /** Called when whoever opened it closes it. */
+  /** Called when the code that opened it closes it. */
   readonly giveBack: () => void;
   readonly #statements = new Map<string, Real.Statement>();
 

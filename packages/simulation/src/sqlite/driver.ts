@@ -121,7 +121,7 @@ export default class Database {
   }
 
   get #world(): World | undefined {
-    return this.#actor?.around.world;
+    return this.#actor?.world;
   }
 }
 
