@@ -2,12 +2,12 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 
-export interface Said {
+export interface CommandResult {
   readonly code: number | null;
   readonly output: string;
 }
 
-export function sim(...args: readonly string[]): Promise<Said> {
+export function sim(...args: readonly string[]): Promise<CommandResult> {
   const main = join(import.meta.dirname, '../src/main.ts');
   return new Promise((done, fail) => {
     const child = spawn(
