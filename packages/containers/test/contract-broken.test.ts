@@ -240,19 +240,20 @@ const BREACHES: readonly Breach[] = [
   {
     name: 'begins a command before its run is on record',
     caughtBy: 'a command begins only when its run is on record, so that the next life of the host knows of it',
-    says: 'The command of run r1 had begun and goes on, but a new driver did not list the run',
+    says: 'had begun and goes on, but a new driver did not list the run',
     breaks(driver, bench) {
       const unrecorded = unrecordedOf(bench);
       return {
         async start(spec) {
           unrecorded.add(spec.runId);
-          const run = await driver.start(spec);
-          unrecorded.delete(spec.runId);
-          return run;
+          return driver.start(spec);
         },
+        // On record just too late: the first look after the start does not find it, however slow the machine is.
         async list() {
           const listing = await driver.list();
-          return { ...listing, runs: listing.runs.filter(({ runId }) => !unrecorded.has(runId)) };
+          const known = listing.runs.filter(({ runId }) => !unrecorded.has(runId));
+          unrecorded.clear();
+          return { ...listing, runs: known };
         },
       };
     },

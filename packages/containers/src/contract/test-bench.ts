@@ -94,10 +94,11 @@ export class TestBench {
     writeFileSync(this.path(file), '');
   }
 
-  /** Removes a file that a program makes again and again, and says whether it is there after a while. */
+  /** Removes a file that a program makes again and again, and says whether it comes back within a while. */
   async isMadeAgain(file: string): Promise<boolean> {
     rmSync(this.path(file), { force: true });
-    await pause(QUIET_MS);
+    for (let waitedMs = 0; waitedMs < QUIET_MS && !this.has(file); waitedMs += LOOK_EVERY_MS)
+      await pause(LOOK_EVERY_MS);
     return this.has(file);
   }
 
