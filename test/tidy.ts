@@ -451,7 +451,12 @@ function isApp(path: string): boolean {
   return path.startsWith('apps/') || PROGRAMS.includes(path);
 }
 
-const PROGRAMS: readonly string[] = ['packages/simulation/src/main.ts', 'packages/guard/src/guard-main.ts'];
+const PROGRAMS: readonly string[] = [
+  'packages/simulation/src/main.ts',
+  'packages/guard/src/guard-main.ts',
+  // What `createHost` takes where its program hands nothing over.
+  'packages/host/src/host/process-ports.ts',
+];
 
 function bind(sources: readonly Source[]): { program: ts.Program; checker: ts.TypeChecker } {
   const texts = new Map(sources.map(({ path, text }) => [path, text]));

@@ -6,7 +6,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { DEFAULT_SETTINGS } from '@nanoclaw/host/data';
 import { messageOf, Problem, systemCode } from '@nanoclaw/host/errors';
+import { InstanceName, MODULE_KEYS, type ModuleReferences, readModuleReferences } from '@nanoclaw/host/modules';
 import type { ConfigValue } from '@nanoclaw/host/operator';
 import { z } from 'zod';
 
@@ -17,57 +19,71 @@ const port = z.coerce.number().int().min(0).max(65_535);
 const absolutePath = z.string().regex(/^\//, 'no absolute path');
 
 const KEYS = {
-  provider: key('NANOCLAW_PROVIDER', z.enum(['auto', 'offline', 'claude']), 'auto', {
-    help: 'who answers; auto takes claude when ANTHROPIC_API_KEY or ANTHROPIC_BASE_URL is set, else offline',
+  provider: key('NANOCLAW_PROVIDER', InstanceName, DEFAULT_SETTINGS.provider, {
+    help: 'who answers: offline, claude, or one of `providers`; auto takes claude when ANTHROPIC_API_KEY or ANTHROPIC_BASE_URL is set, else offline',
   }),
-  driver: key('NANOCLAW_DRIVER', z.enum(['auto', 'docker', 'podman', 'process']), 'auto', {
-    help: 'what runs the agents; auto takes docker, else podman, else plain processes without isolation',
+  driver: key('NANOCLAW_DRIVER', InstanceName, DEFAULT_SETTINGS.driver, {
+    help: 'what runs the agents: docker, podman, process, or one of `drivers`; auto takes docker, else podman, else plain processes without isolation',
   }),
-  image: key('NANOCLAW_IMAGE', z.string(), '', {
+  image: key('NANOCLAW_IMAGE', z.string(), DEFAULT_SETTINGS.image, {
     help: "the agents' image; empty: nanoclaw-agent:slim, or nanoclaw-agent:claude where claude answers",
   }),
-  network: key('NANOCLAW_NETWORK', z.string().regex(/^[A-Za-z0-9][\w.-]*$/, 'no name of a network'), 'auto', {
-    help: 'what agents in containers can reach: none, a network of the engine, or auto: none unless claude needs one',
-  }),
+  network: key(
+    'NANOCLAW_NETWORK',
+    z.string().regex(/^[A-Za-z0-9][\w.-]*$/, 'no name of a network'),
+    DEFAULT_SETTINGS.network,
+    {
+      help: 'what agents in containers can reach: none, a network of the engine, or auto: none unless claude needs one',
+    },
+  ),
   mountAllowlist: key('NANOCLAW_MOUNT_ALLOWLIST', absolutePath, '~/.config/nanoclaw/mounts.json', {
     help: 'the list of folders of this machine that agents may be shown; nothing is allowed where it is missing',
   }),
-  runMemoryMb: key('NANOCLAW_RUN_MEMORY_MB', z.coerce.number().int().min(128).max(1_048_576), 2_048, {
-    help: 'memory of an agent in a container, in megabytes',
-  }),
-  runCpus: key('NANOCLAW_RUN_CPUS', z.coerce.number().min(0.1).max(1_024), 1, {
+  runMemoryMb: key(
+    'NANOCLAW_RUN_MEMORY_MB',
+    z.coerce.number().int().min(128).max(1_048_576),
+    DEFAULT_SETTINGS.runMemoryMb,
+    {
+      help: 'memory of an agent in a container, in megabytes',
+    },
+  ),
+  runCpus: key('NANOCLAW_RUN_CPUS', z.coerce.number().min(0.1).max(1_024), DEFAULT_SETTINGS.runCpus, {
     help: 'processors of an agent in a container; 0.5 is half of one',
   }),
-  runPids: key('NANOCLAW_RUN_PIDS', z.coerce.number().int().min(64).max(100_000), 512, {
+  runPids: key('NANOCLAW_RUN_PIDS', z.coerce.number().int().min(64).max(100_000), DEFAULT_SETTINGS.runPids, {
     help: 'processes and threads of an agent in a container',
   }),
-  bunPath: key('NANOCLAW_BUN', z.string().min(1), 'bun', { help: 'the Bun that runs the agents: a name or a path' }),
-  claudeBinary: key('NANOCLAW_CLAUDE_BINARY', z.string(), '', { help: 'the executable of the Claude Agent SDK' }),
-  timeZone: key('NANOCLAW_TIME_ZONE', z.string().refine(isZone, 'no such IANA time zone'), '', {
+  bunPath: key('NANOCLAW_BUN', z.string().min(1), DEFAULT_SETTINGS.bunPath, {
+    help: 'the Bun that runs the agents: a name or a path',
+  }),
+  claudeBinary: key('NANOCLAW_CLAUDE_BINARY', z.string(), DEFAULT_SETTINGS.claudeBinary, {
+    help: 'the executable of the Claude Agent SDK',
+  }),
+  timeZone: key('NANOCLAW_TIME_ZONE', z.string().refine(isZone, 'no such IANA time zone'), DEFAULT_SETTINGS.timeZone, {
     help: "the agents' time zone (IANA name); empty: this machine's",
   }),
-  runsMax: key('NANOCLAW_RUNS_MAX', z.coerce.number().int().min(1).max(1_000), 8, {
+  runsMax: key('NANOCLAW_RUNS_MAX', z.coerce.number().int().min(1).max(1_000), DEFAULT_SETTINGS.runsMax, {
     help: 'how many agents may run at once',
   }),
-  idleExitMs: key('NANOCLAW_IDLE_EXIT_MS', milliseconds(1_000, 86_400_000), 60_000, {
+  idleExitMs: key('NANOCLAW_IDLE_EXIT_MS', milliseconds(1_000, 86_400_000), DEFAULT_SETTINGS.idleExitMs, {
     help: 'how long an agent with nothing to do stays, in milliseconds',
   }),
-  stopGraceMs: key('NANOCLAW_STOP_GRACE_MS', milliseconds(0, 600_000), 5_000, {
+  stopGraceMs: key('NANOCLAW_STOP_GRACE_MS', milliseconds(0, 600_000), DEFAULT_SETTINGS.stopGraceMs, {
     help: 'what an agent that is stopped gets to finish, in milliseconds',
   }),
-  drainMs: key('NANOCLAW_DRAIN_MS', milliseconds(0, 600_000), 5_000, {
+  drainMs: key('NANOCLAW_DRAIN_MS', milliseconds(0, 600_000), DEFAULT_SETTINGS.drainMs, {
     help: 'how long a stopping host waits for what is under way, in milliseconds',
   }),
   answerMs: key('NANOCLAW_ANSWER_MS', milliseconds(1_000, 86_400_000), 300_000, {
     help: 'how long --say waits for the answer, in milliseconds',
   }),
-  keepDays: key('NANOCLAW_KEEP_DAYS', z.coerce.number().int().min(1).max(3_650), 30, {
+  keepDays: key('NANOCLAW_KEEP_DAYS', z.coerce.number().int().min(1).max(3_650), DEFAULT_SETTINGS.keepDays, {
     help: 'after how many days what has ended is forgotten',
   }),
   webhookPort: key('NANOCLAW_WEBHOOK_PORT', port, 8_787, {
     help: 'where webhooks are taken, on this machine only; nothing listens while there is no endpoint; 0: any free port',
   }),
-  healthPort: key('NANOCLAW_HEALTH_PORT', port, 0, {
+  healthPort: key('NANOCLAW_HEALTH_PORT', port, DEFAULT_SETTINGS.healthPort, {
     help: 'where /health, /ready and /metrics are served, on this machine only; 0: nowhere',
   }),
   logLevel: key('NANOCLAW_LOG', z.enum(['debug', 'info', 'warn', 'error', 'silent']), 'info', {
@@ -93,10 +109,11 @@ export function configValues(
 ): readonly ConfigValue[] {
   const file = join(dataFolder, 'config.json');
   const stored = storedConfig(file);
+  const { providers, drivers } = readModuleReferences(dataFolder);
   for (const name of Object.keys(stored)) {
-    if (!(name in KEYS)) {
+    if (!(name in KEYS) && !MODULE_KEYS.some((key) => key === name)) {
       throw new Problem(
-        `${file} has the key "${name}", which does not exist; nothing was started. The keys are: ${Object.keys(KEYS).join(', ')}.`,
+        `${file} has the key "${name}", which does not exist; nothing was started. The keys are: ${[...Object.keys(KEYS), ...MODULE_KEYS].join(', ')}.`,
         2,
       );
     }
@@ -107,12 +124,32 @@ export function configValues(
     const source = isInEnv ? 'environment' : name in stored ? 'file' : 'default';
     const value = atHome(isInEnv ? fromEnv : (stored[name] ?? fallback), env);
     const parsed = schema.safeParse(value);
-    if (parsed.success) return { key: name, value: parsed.data, source, variable, help };
     const where = isInEnv ? variable : `"${name}" in ${file}`;
-    const reason = parsed.error.issues.map((issue) => issue.message).join('; ');
+    const unknown = parsed.success ? unknownName(name, parsed.data, { providers, drivers }) : undefined;
+    if (parsed.success && unknown === undefined) return { key: name, value: parsed.data, source, variable, help };
+    const reason = unknown ?? parsed.error?.issues.map((issue) => issue.message).join('; ');
     throw new Problem(`${where} is ${JSON.stringify(value)}: ${reason}. Nothing was started; correct it.`, 2);
   });
 }
+
+/** Why a provider or driver is none that there is; `undefined` for one that there is, and for every other key. */
+function unknownName(
+  key: string,
+  value: unknown,
+  { providers, drivers }: Pick<ModuleReferences, 'providers' | 'drivers'>,
+): string | undefined {
+  const known =
+    key === 'provider'
+      ? [...PROVIDERS, ...Object.keys(providers)]
+      : key === 'driver'
+        ? [...DRIVERS, ...Object.keys(drivers)]
+        : undefined;
+  if (known === undefined || known.some((name) => name === value)) return undefined;
+  return `it must be one of ${known.join(', ')}`;
+}
+
+const PROVIDERS = ['auto', 'offline', 'claude'] as const;
+const DRIVERS = ['auto', 'docker', 'podman', 'process'] as const;
 
 /** The data folder as an absolute path: the option, else `NANOCLAW_DATA`, else `data` in the current folder. */
 export function dataFolderOf(option: string | undefined, env: Readonly<Record<string, string | undefined>>): string {

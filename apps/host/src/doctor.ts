@@ -50,8 +50,10 @@ export interface DoctorOptions {
   readonly runnerFolder: string;
   /** The folder with the skills of this version. */
   readonly skillsFolder: string;
-  /** The driver for an isolation, of an install that only the doctor uses, with its records in `stateFolder`. */
-  readonly driver: (isolation: Isolation, installId: string, stateFolder: string) => Driver;
+  /** The names of the drivers that the configuration brings. */
+  readonly drivers: readonly string[];
+  /** The driver that a host would take, for an install that only the doctor uses, with its records in `stateFolder`. */
+  readonly driver: (isolation: Isolation, installId: string, stateFolder: string) => Driver | Promise<Driver>;
   readonly newId: () => string;
   readonly sleep: (ms: number) => Promise<void>;
 }
@@ -60,8 +62,10 @@ export interface DoctorOptions {
 export async function diagnose(options: DoctorOptions): Promise<readonly Check[]> {
   const { config, machine } = options;
   const engines = await engineChecks(config, machine);
-  const isolation = await chooseIsolation(config, machine);
-  const verdicts = { container: 'ok', none: 'note', absent: 'trouble' } as const;
+  const isolation: Isolation = options.drivers.includes(config.driver)
+    ? { type: 'custom', driver: config.driver }
+    : await chooseIsolation(config, machine);
+  const verdicts = { container: 'ok', custom: 'ok', none: 'note', absent: 'trouble' } as const;
   return [
     ...engines,
     { what: 'isolation', verdict: verdicts[isolation.type], finding: isolationSentence(isolation) },
@@ -116,7 +120,7 @@ async function imageCheck(client: EngineClient, name: string): Promise<Check> {
 
 /** Who can reach a network from inside, said loudly: it is the one way out that a closed container has. */
 function networkChecks(isolation: Isolation, { agents, config, modelEnv }: DoctorOptions): readonly Check[] {
-  if (isolation.type === 'none') return [];
+  if (isolation.type === 'none' || isolation.type === 'custom') return [];
   const open = new Map<string, string[]>();
   for (const agent of agents) {
     const network = networkFor(providerOf(agent, config, modelEnv), config, modelEnv, agent.network);
@@ -212,7 +216,7 @@ async function trial(isolation: Exclude<Isolation, AbsentEngine>, options: Docto
     // A data folder that is not there yet is the start's to make: what of it had to be made goes again.
     made = mkdirSync(options.dataFolder, { recursive: true, mode: 0o700 });
     folder = mkdtempSync(join(options.dataFolder, 'doctor-'));
-    driver = options.driver(isolation, installId, join(folder, 'runs'));
+    driver = await options.driver(isolation, installId, join(folder, 'runs'));
     const places = preparePlaces(folder, isolation);
     const run = await driver.start(trialSpec(places, isolation, installId));
     try {

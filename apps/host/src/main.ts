@@ -1,10 +1,10 @@
 /**
  * The program, once `entry.ts` has seen that this Node can run it: what somebody typed, the command that is meant, and how
- * its result and its failure are told. With `daemon.ts` and `this-process.ts` it is the one place that knows the process,
+ * its result and its failure are told. With `daemon.ts` and `process.ts` it is the one place that knows the process,
  * its environment, its clock and its terminal. Everything below is handed what it needs.
  */
 import { existsSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { homedir } from 'node:os';
 import { resolve as absolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { terminalSocketPath } from '@nanoclaw/channels/terminal';
@@ -18,6 +18,7 @@ import {
   takeLease,
 } from '@nanoclaw/host/data';
 import { messageOf, Problem } from '@nanoclaw/host/errors';
+import { readModuleReferences } from '@nanoclaw/host/modules';
 import {
   type AnswerOptions,
   answer,
@@ -32,7 +33,7 @@ import {
   TOPICS,
   withUsableFiles,
 } from '@nanoclaw/host/operator';
-import { timeZoneOf } from '@nanoclaw/host/runs';
+import { chooseDriver, modelEnvironment, timeZoneOf } from '@nanoclaw/host/runs';
 import { inProcessReader } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { converse } from './cli/chat.ts';
@@ -42,19 +43,7 @@ import { hostLog, runLog, showLog } from './cli/logs.ts';
 import { configHelp, configValues, dataFolderOf, readConfig } from './config.ts';
 import { start } from './daemon.ts';
 import { diagnose, report } from './doctor.ts';
-import {
-  conversation,
-  driverMaker,
-  modelEnvironment,
-  newId,
-  newSecret,
-  now,
-  ownUser,
-  RUNNER_FOLDER,
-  SKILLS_FOLDER,
-  sleep,
-  stopSignal,
-} from './process.ts';
+import { conversation, ports, RUNNER_FOLDER, SKILLS_FOLDER, sleep, stopSignal } from './process.ts';
 import { installService, supervisorOf } from './service.ts';
 import { version } from './version.ts';
 
@@ -99,7 +88,7 @@ function machine(root: string, isJson: boolean): Machine {
     chat: async ({ chat, history }) => {
       using stop = stopSignal();
       const socket = terminalSocketPath(data.terminal);
-      await converse({ ...conversation(data, socket), chat, history, signal: stop.signal });
+      await converse({ ...conversation(data, socket, ports.newId), chat, history, signal: stop.signal });
       return 0;
     },
     doctor: () => doctor(root, isJson),
@@ -113,7 +102,14 @@ function machine(root: string, isJson: boolean): Machine {
       const options = answerOptions(root);
       const sessions = () => lookingAt(options, savedSessions);
       const { sleep: wait, onProgress } = options;
-      const saved = await backup({ data, into: absolute(into), sessions, now, sleep: wait, onProgress });
+      const saved = await backup({
+        data,
+        into: absolute(into),
+        sessions,
+        now: ports.clock.now,
+        sleep: wait,
+        onProgress,
+      });
       process.stdout.write(`${isJson ? json(saved) : `${saved.sessions} sessions were saved in ${absolute(into)}.`}\n`);
       if (!isJson) for (const sentence of saved.leftOut) process.stderr.write(`${harmless(sentence)}\n`);
       return 0;
@@ -143,14 +139,14 @@ function answerOptions(root: string): AnswerOptions {
     config,
     timeZone: timeZoneOf(readConfig(root, process.env)),
     version: version(),
-    now,
-    newId,
-    newSecret,
+    now: ports.clock.now,
+    newId: ports.newId,
+    newSecret: ports.newSecret,
     onProgress: (line) => void process.stderr.write(`${harmless(line)}\n`),
-    scratch: tmpdir(),
+    scratch: ports.scratch,
     // Here, unlike in a daemon, a file that holds its reader holds one command, which a person can end.
     readerFor: (folder) => inProcessReader(folder, openSqlite),
-    pid: process.pid,
+    pid: ports.pid,
     sleep: (ms) => sleep(ms, new AbortController().signal),
   };
 }
@@ -182,7 +178,7 @@ async function restored(from: string, data: DataFolder, session: string | undefi
     const { sessions } = await restore(from, data.root);
     return { sessions, message: `${data.root} was made from the backup, with ${sessions} sessions.` };
   }
-  using _lease = takeLease(data.root, { pid: process.pid, since: new Date() });
+  using _lease = takeLease(data.root, { pid: ports.pid, since: new Date() });
   const aside = restoreSessionFrom(from, data, session, Date.now()) ?? null;
   const before = aside === null ? '' : ` What was there before is in ${aside}.`;
   return { session, aside, message: `The session ${session} is as it was in the backup.${before}` };
@@ -206,15 +202,23 @@ async function service(root: string) {
 async function doctor(root: string, isJson: boolean): Promise<number> {
   const config = readConfig(root, process.env);
   const options = answerOptions(root);
+  const { drivers } = readModuleReferences(root);
   const checks = await diagnose({
     dataFolder: root,
     config,
-    machine: { env: process.env, user: ownUser() },
+    machine: ports.machine,
     agents: existsSync(options.data.registry) ? await lookingAt(options, ({ registry }) => registry.agentGroups()) : [],
     modelEnv: modelEnvironment(process.env),
     runnerFolder: RUNNER_FOLDER,
     skillsFolder: SKILLS_FOLDER,
-    driver: driverMaker(config),
+    drivers: Object.keys(drivers),
+    driver: async (_isolation, installId, stateFolder) => {
+      const { machine, process: own, clock } = ports;
+      const load = { dataFolder: root, agentFolders: options.data.ofAgents, clock };
+      const driverPorts = { installId, stateFolder, clock };
+      const common = { settings: config, driver: undefined, drivers, load, machine, process: own, ports: driverPorts };
+      return (await chooseDriver(common)).driver;
+    },
     newId: options.newId,
     sleep: options.sleep,
   });

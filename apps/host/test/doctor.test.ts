@@ -8,7 +8,7 @@ import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../src/config.ts';
 import { type Check, type DoctorOptions, diagnose, report } from '../src/doctor.ts';
-import { setTimer } from '../src/process.ts';
+import { ports } from '../src/process.ts';
 
 let folder: string;
 let dataFolder: string;
@@ -29,15 +29,18 @@ function examined(env: Record<string, string>, options: Partial<DoctorOptions> =
     modelEnv: {},
     runnerFolder: join(folder, 'project', 'runner'),
     skillsFolder: join(folder, 'project', 'skills'),
-    driver: (isolation, installId, stateFolder) =>
-      driverFor(isolation, {
+    drivers: [],
+    driver: (isolation, installId, stateFolder) => {
+      if (isolation.type === 'custom') throw new Error('No driver of the configuration is tried here.');
+      return driverFor(isolation, {
         installId,
         config,
         stateFolder,
         env: process.env,
         process,
-        clock: { now: Date.now, setTimer },
-      }),
+        clock: ports.clock,
+      });
+    },
     newId: () => 'test',
     sleep: (ms) => delay(ms),
     ...options,

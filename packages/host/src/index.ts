@@ -1,3 +1,12 @@
-/** Everything of a host that is not a process. */
-export { type Connections, serveEndpoints } from './channels/index.ts';
-export { ensureDefaults, Host, type HostOptions, MAIN_CHAT } from './host/index.ts';
+/** A whole host inside a program of yours: `createHost` gives one that runs. */
+export {
+  type ChannelSetup,
+  createHost,
+  ensureDefaults,
+  type HostOptions,
+  type HostPorts,
+  MAIN_CHAT,
+  type OutboundGuard,
+  processPorts,
+  type RunningHost,
+} from './host/index.ts';

@@ -78,11 +78,11 @@ function connected(channels: readonly Channel[], random = 0) {
   const clock = clockwork();
   const troubles: string[] = [];
   const connections = new Connections({
-    channels,
-    setTimer: clock.setTimer,
+    clock,
     random: () => random,
     onTrouble: ({ channel, reason, waitMs }) => troubles.push(`${channel}: ${reason} ${waitMs}`),
   });
+  for (const channel of channels) void connections.add(channel.type, channel);
   return { clock, troubles, connections, start: () => connections.start(async () => undefined) };
 }
 

@@ -96,6 +96,8 @@ export class EngineBench {
       skillsFolder: join(this.folder, 'project', 'skills'),
       isolation: this.isolation,
       groupImages: { imageFor: async () => this.isolation.images.slim ?? fail('there is no slim image') },
+      providers: {},
+      load: { dataFolder: this.folder, agentFolders: [], clock: { setTimer: () => () => undefined } },
       modelEnv: {},
       onRefused: (_agent, sentences) => void this.refusals.push(...sentences),
       ...change,

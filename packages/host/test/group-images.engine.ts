@@ -46,9 +46,9 @@ describe.skipIf(ENGINE === '')('the image of a group, on an engine', () => {
         const timer = setTimeout(action, ms);
         return () => clearTimeout(timer);
       },
-      onChanged: async () => void (await containers.replaceOutdatedRuns(() => false)),
       onMended: (_id, rebuilt) => void mended.push(rebuilt),
     });
+    images.whenChanged(async () => void (await containers.replaceOutdatedRuns(() => false)));
     context = bench.context({ isolation, groupImages: images });
     containers = new Containers({
       driver: bench.driver,

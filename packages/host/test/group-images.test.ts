@@ -97,7 +97,7 @@ afterEach(async () => {
 });
 
 function imagesWith(options: Partial<GroupImagesOptions>): GroupImages {
-  return new GroupImages({
+  const made = new GroupImages({
     registry,
     isolation,
     installId: 'install',
@@ -108,10 +108,11 @@ function imagesWith(options: Partial<GroupImagesOptions>): GroupImages {
       const timer = setTimeout(action, ms);
       return () => clearTimeout(timer);
     },
-    onChanged: async (id) => void changed.push((await registry.agentGroup(id))?.image),
     onMended: (_id, rebuilt) => void mended.push(rebuilt),
     ...options,
   });
+  made.whenChanged(async (id) => void changed.push((await registry.agentGroup(id))?.image));
+  return made;
 }
 
 const rebuild = (onProgress: (line: string) => void = () => undefined) => images.rebuild(agent.id, onProgress);
@@ -209,7 +210,7 @@ describe('building the image of a group', () => {
 
   it('is in force although the engine failed to stop the runs of the old one', async () => {
     await registry.updateAgentGroup(agent.id, JQ);
-    images = imagesWith({ onChanged: () => Promise.reject(new EngineError('no answer')) });
+    images.whenChanged(() => Promise.reject(new EngineError('no answer')));
     expect(await rebuild()).toEqual({ type: 'built', image: await inForce() });
   });
 

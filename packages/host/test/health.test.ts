@@ -6,7 +6,8 @@ const QUIET: Gauges = { sessions: 0, runs: 0, dueMessages: 0, oldestDueMs: 0, ch
 const PROMPT = { p50: 0, p99: 0, max: 0 };
 
 async function served(gauges: () => Gauges, readiness: () => Readiness = () => ({ type: 'ready' })) {
-  const metrics = new Metrics({ gauges, loopDelay: () => PROMPT });
+  const metrics = new Metrics();
+  metrics.watch({ gauges, loopDelay: () => PROMPT });
   const health = await Health.open({
     port: 0,
     readiness,
@@ -34,7 +35,7 @@ test('what was counted and what is so now can be scraped', async () => {
     runs: 1,
     dueMessages: due,
     oldestDueMs: 1_500,
-    channels: [{ type: 'terminal', isOnline: true }],
+    channels: [{ instance: 'terminal', isOnline: true }],
   });
   await using host = await served(gauges);
   host.metrics.count('deliveries', 'sent');

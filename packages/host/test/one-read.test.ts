@@ -6,8 +6,9 @@ import { type RunState, SWEEP_POLICY } from '@nanoclaw/sweep';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Guard } from '../../guard/src/guard.ts';
-import type { OutboundGuard } from '../src/host/host-options.ts';
+import type { OutboundGuard } from '../src/host/host-setup.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
+import { Activity } from '../src/upkeep/activity.ts';
 import { Typing } from '../src/upkeep/typing.ts';
 import { Upkeep } from '../src/upkeep/upkeep.ts';
 import { AttackedHost, forge } from './attack-support.ts';
@@ -48,6 +49,7 @@ class Bench {
         ask: async () => ({ type: 'sent' }),
         directAddress: async () => undefined,
       },
+      activity: new Activity(),
       rates: world.gate.rates,
       typing: new Typing(new Map()),
       counting: { count: () => undefined },

@@ -166,7 +166,8 @@ export class OperatorInstall implements AsyncDisposable {
       pid: 4711,
       since: NOW - 60_000,
       isolation: 'Agents run as plain processes.',
-      channels: [{ type: 'terminal', state: 'online', reason: null }],
+      channels: [{ instance: 'terminal', type: 'terminal', state: 'online', reason: null }],
+      problems: [],
       running: [],
     }),
     drain: async (onProgress) => {
@@ -178,6 +179,12 @@ export class OperatorInstall implements AsyncDisposable {
     stopRun: async (id) => this.asked.push(`stop ${id}`) > 0,
     forget: async (id) => void this.asked.push(`forget ${id}`),
     applyApproval: async (id) => void this.asked.push(`apply ${id}`),
+    checkChannel: async (instance) => {
+      this.asked.push(`check ${instance}`);
+      return 'memory';
+    },
+    addChannel: async (instance) => void this.asked.push(`add ${instance}`),
+    removeChannel: async (instance) => void this.asked.push(`remove ${instance}`),
     reloadWebhooks: async (endpoints) => void this.asked.push(`webhooks ${endpoints.map(({ name }) => name).join()}`),
     rebuildImage: async () => ({ type: 'built', image: 'nanoclaw-agent:main' }),
   };

@@ -432,6 +432,7 @@ describe('the operator commands', () => {
       'questions',
       'unreadable',
       'channels',
+      'problems',
     ];
 
     it('counts what waits, with a host and without one, in the same shape', async () => {
@@ -534,6 +535,12 @@ describe('bad input', () => {
     ['destinations create main self --agent main', 2],
     ['destinations update nowhere --name x', 6],
     ['destinations delete nowhere', 6],
+    ['channels add Not/A/Name --module ./x.js', 2],
+    ['channels add line', 2],
+    ['channels add line --module ./x.js --options [', 2],
+    ['channels add terminal --module ./x.js', 7],
+    ['channels remove nowhere', 6],
+    ['channels check nowhere', 6],
     ['sessions list --group nowhere', 6],
     ['sessions get nowhere', 6],
     ['sessions show nowhere', 6],

@@ -82,6 +82,8 @@ export class World implements AsyncDisposable {
       sessions: wrap(this.sessions),
       messenger: hostMessenger(new Map([[this.#channel.type, wrap(this.#channel)]]), () => () => undefined),
       now: () => ground.clock.now,
+      newChats: () => 'ask',
+      defaultAgent: async () => undefined,
       applyAction,
       wake: (id) => this.woken.push(id),
       onDropped: (_, reason) => this.dropped.push(reason),

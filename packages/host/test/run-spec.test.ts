@@ -65,6 +65,8 @@ function context(change: Partial<RunContext> = {}, settings: Partial<HostSetting
     skillsFolder: join(folder, 'project', 'skills'),
     isolation: { type: 'none', because: 'it is a test' },
     groupImages: { imageFor: () => Promise.reject(new Error('there are no images here')) },
+    providers: {},
+    load: { dataFolder: data.root, agentFolders: data.ofAgents, clock: { setTimer: () => () => undefined } },
     modelEnv: {},
     onRefused: (_agent, sentences) => void refusals.push(...sentences),
     ...change,

@@ -30,7 +30,7 @@ async function started(onLeave: () => void = () => undefined): Promise<AttackedH
     logs: () => standIn.logs(),
     close: () => standIn.close(),
   };
-  const host = new AttackedHost({ settings: { drainMs: 200 }, options: { driver } });
+  const host = new AttackedHost({ settings: { drainMs: 200 }, options: { driver: () => driver } });
   hosts.push(host);
   await host.start();
   return host;

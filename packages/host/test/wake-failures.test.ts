@@ -44,10 +44,10 @@ async function hostWith(start: (spec: RunSpec) => Promise<Run> | undefined): Pro
     close: () => standIn.close(),
   };
   const logger = pino({ level: 'info' }, { write: (line: string) => void log.push(line) });
-  const clock = { now, monotonic: () => performance.now() * PACE, setTimer: quickTimer };
+  const ports = { clock: { now, setTimer: quickTimer }, monotonic: () => performance.now() * PACE };
   const onUnanswered = (reason: string) => void unanswered.push(reason);
   whole = new WholeHost({
-    options: { driver, ...clock, onUnanswered, log: { logger, rotate: () => undefined } },
+    options: { driver: () => driver, ports, onUnanswered, log: { logger, rotate: () => undefined } },
   });
   await whole.wire(1);
   await whole.host.start();

@@ -9,18 +9,18 @@ import type { Channel } from '@nanoclaw/channels';
 import { MemoryPlatform } from '@nanoclaw/channels/testing';
 import { type AgentGroup, openRegistry, type Registry } from '@nanoclaw/registry';
 import { pino } from 'pino';
-import { Guard } from '../../guard/src/guard.ts';
-import { type DataFolder, installId, makeDataFolder } from '../src/data/data-folder.ts';
-import { DEFAULT_SETTINGS, type HostSettings } from '../src/data/settings.ts';
+import { type DataFolder, makeDataFolder } from '../src/data/data-folder.ts';
+import type { HostSettings } from '../src/data/settings.ts';
+import { createHost, type HostOptions, type RunningHost } from '../src/host/create-host.ts';
 import { ensureDefaults, MAIN_CHAT } from '../src/host/defaults.ts';
-import { Host } from '../src/host/host.ts';
-import type { HostOptions } from '../src/host/host-options.ts';
+import { NO_MODULES } from '../src/modules/references.ts';
 import { inLoop, StandInDriver, type StandInHome } from './stand-in-driver.ts';
 
 export interface WholeHostOptions {
   readonly settings?: Partial<HostSettings>;
   /** Where the agents live: by default on the host's own event loop, where each says what it heard. */
   readonly agents?: StandInHome;
+  /** What the host is made with besides. */
   readonly options?: Partial<HostOptions>;
   /** Channels besides the platform in memory. */
   readonly channels?: readonly Channel[];
@@ -32,51 +32,44 @@ export class WholeHost {
   /** Where its figures are; 0: nowhere. */
   readonly healthPort: number;
   readonly platform = new MemoryPlatform({ type: 'memory' });
-  readonly host: Host;
-  readonly #guard: Guard;
+  /** Starts it and stops it, once each. */
+  readonly host = {
+    start: async (): Promise<void> => {
+      this.#running = await createHost(this.#options);
+    },
+    stop: async (runs: 'stop-runs' | 'leave-runs'): Promise<void> => {
+      await this.#running?.stop(runs);
+    },
+  };
+  readonly #options: HostOptions;
+  #running: RunningHost | undefined;
   readonly #ids = { next: 0 };
   isDrained = false;
+
+  /** The host, while it runs. */
+  get running(): RunningHost {
+    if (this.#running === undefined) throw new Error('The host was not started.');
+    return this.#running;
+  }
 
   constructor({ settings, agents = echoing('You said'), options, channels = [] }: WholeHostOptions = {}) {
     this.root = mkdtempSync(join(tmpdir(), 'nano-'));
     this.data = makeDataFolder(join(this.root, 'data'));
-    this.#guard = new Guard({
-      setTimer,
-      onTrouble: () => undefined,
-    });
-    const config: HostSettings = { ...DEFAULT_SETTINGS, provider: 'offline', ...settings };
-    this.healthPort = config.healthPort;
-    this.host = new Host({
-      data: this.data,
-      installId: installId(this.data, () => `install-${process.pid}-${this.root.slice(-6)}`),
-      config,
-      configValues: [],
-      version: '0.0.0',
-      pid: process.pid,
+    this.healthPort = settings?.healthPort ?? 0;
+    const all = [this.platform.channel(), ...channels];
+    this.#options = {
+      data: this.data.root,
+      settings: { provider: 'offline', ...settings },
+      channels: Object.fromEntries(all.map((channel) => [channel.type, { channel }])),
+      driver: () => new StandInDriver(agents, () => Date.now()),
+      modules: NO_MODULES,
       log: { logger: pino({ level: 'silent' }), rotate: () => undefined },
-      runnerFolder: this.root,
-      skillsFolder: join(this.root, 'no-skills'),
-      scratch: tmpdir(),
-      channels: [this.platform.channel(), ...channels],
-      driver: new StandInDriver(agents, () => Date.now()),
-      isolation: { type: 'none', because: 'this is a test' },
-      guard: this.#guard,
-      modelEnv: {},
-      now: () => Date.now(),
-      monotonic: () => performance.now(),
-      random: () => Math.random(),
-      newId: () => `id-${++this.#ids.next}`,
-      newSecret: () => 'a-secret-of-no-use-to-anybody-here',
-      setTimer,
-      loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
-      onEndpoints: async () => undefined,
       onDrained: () => {
         this.isDrained = true;
       },
-      triesAtOnce: false,
-      onUnanswered: () => undefined,
       ...options,
-    });
+      ports: { newId: () => `id-${++this.#ids.next}`, ...options?.ports },
+    };
   }
 
   /** Wires chats of the platform, named `chat-0` and so on, each with a session of its own, to one agent for every 20. */
@@ -136,7 +129,6 @@ export class WholeHost {
 
   async close(): Promise<void> {
     await this.host.stop('stop-runs');
-    this.#guard[Symbol.dispose]();
     rmSync(this.root, { recursive: true, force: true });
   }
 }

@@ -1,13 +1,13 @@
 /**
- * The host as a process of the simulation: the shipping `Host`, with the world's clock, chance and names
+ * The host as a process of the simulation: the host that ships, with the world's clock, chance and names
  * in it, and the service manager or operator that starts it again when it is gone.
  */
-import { join } from 'node:path';
+import { createHost, type HostOptions, type RunningHost } from '@nanoclaw/host';
+import { openLog } from '@nanoclaw/host/observability';
 import type { CrashPoint } from './faults.ts';
 import { SimulatedGuard } from './guard.ts';
 import type { HistoryParts } from './history-parts.ts';
 import { RuntimeDriver } from './runtime.ts';
-import { DEFAULT_SETTINGS, dataFolder, Host, openLog } from './shipping-host.ts';
 import { Actor, CrashSignal } from './world.ts';
 
 /** What a checker hears of the host. */
@@ -27,7 +27,7 @@ export class HostProcess {
   readonly #parts: HistoryParts;
   readonly #events: HostEvents;
   #actor: Actor | undefined;
-  #host: Host | undefined;
+  #host: RunningHost | undefined;
   #crashPoint: CrashPoint | undefined;
   /** How long it stays down after its next end. */
   downMs = 0;
@@ -75,9 +75,7 @@ export class HostProcess {
 
   async #run(actor: Actor): Promise<void> {
     await this.#leave(actor, async () => {
-      const host = new Host(this.#options(actor));
-      await host.start();
-      this.#host = host;
+      this.#host = await createHost(this.#options(actor));
       // It works from now on, until it is told to leave or dies.
       await new Promise(() => undefined);
     });
@@ -107,7 +105,7 @@ export class HostProcess {
     world.after(downMs, () => this.start(), undefined);
   }
 
-  #options(actor: Actor): ConstructorParameters<typeof Host>[0] {
+  #options(actor: Actor): HostOptions {
     const { world, platform } = this.#parts;
     const say = (level: string) => (fields: object | string, message?: string) => {
       world.trace(`host ${level}: ${message ?? ''} ${JSON.stringify(fields)}`);
@@ -115,36 +113,30 @@ export class HostProcess {
       const { session, run, reason } = { session: '', run: '', reason: '', ...fields };
       this.#events.onKill(session, run, reason);
     };
+    const logger = Object.assign(Object.create(SILENT), { info: say('info'), warn: say('warn'), error: say('error') });
     return {
-      data: dataFolder(world.folder),
-      installId: 'simulated',
-      config: { ...DEFAULT_SETTINGS, provider: 'offline', timeZone: 'Europe/Lisbon' },
-      configValues: [],
-      version: '0.0.0',
-      pid: 1,
-      log: {
-        logger: Object.assign(Object.create(SILENT), { info: say('info'), warn: say('warn'), error: say('error') }),
-        rotate: () => undefined,
-      },
-      runnerFolder: world.folder,
-      skillsFolder: join(world.folder, 'no-skills'),
-      scratch: world.folder,
-      channels: platform.channels(actor),
-      driver: new RuntimeDriver(this.#parts.runtime, actor),
-      isolation: { type: 'none', because: 'everything is simulated' },
+      data: world.folder,
+      settings: { provider: 'offline', timeZone: 'Europe/Lisbon' },
+      log: { logger, rotate: () => undefined },
+      channels: Object.fromEntries(platform.channels(actor).map((channel) => [channel.type, { channel }])),
+      driver: () => new RuntimeDriver(this.#parts.runtime, actor),
+      modules: { channels: {}, providers: {}, drivers: {} },
       guard: new SimulatedGuard(world),
-      modelEnv: {},
-      now: () => world.wall('host'),
-      monotonic: () => world.monotonic(),
-      random: () => world.chance.share('host'),
-      newId: () => world.newId('id'),
-      newSecret: () => world.newId('secret'),
-      setTimer: (delayMs, action) => world.after(delayMs, action, actor),
-      loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
-      onEndpoints: async () => undefined,
-      onDrained: () => undefined,
-      triesAtOnce: false,
-      onUnanswered: () => undefined,
+      // A process that is gone has no lock, and the lock of one that is simulated would be this process's.
+      lease: { [Symbol.dispose]: () => undefined },
+      // Whoever starts it again waits by itself.
+      starts: 'patient',
+      ports: {
+        clock: { now: () => world.wall('host'), setTimer: (delayMs, action) => world.after(delayMs, action, actor) },
+        monotonic: () => world.monotonic(),
+        random: () => world.chance.share('host'),
+        newId: () => world.newId('id'),
+        newSecret: () => world.newId('secret'),
+        loopDelay: () => ({ p50: 0, p99: 0, max: 0 }),
+        pid: 1,
+        scratch: world.folder,
+        machine: { env: {}, user: undefined },
+      },
     };
   }
 }

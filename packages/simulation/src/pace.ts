@@ -16,7 +16,7 @@ export const PACE: readonly Edit[] = [
     replace: 'options.pollMaxMs ?? 20_000',
   },
   {
-    file: 'packages/host/src/host/host.ts',
+    file: 'packages/host/src/host/compose.ts',
     find: 'const FLOOR_MS = 5_000;',
     replace: 'const FLOOR_MS = 60_000;',
   },

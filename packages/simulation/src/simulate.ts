@@ -5,6 +5,7 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ReceivedMessage } from '@nanoclaw/channels';
+import { ensureDefaults } from '@nanoclaw/host';
 import { openRegistry } from '@nanoclaw/registry';
 import { SESSION_LOOP, SqliteError } from '@nanoclaw/session-db';
 import Database from 'better-sqlite3';
@@ -16,7 +17,6 @@ import { Checker, type CheckerMemory, InvariantViolation } from './invariants.ts
 import { CHATS, type FaultEvent, type Plan } from './plan.ts';
 import { Platform, type PlatformMemory } from './platform.ts';
 import { Runtime, type RuntimeMemory } from './runtime.ts';
-import { ensureDefaults } from './shipping-host.ts';
 import { CrashSignal, type Recorder, World } from './world.ts';
 
 /** What a simulation needs of the process that it runs in. */

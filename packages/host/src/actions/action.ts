@@ -18,7 +18,7 @@ export interface ActionRequest {
 }
 
 /** Does what somebody has approved. Doing it again changes nothing. */
-export type Approved = (approved: ApprovedRequest, context: ActionContext) => Promise<ActionResult>;
+export type Approved = (approved: ApprovedRequest, context: EffectContext) => Promise<ActionResult>;
 
 /** What was asked for, and who has approved it. */
 export interface ApprovedRequest {
@@ -29,7 +29,14 @@ export interface ApprovedRequest {
 }
 
 /** What actions work with. */
-export interface ActionContext {
+export interface ActionContext extends EffectContext {
+  /** Asks those who may decide. The same subject again asks nobody twice. */
+  readonly requestApproval: (wish: ActionWish) => Promise<ApprovalAsked>;
+  readonly runOperatorCommand: RunOperatorCommand;
+}
+
+/** What is needed to do what has been approved. */
+export interface EffectContext {
   readonly registry: Registry;
   readonly sessions: Pick<Sessions, 'known'>;
   readonly data: Pick<DataFolder, 'agent'>;
@@ -38,13 +45,10 @@ export interface ActionContext {
   readonly now: () => Millis;
   /** Called for a session that has something new to do. Must not throw. */
   readonly wake: (sessionId: string) => void;
-  /** Asks those who may decide. The same subject again asks nobody twice. */
-  readonly requestApproval: (wish: ActionWish) => Promise<ApprovalAsked>;
   /** Builds the image with the agent group's packages and puts it in force; the old one stays when that fails. */
   readonly rebuildImage: (agentGroupId: AgentGroupId) => Promise<ImageRebuilt>;
   /** Ends the runs that would be started differently by now, those between turns at once, so that the next ones are. */
   readonly replaceOutdatedRuns: () => Promise<void>;
-  readonly runOperatorCommand: RunOperatorCommand;
 }
 
 /** What an agent wishes that only a person may allow. */

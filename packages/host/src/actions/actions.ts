@@ -7,7 +7,7 @@ import type { Approval } from '@nanoclaw/registry';
 import type { JsonObject, OutboundMessage } from '@nanoclaw/session-db';
 import { isSchedulingAction } from '@nanoclaw/sweep';
 import { type ActionResult, hasResult, type RequestRow, type SessionHandle, writeResult } from '../session/index.ts';
-import type { Action, ActionContext, Approved } from './action.ts';
+import type { Action, ActionContext, Approved, EffectContext } from './action.ts';
 import { addMcpServer, mcpServerApproved } from './add-mcp-server.ts';
 import { cliRequest } from './cli-request.ts';
 import { agentApproved, createAgent } from './create-agent.ts';
@@ -51,7 +51,7 @@ export async function act(
  * Does what follows from an approval of kind `action` that was decided or has expired, and tells the agent. Doing it again
  * changes nothing; an approval is to be marked as applied when this resolves. Rejects when it cannot be done now.
  */
-export async function applyAction(approval: Approval, context: ActionContext): Promise<void> {
+export async function applyAction(approval: Approval, context: EffectContext): Promise<void> {
   const { sessionId, outcome, payload } = approval;
   const session = sessionId === null ? undefined : context.sessions.known(sessionId);
   const asked = askedOf(payload);
@@ -67,7 +67,7 @@ async function cameOf(
   action: string,
   session: SessionHandle,
   { outcome, payload, id }: Approval,
-  context: ActionContext,
+  context: EffectContext,
 ): Promise<ActionResult> {
   if (outcome?.type === 'denied') return { status: 'error', error: 'Somebody who may decide it said no.' };
   const apply = APPROVED.get(action);

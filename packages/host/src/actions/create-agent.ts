@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { AgentGroup, AgentGroupId, Registry } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { type ActionResult, actingAdmin, destinationsOf, freeName, type SessionHandle } from '../session/index.ts';
-import { type Action, type ActionContext, type Approved, failed } from './action.ts';
+import { type Action, type Approved, type EffectContext, failed } from './action.ts';
 import { askApproval, inMarks } from './approval.ts';
 
 const NAME_LENGTH_MAX = 100;
@@ -102,7 +102,7 @@ async function created(
   session: SessionHandle,
   parent: AgentGroup,
   wish: Wish,
-  context: ActionContext,
+  context: EffectContext,
 ): Promise<ActionResult> {
   const { registry, now } = context;
   const child = (await registry.agentGroupByFolder(wish.folder)) ?? (await newAgent(parent, wish, context));
@@ -117,7 +117,7 @@ async function created(
  * Its instructions are on disk before there is an agent, so nothing but the host has ever been in that folder. It gets the
  * model and the network of the agent that asked, and nothing else of it: no packages, servers, mounts or commands.
  */
-async function newAgent(parent: AgentGroup, wish: Wish, { registry, data }: ActionContext): Promise<AgentGroup> {
+async function newAgent(parent: AgentGroup, wish: Wish, { registry, data }: EffectContext): Promise<AgentGroup> {
   const folder = data.agent(wish.folder);
   mkdirSync(folder, { recursive: true });
   if (wish.instructions !== '') {

@@ -1,3 +1,3 @@
 /** What agents ask of their host. */
-export type { ActionContext } from './action.ts';
+export type { ActionContext, EffectContext } from './action.ts';
 export { act, applyAction } from './actions.ts';

@@ -1,7 +1,7 @@
 /** `install_packages`: Debian and npm packages for the agent's image. Always for somebody to approve. */
 import type { AgentGroupId, Packages } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
-import { type Action, type ActionContext, type Approved, failed } from './action.ts';
+import { type Action, type Approved, type EffectContext, failed } from './action.ts';
 import { askApproval, inMarks, reasonOf } from './approval.ts';
 
 /** As Debian and npm allow them, without versions, ranges, links and options. */
@@ -51,7 +51,7 @@ export const packagesApproved: Approved = async ({ session, payload }, context) 
 };
 
 async function changePackages(
-  { registry }: ActionContext,
+  { registry }: EffectContext,
   agentGroupId: AgentGroupId,
   change: (before: Packages) => Packages,
 ): Promise<void> {

@@ -1,23 +1,31 @@
 /**
- * The channels of a host, connected. One that cannot be set up, or that is cut off later, is tried again in the
- * background, more slowly each time: it neither stays dead until a restart nor hammers its platform.
+ * The channels of a host, by instance name, connected. One that cannot be set up, or that is cut off later, is tried again
+ * in the background, more slowly each time: it neither stays dead until a restart nor hammers its platform. One that could
+ * not even be made stays in the list with the reason, and keeps none of the others from working.
  */
 import type { Channel, Health, Receive } from '@nanoclaw/channels';
-import { backoffMs, type RetryPolicy, type SetTimer } from '@nanoclaw/session-db';
+import { backoffMs, type Clock, type RetryPolicy } from '@nanoclaw/session-db';
 import { messageOf } from '../errors/index.ts';
+import { asInstance } from './instance.ts';
 
 /** A channel as its operator sees it. */
 export interface ChannelState {
-  readonly type: string;
-  readonly health: Health;
+  /** The name that the operator gave it; its type where nobody gave it another. */
+  readonly instance: string;
+  /** What kind of channel it is; `null` when it could not be made. */
+  readonly type: string | null;
+  /** `broken`: it could not be made, for a reason that only an operator can remove. */
+  readonly health: Health | { readonly state: 'broken'; readonly reason: string };
   /** Set-ups that failed in a row. */
   readonly failures: number;
 }
 
+/** What becomes of a message from a chat that no agent is wired to: an admin is asked, or the default agent answers. */
+export type NewChats = 'ask' | 'answer';
+
 /** What keeps channels connected. */
 export interface ConnectionsOptions {
-  readonly channels: readonly Channel[];
-  readonly setTimer: SetTimer;
+  readonly clock: Pick<Clock, 'setTimer'>;
   /** From 0 up to 1: what jitter draws on, so that hosts cut off together do not come back together. */
   readonly random: () => number;
   /** A channel could not be set up or was cut off, and when it is tried again. Must not throw. */
@@ -33,60 +41,93 @@ const LOOK_EVERY_MS = 15_000;
 /** All channels of a host. */
 export class Connections {
   readonly #options: ConnectionsOptions;
+  /** As the host sees them: see `asInstance`. */
   readonly #channels = new Map<string, Channel>();
-  readonly #lines: Line[] = [];
+  /** In the order in which they were added. */
+  readonly #entries = new Map<string, Entry>();
   #receive: Receive | undefined;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
-    for (const channel of options.channels) this.#include(channel);
   }
 
-  /** The channels by their types. One that is added later is in it then. */
-  get byType(): ReadonlyMap<string, Channel> {
+  /** The channels that could be made, by instance name. A live view: one that is added later is in it then. */
+  get byInstance(): ReadonlyMap<string, Channel> {
     return this.#channels;
+  }
+
+  /** What becomes of messages from new chats of an instance; `ask` for one that is not known. */
+  newChats(instance: string): NewChats {
+    return this.#entries.get(instance)?.newChats ?? 'ask';
+  }
+
+  /**
+   * Adds a channel under a name that none has yet, to be connected with the others at the start, or now if they are.
+   * Resolves when it has been tried once. Never rejects for a channel that cannot be connected.
+   */
+  async add(instance: string, channel: Channel, newChats: NewChats = 'ask'): Promise<void> {
+    if (this.#entries.has(instance)) throw new Error(`There is a channel "${instance}" already.`);
+    const named = asInstance(channel, instance);
+    const connection = new Connection(named, this.#options);
+    this.#channels.set(instance, named);
+    this.#entries.set(instance, { type: channel.type, newChats, connection });
+    if (this.#receive !== undefined) await connection.start(this.#receive);
+  }
+
+  /** Notes that the channel of this name could not be made, with the reason as one sentence. */
+  addBroken(instance: string, reason: string): void {
+    this.#entries.set(instance, { type: null, newChats: 'ask', reason });
+  }
+
+  /** Disconnects a channel and forgets it. False when there is none of that name. Rejects as the channel's `stop` does. */
+  async remove(instance: string): Promise<boolean> {
+    const entry = this.#entries.get(instance);
+    if (entry === undefined) return false;
+    this.#entries.delete(instance);
+    this.#channels.delete(instance);
+    if ('connection' in entry) await entry.connection.stop();
+    return true;
   }
 
   /** Resolves when each channel has been tried once; those that failed are tried again by themselves. Never rejects. */
   async start(receive: Receive): Promise<void> {
     this.#receive = receive;
-    await Promise.all(this.#lines.map((line) => line.start(receive)));
-  }
-
-  /** Adds a channel, unless there is one of its type, and connects it as the others are. */
-  async add(channel: Channel): Promise<void> {
-    if (this.#channels.has(channel.type)) return;
-    const line = this.#include(channel);
-    if (this.#receive !== undefined) await line.start(this.#receive);
-  }
-
-  #include(channel: Channel): Line {
-    const line = new Line(channel, this.#options);
-    this.#channels.set(channel.type, channel);
-    this.#lines.push(line);
-    return line;
+    await Promise.all(this.#connections().map((connection) => connection.start(receive)));
   }
 
   /** Disconnects all. What a channel's `stop` rejects with is told as trouble, and the others are stopped. */
   async stop(): Promise<void> {
     this.#receive = undefined;
-    for (const line of this.#lines) {
+    for (const connection of this.#connections()) {
       try {
-        await line.stop();
+        await connection.stop();
       } catch (error) {
-        this.#options.onTrouble({ channel: line.state().type, reason: messageOf(error), waitMs: 0 });
+        this.#options.onTrouble({ channel: connection.instance, reason: messageOf(error), waitMs: 0 });
       }
     }
   }
 
   /** How each channel is, in the order in which they were added. */
   states(): ChannelState[] {
-    return this.#lines.map((line) => line.state());
+    return [...this.#entries].map(([instance, entry]) =>
+      'connection' in entry
+        ? { instance, type: entry.type, health: entry.connection.health(), failures: entry.connection.failures }
+        : { instance, type: null, health: { state: 'broken', reason: entry.reason }, failures: 0 },
+    );
+  }
+
+  #connections(): Connection[] {
+    return [...this.#entries.values()].flatMap((entry) => ('connection' in entry ? [entry.connection] : []));
   }
 }
 
+/** A channel that was made, or why it could not be. */
+type Entry =
+  | { readonly type: string; readonly newChats: NewChats; readonly connection: Connection }
+  | { readonly type: null; readonly newChats: NewChats; readonly reason: string };
+
 /** One channel's way from down to up and back. */
-class Line {
+class Connection {
   readonly #channel: Channel;
   readonly #options: ConnectionsOptions;
   #failures = 0;
@@ -97,6 +138,14 @@ class Line {
   constructor(channel: Channel, options: ConnectionsOptions) {
     this.#channel = channel;
     this.#options = options;
+  }
+
+  get instance(): string {
+    return this.#channel.type;
+  }
+
+  get failures(): number {
+    return this.#failures;
   }
 
   start(receive: Receive): Promise<void> {
@@ -111,8 +160,8 @@ class Line {
     await this.#channel.stop();
   }
 
-  state(): ChannelState {
-    return { type: this.#channel.type, health: this.#channel.health(), failures: this.#failures };
+  health(): Health {
+    return this.#channel.health();
   }
 
   async #connect(receive: Receive): Promise<void> {
@@ -142,13 +191,13 @@ class Line {
     this.#failures += 1;
     const waitMs = backoffMs(this.#failures, SETUP_RETRY, this.#options.random());
     if (this.#isOver) return;
-    this.#options.onTrouble({ channel: this.#channel.type, reason, waitMs });
+    this.#options.onTrouble({ channel: this.instance, reason, waitMs });
     this.#after(waitMs, () => this.#connect(receive));
   }
 
   #after(ms: number, action: () => Promise<void>): void {
     if (this.#isOver) return;
-    this.#cancel = this.#options.setTimer(ms, () => {
+    this.#cancel = this.#options.clock.setTimer(ms, () => {
       this.#underway = action();
     });
   }

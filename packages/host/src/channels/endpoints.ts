@@ -2,17 +2,28 @@
 import type { WebhookChannel, WebhookEndpoint } from '@nanoclaw/channels/webhook';
 import type { Connections } from './connections.ts';
 
-/**
- * Makes the channel serve exactly these endpoints, and connects it with the first one: without any, nothing listens.
- * Rejects with what the channel refuses.
- */
-export async function serveEndpoints(
-  channel: WebhookChannel,
-  endpoints: readonly WebhookEndpoint[],
-  before: readonly WebhookEndpoint[],
-  connections: Connections,
-): Promise<void> {
-  for (const { name } of before) channel.removeEndpoint(name);
-  for (const endpoint of endpoints) channel.addEndpoint(endpoint);
-  if (endpoints.length > 0) await connections.add(channel);
+/** The instance name of the channel behind `nanoclaw webhooks`. */
+export const WEBHOOKS = 'webhook';
+
+/** The webhook channel of a host, which is connected with its first endpoint: without any, nothing listens. */
+export class WebhookEndpoints {
+  readonly #channel: WebhookChannel;
+  readonly #connections: Connections;
+  #served: readonly WebhookEndpoint[] = [];
+  #isConnected = false;
+
+  constructor(channel: WebhookChannel, connections: Connections) {
+    this.#channel = channel;
+    this.#connections = connections;
+  }
+
+  /** Makes the channel serve exactly these endpoints. Rejects with what the channel refuses. */
+  async serve(endpoints: readonly WebhookEndpoint[]): Promise<void> {
+    for (const { name } of this.#served) this.#channel.removeEndpoint(name);
+    this.#served = endpoints;
+    for (const endpoint of endpoints) this.#channel.addEndpoint(endpoint);
+    if (endpoints.length === 0 || this.#isConnected) return;
+    this.#isConnected = true;
+    await this.#connections.add(WEBHOOKS, this.#channel);
+  }
 }

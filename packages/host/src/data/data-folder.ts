@@ -18,6 +18,12 @@ export interface DataFolder {
   readonly rates: string;
   /** The process driver's records of what is alive. */
   readonly runs: string;
+  /** Skills for agents, where the program brings none. */
+  readonly skills: string;
+  /** The folders in which agents can write: no program of the host is in them. */
+  readonly ofAgents: readonly string[];
+  /** `channels/<instance>`: what a channel keeps. */
+  channel(instance: string): string;
   /** `groups/<folder>`: an agent's own folder, its to write. */
   agent(folder: string): string;
   /** `state/<agentGroupId>`: what the model keeps for itself; the agent's to write. */
@@ -39,6 +45,9 @@ export function dataFolder(root: string): DataFolder {
     starts: join(root, 'starts.json'),
     rates: join(root, 'rates.db'),
     runs: join(root, 'runs'),
+    skills: join(root, 'skills'),
+    ofAgents: ['groups', 'state', 'sessions'].map((name) => join(root, name)),
+    channel: (instance) => join(root, 'channels', instance),
     agent: (folder) => join(root, 'groups', folder),
     modelState: (agentGroupId) => join(root, 'state', agentGroupId),
     generated: (agentGroupId) => join(root, 'generated', agentGroupId),

@@ -3,10 +3,16 @@ import type { Millis } from '@nanoclaw/session-db';
 
 /** The settings of a host. */
 export interface HostSettings {
-  /** Who answers where an agent names nobody; `auto`: claude where the model's environment has a key or an address, else offline. */
-  readonly provider: 'auto' | 'offline' | 'claude';
-  /** What runs the agents; `auto`: docker, else podman, else plain processes. */
-  readonly driver: 'auto' | 'docker' | 'podman' | 'process';
+  /**
+   * Who answers where an agent names no provider: `offline`, `claude`, one of the configured ones, or `auto`: claude where the
+   * model's environment has a key or an address, else offline.
+   */
+  readonly provider: string;
+  /**
+   * What runs the agents: `docker`, `podman`, `process`, one of the configured ones, or `auto`: docker, else podman, else plain
+   * processes.
+   */
+  readonly driver: string;
   /** The agents' image; empty: the one of this version for the provider. */
   readonly image: string;
   /** What agents in containers can reach: `none`, a network of the engine, or `auto`: none unless their model needs one. */

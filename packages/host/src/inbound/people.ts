@@ -18,6 +18,8 @@ export interface PeopleOptions {
   readonly messenger: HostMessenger;
   /** Wall-clock milliseconds. */
   readonly now: () => Millis;
+  readonly newChats: InboundPorts['newChats'];
+  readonly defaultAgent: InboundPorts['defaultAgent'];
   /** Does what follows from the decision about an action of an agent. */
   readonly applyAction: ApprovalEffect;
   /** Called for a session that has something new to do. Must not throw. */
@@ -40,7 +42,8 @@ export class People {
   readonly #underWay = new Map<string, Promise<void>>();
 
   constructor(options: PeopleOptions) {
-    const { registry, sessions, messenger, now, wake, onDropped, onTrouble, applyAction } = options;
+    const { registry, sessions, messenger, now, wake, newChats, defaultAgent, onDropped, onTrouble, applyAction } =
+      options;
     const admission: AdmissionPorts = {
       registry,
       messenger,
@@ -57,7 +60,7 @@ export class People {
     });
     this.#now = now;
     const { questions, approvals } = this;
-    this.#ports = { registry, sessions, questions, approvals, messenger, now, wake, onDropped };
+    this.#ports = { registry, sessions, questions, approvals, messenger, now, newChats, defaultAgent, wake, onDropped };
   }
 
   /**

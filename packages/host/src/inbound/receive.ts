@@ -5,6 +5,7 @@
  */
 import type { ReceivedChoice, ReceivedEvent, ReceivedMessage } from '@nanoclaw/channels';
 import {
+  type AgentGroup,
   type AgentGroupId,
   mayAdminister,
   type Person,
@@ -30,7 +31,7 @@ import {
   type Sessions,
 } from '../session/index.ts';
 import { classifyCommand, isStop } from './commands.ts';
-import { requestChatApproval, requestSenderApproval } from './strangers.ts';
+import { requestChatApproval, requestSenderApproval, wireChat } from './strangers.ts';
 
 /**
  * Handles an event of a channel: a message or the press of a button. Resolves when every session that gets it has it on
@@ -95,6 +96,10 @@ export interface InboundPorts {
   readonly messenger: HostMessenger;
   /** Wall-clock milliseconds. */
   readonly now: () => Millis;
+  /** What becomes of messages in chats of a channel that no agent is wired to. */
+  readonly newChats: (channelType: string) => 'ask' | 'answer';
+  /** The agent that answers in such chats where no admin is asked; `undefined`: there is none. */
+  readonly defaultAgent: () => Promise<AgentGroup | undefined>;
   /** Called for a session that has something new to do. Must not throw. */
   readonly wake: (sessionId: string) => void;
   /** Called for an event that went to no agent, with the reason. Must not throw. */
@@ -266,7 +271,10 @@ async function countDropped(
   await drop(message, dropped.reason, ports);
 }
 
-/** In a chat without a wiring the owners are asked, when the bot is mentioned or the chat is a direct one. */
+/**
+ * In a chat without a wiring, when the bot is mentioned or the chat is a direct one: the owners are asked, or the default agent
+ * is wired to it at once, as the operator has set it for the channel.
+ */
 async function handleUnwired(
   message: ReceivedMessage,
   user: UserId,
@@ -277,6 +285,12 @@ async function handleUnwired(
   const isAddressed = message.isMention || message.isDirect;
   if (isDenied || !isAddressed || isStop(message.text)) {
     return drop(message, isDenied ? 'chat-denied' : 'not-wired', ports);
+  }
+  if (ports.newChats(message.address.channelType) === 'answer') {
+    const agent = await ports.defaultAgent();
+    if (agent === undefined) return drop(message, 'no-agent', ports);
+    await wireChat(message, agent.id, { denied: false, strangers: 'public' }, ports.registry);
+    return routeMessage(message, user, ports);
   }
   const notRequested = await requestChatApproval(message, user, ports);
   if (notRequested !== undefined) await drop(message, notRequested, ports);

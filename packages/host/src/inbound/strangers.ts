@@ -104,7 +104,10 @@ export function admitChat(ports: AdmissionPorts): ApprovalEffect {
     const message = fromPayload(approval.payload);
     const { agentGroupId, outcome } = approval;
     if (message === undefined || agentGroupId === null) return;
-    if (outcome.type !== 'expired') await wireChat(message, agentGroupId, outcome.type === 'denied', ports.registry);
+    if (outcome.type !== 'expired') {
+      const denied = outcome.type === 'denied';
+      await wireChat(message, agentGroupId, { denied, strangers: 'request_approval' }, ports.registry);
+    }
     if (outcome.type === 'approved') await admit(message, agentGroupId, approval, ports);
     else await notifyOutcome(message, approval, ports);
   };
@@ -125,10 +128,10 @@ async function admit(
 }
 
 /** Makes the chat known, and wires it unless it is denied. What the operator has set up already stays. */
-async function wireChat(
+export async function wireChat(
   { address, isDirect }: ReceivedMessage,
   agentGroupId: AgentGroupId,
-  denied: boolean,
+  { denied, strangers }: { readonly denied: boolean; readonly strangers: MessagingGroup['strangers'] },
   registry: Registry,
 ): Promise<void> {
   const { channelType, platformId } = address;
@@ -140,7 +143,7 @@ async function wireChat(
       platformId,
       name: '',
       kind: isDirect ? 'direct' : 'group',
-      strangers: 'request_approval',
+      strangers,
       denied,
     }));
   if (denied || (known !== undefined && known.wirings.length > 0)) return;

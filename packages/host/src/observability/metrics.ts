@@ -41,7 +41,8 @@ export interface Gauges {
   readonly dueMessages: number;
   /** How long the oldest of them has been due, in milliseconds; 0 when none is. */
   readonly oldestDueMs: number;
-  readonly channels: readonly { readonly type: string; readonly isOnline: boolean }[];
+  /** By instance name. */
+  readonly channels: readonly { readonly instance: string; readonly isOnline: boolean }[];
 }
 
 /** How late the event loop was, in milliseconds, since the last look. */
@@ -65,7 +66,7 @@ export class Metrics implements Counting, AsyncDisposable {
   readonly #exporter: PrometheusExporter;
   readonly #counters: ReadonlyMap<CounterName, Counter<Attributes>>;
 
-  constructor(options: MetricsOptions) {
+  constructor() {
     this.#exporter = new PrometheusExporter({
       preventServerStart: true,
       withoutScopeInfo: true,
@@ -79,6 +80,11 @@ export class Metrics implements Counting, AsyncDisposable {
         meter.createCounter(`nanoclaw_${name}`, { description: COUNTERS[name].help }),
       ]),
     );
+  }
+
+  /** Shows gauges as well, from now on. To be called once, when that which they are of is there. */
+  watch(options: MetricsOptions): void {
+    const meter = this.#provider.getMeter('nanoclaw');
     const gauge = (name: string, help: string) =>
       meter.createObservableGauge(`nanoclaw_${name}`, { description: help });
     const sessions = gauge('sessions', 'Sessions that this host knows.');
@@ -94,7 +100,9 @@ export class Metrics implements Counting, AsyncDisposable {
         result.observe(runs, now.runs);
         result.observe(due, now.dueMessages);
         result.observe(oldest, now.oldestDueMs / 1_000);
-        for (const { type, isOnline } of now.channels) result.observe(online, isOnline ? 1 : 0, { channel: type });
+        for (const { instance, isOnline } of now.channels) {
+          result.observe(online, isOnline ? 1 : 0, { channel: instance });
+        }
         const { p50, p99, max } = options.loopDelay();
         for (const [quantile, ms] of Object.entries({ '0.5': p50, '0.99': p99, '1': max })) {
           result.observe(delay, ms / 1_000, { quantile });

@@ -5,6 +5,7 @@
 import type { Actor, AgentGroupId, ApprovalId, Registry, Session } from '@nanoclaw/registry';
 import type { HostSession, Millis, OutboundReader, SessionFolder, SessionView } from '@nanoclaw/session-db';
 import type { DataFolder } from '../data/index.ts';
+import type { ChannelReference, ModuleReference } from '../modules/index.ts';
 import type { ImageRebuilt } from '../runs/index.ts';
 import type { WebhookEndpoint } from './webhook-endpoints.ts';
 
@@ -54,10 +55,31 @@ export interface LiveHost {
   forget(sessionId: string): Promise<void>;
   /** Does what follows from an approval that has been decided. */
   applyApproval(id: ApprovalId): Promise<void>;
+  /**
+   * Makes a channel of the configuration to see whether it can be used, and gives its type; nothing is connected. Rejects with a
+   * `ModuleError`.
+   */
+  checkChannel(instance: string, reference: ModuleReference): Promise<string>;
+  /** Makes a channel and connects it; one that cannot be made stays in `status` as broken. Never rejects for the channel. */
+  addChannel(instance: string, reference: ChannelReference): Promise<void>;
+  /** Disconnects a channel and forgets it. Rejects as the channel's `stop` does. */
+  removeChannel(instance: string): Promise<void>;
   /** Takes over the endpoints of the webhook channel. */
   reloadWebhooks(endpoints: readonly WebhookEndpoint[]): Promise<void>;
   /** Builds the image of the agent group's packages and puts it in force. */
   rebuildImage(agentGroupId: AgentGroupId, onProgress: (line: string) => void): Promise<ImageRebuilt>;
+}
+
+/** A channel of the running host. */
+export interface LiveChannel {
+  /** The name that the operator gave it. */
+  readonly instance: string;
+  /** What kind it is; `null` when it could not be made. */
+  readonly type: string | null;
+  /** `online`, `offline`, `stopped`, or `broken` when it could not be made. */
+  readonly state: string;
+  /** Why it is offline or broken. */
+  readonly reason: string | null;
 }
 
 /** What only the running host knows of itself. */
@@ -66,7 +88,9 @@ export interface LiveStatus {
   readonly since: Millis;
   /** What closes the agents in: an engine with its version, or that there is none, as one sentence. */
   readonly isolation: string;
-  readonly channels: readonly { readonly type: string; readonly state: string; readonly reason: string | null }[];
+  readonly channels: readonly LiveChannel[];
+  /** What of the configuration cannot be used, one sentence each; the host runs without it. */
+  readonly problems: readonly string[];
   /** The sessions with a live run. */
   readonly running: readonly string[];
 }

@@ -3,7 +3,7 @@ import type { Session } from '@nanoclaw/registry';
 import type { Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import { asks, type OperatorCommand, reads } from './command.ts';
-import type { Reading } from './contexts.ts';
+import type { LiveChannel, Reading } from './contexts.ts';
 import { isUnusable, withFiles } from './sessions.ts';
 import { column } from './view.ts';
 
@@ -29,7 +29,9 @@ export interface Status {
   readonly questions: number;
   /** Sessions whose file could not be read for this. */
   readonly unreadable: number;
-  readonly channels: readonly { readonly type: string; readonly state: string; readonly reason: string | null }[];
+  readonly channels: readonly LiveChannel[];
+  /** What of the configuration cannot be used. */
+  readonly problems: readonly string[];
 }
 
 /** The host as a whole. */
@@ -103,6 +105,7 @@ async function status(operator: Reading): Promise<Status> {
     questions: (await registry.questions.list(waiting)).length,
     unreadable: counts.unreadable,
     channels: of?.channels ?? [],
+    problems: of?.problems ?? [],
   };
 }
 

@@ -1,5 +1,6 @@
 /** The table of operator commands. Everything that knows commands by their words starts here. */
 import { approvalCommands } from './approvals.ts';
+import { channelCommands } from './channels.ts';
 import type { Declared, OperatorCommand } from './command.ts';
 import { deadLetterCommands } from './dead-letters.ts';
 import { destinationCommands } from './destinations.ts';
@@ -29,6 +30,7 @@ export const OPERATOR_COMMANDS: readonly OperatorCommand[] = [
   ...deadLetterCommands,
   ...droppedMessageCommands,
   ...auditCommands,
+  ...channelCommands,
   ...webhookCommands,
 ];
 
@@ -46,6 +48,7 @@ export const TOPICS: Readonly<Record<string, string>> = {
   approvals: 'what waits for a yes or a no',
   'dead-letters': 'messages that were given up',
   'dropped-messages': 'messages that went to nobody',
+  channels: 'the chat platforms',
   webhooks: 'the endpoints for other programs',
   service: 'the host as a service of this machine',
 };
@@ -60,6 +63,7 @@ export const ABSENT: Readonly<Record<string, string>> = {
     'There is no `create`, `update`, `delete`: agents and strangers ask, `approve` and `deny` decide, and some time ' +
     'after that the host forgets them.',
   'dropped-messages': 'There is no `create`, `update`: the host counts what it drops.',
+  channels: 'There is no `get`, `update`: `list` shows all; remove one and add it anew to change it.',
 };
 
 /** The command of these words, its alias included; `undefined` when there is none. */

@@ -24,13 +24,19 @@ import type { HostSettings } from '../data/index.ts';
 
 /** How the runs of this host are closed in. */
 export type Isolation =
+  | OwnIsolation
+  /** As a driver does it that is not one of ours; `driver` is its name. */
+  | { readonly type: 'custom'; readonly driver: string };
+
+/** What our own drivers can do. */
+export type OwnIsolation =
   /** Not at all; `because` is one clause per thing that was tried. */
   { readonly type: 'none'; readonly because: string } | ContainerIsolation | AbsentEngine;
 
-/** The configuration names an engine, and it cannot be used: nothing is run with less than it. */
+/** The configuration names an engine or a driver, and it cannot be used: nothing is run with less than it. */
 export interface AbsentEngine {
   readonly type: 'absent';
-  readonly engine: EngineKind;
+  readonly engine: string;
   /** One clause. */
   readonly reason: string;
   /** Asks the engine again; what it was found as once stays. Never rejects for an engine that cannot be used. */
@@ -70,9 +76,11 @@ export interface Machine {
  * Takes docker, else podman, else no isolation at all; an engine counts when it answers and has an image of ours. An
  * engine that the configuration names is never replaced by another, or by none.
  */
-export async function chooseIsolation(config: HostSettings, machine: Machine): Promise<Isolation> {
+export async function chooseIsolation(config: HostSettings, machine: Machine): Promise<OwnIsolation> {
   if (config.driver === 'process') return { type: 'none', because: 'the configuration says driver: process' };
-  if (config.driver !== 'auto') return namedEngine(config.driver, config, machine);
+  if (config.driver === 'docker' || config.driver === 'podman') return namedEngine(config.driver, config, machine);
+  if (config.driver !== 'auto')
+    return absent(config.driver, `the configuration has no driver ${JSON.stringify(config.driver)}`);
   const reasons: string[] = [];
   for (const kind of ENGINES) {
     const found = await tried(kind, config, machine);
@@ -80,6 +88,12 @@ export async function chooseIsolation(config: HostSettings, machine: Machine): P
     reasons.push(`${kind}: ${found.because}`);
   }
   return { type: 'none', because: reasons.join('; ') };
+}
+
+/** A driver that cannot be used, for good. */
+export function absent(engine: string, reason: string): AbsentEngine {
+  const it: AbsentEngine = { type: 'absent', engine, reason, again: async () => it };
+  return it;
 }
 
 /** The preferred one first. */
@@ -105,6 +119,8 @@ async function namedEngine(
  * What closes in a run that is started now: an absent engine is asked again. Rejects with a `SpawnError` (`no-engine`)
  * while it cannot be used.
  */
+export function isolationNow(isolation: OwnIsolation): Promise<Exclude<OwnIsolation, AbsentEngine>>;
+export function isolationNow(isolation: Isolation): Promise<Exclude<Isolation, AbsentEngine>>;
 export async function isolationNow(isolation: Isolation): Promise<Exclude<Isolation, AbsentEngine>> {
   if (isolation.type !== 'absent') return isolation;
   const now = await isolation.again();
@@ -147,13 +163,15 @@ export interface DriverOptions {
   readonly clock: Clock;
 }
 
-/** The driver for an isolation. */
-export function driverFor(isolation: Isolation, options: DriverOptions): Driver {
+/** The driver for an isolation that is one of ours. */
+export function driverFor(isolation: OwnIsolation, options: DriverOptions): Driver {
   const { installId, config, stateFolder, env, process, clock } = options;
   if (isolation.type !== 'none') {
+    const kind = ENGINES.find((engine) => engine === isolation.engine);
+    if (kind === undefined) return unavailableDriver({ engine: isolation.engine, reason: 'there is no such driver' });
     // One that is absent is asked at each start whether it runs without root, and each start fails while it is away.
     const isRootless = isolation.type === 'container' ? { isRootless: isolation.isRootless } : {};
-    return new EngineDriver({ kind: isolation.engine, env: clientEnvironment(env), installId, clock, ...isRootless });
+    return new EngineDriver({ kind, env: clientEnvironment(env), installId, clock, ...isRootless });
   }
   return new ProcessDriver({
     installId,
@@ -166,12 +184,22 @@ export function driverFor(isolation: Isolation, options: DriverOptions): Driver 
   });
 }
 
+/**
+ * Stands where a driver would be that cannot be used. It cannot say what is alive, so nothing of an earlier life is taken for
+ * dead and nothing is started.
+ */
+export function unavailableDriver({ engine, reason }: Pick<AbsentEngine, 'engine' | 'reason'>): Driver {
+  const refuse = () => Promise.reject(new SpawnError({ type: 'no-engine', engine, reason }));
+  return { start: refuse, stop: refuse, list: refuse, logs: refuse, close: () => undefined };
+}
+
 /** What a person is told at the start. */
 export function isolationSentence(isolation: Isolation): string {
   if (isolation.type === 'container') {
     const { engine, version } = isolation;
     return `Isolation: containers of ${engine} ${version}, read-only, without capabilities, limited.`;
   }
+  if (isolation.type === 'custom') return `Isolation: that of the driver ${isolation.driver}.`;
   if (isolation.type === 'absent') {
     return (
       `Isolation: containers of ${isolation.engine}, which cannot be used (${isolation.reason}). Messages are kept, and ` +

@@ -19,8 +19,6 @@ export interface GroupImagesOptions {
   readonly setTimer: SetTimer;
   /** Who answers for an agent. */
   readonly providerOf: (agent: AgentGroup) => string;
-  /** Another image is in force for the group: its runs are to be replaced, and those that waited for it tried again. */
-  readonly onChanged: (agentGroupId: AgentGroupId) => Promise<void>;
   /** What came of a build that nobody asked for: the group's image was missing, or made for another version. */
   readonly onMended: (agentGroupId: AgentGroupId, rebuilt: Rebuilt) => void;
 }
@@ -44,12 +42,21 @@ export type ImageRebuilt =
 
 export class GroupImages {
   readonly #options: GroupImagesOptions;
+  #onChanged: (agentGroupId: AgentGroupId) => Promise<void> = async () => undefined;
   readonly #jobs = new Map<AgentGroupId, Job>();
   /** What was built, or tried in vain, without being asked for: once for each state of things, or it would never end. */
   readonly #mended = new Map<AgentGroupId, string>();
 
   constructor(options: GroupImagesOptions) {
     this.#options = options;
+  }
+
+  /**
+   * Calls `follow` when another image is in force for a group: its runs are to be replaced, and those that waited for it tried
+   * again. One follower at a time.
+   */
+  whenChanged(follow: (agentGroupId: AgentGroupId) => Promise<void>): void {
+    this.#onChanged = follow;
   }
 
   /**
@@ -137,7 +144,7 @@ export class GroupImages {
   /** What follows from a change. The image is in force already, so an engine that fails now takes nothing back. */
   async #follow(agentGroupId: AgentGroupId): Promise<void> {
     try {
-      await this.#options.onChanged(agentGroupId);
+      await this.#onChanged(agentGroupId);
       await this.#removeUnused();
     } catch (error) {
       // A run that could not be stopped still differs from what it should be, and an image that is left still has no
@@ -150,7 +157,7 @@ export class GroupImages {
   async #built(agent: AgentGroup, signal: AbortSignal, onProgress: (line: string) => void): Promise<string> {
     const { data, installId, config, providerOf, setTimer } = this.#options;
     const isolation = await isolationNow(this.#options.isolation);
-    if (isolation.type === 'none') {
+    if (isolation.type !== 'container') {
       throw new RangeError('Agents run without containers here, and packages are installed in images only.');
     }
     const base = imageFor(providerOf(agent), isolation.images);
@@ -188,7 +195,7 @@ export class GroupImages {
   /** Removes this install's images that no group has any more; what a container still uses goes with a later build. */
   async #removeUnused(): Promise<void> {
     const isolation = await isolationNow(this.#options.isolation);
-    if (isolation.type === 'none') return;
+    if (isolation.type !== 'container') return;
     const used = new Set((await this.#options.registry.agentGroups()).map(({ image }) => image));
     const all = await isolation.client.images(LABELS.imageOf, this.#options.installId);
     for (const id of all) if (!used.has(id)) await isolation.client.removeImage(id);

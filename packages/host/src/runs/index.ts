@@ -12,7 +12,15 @@ export {
   type Machine,
   networkFor,
 } from './driver-choice.ts';
+export { chooseDriver } from './drivers.ts';
 export { GroupImages, type ImageRebuilt, type Rebuilt } from './group-images.ts';
-export { DEFAULT_PROVIDER, guardedPlaces, providerOf, timeZoneOf } from './run-spec.ts';
+export {
+  DEFAULT_PROVIDER,
+  guardedPlaces,
+  modelEnvironment,
+  providerOf,
+  providerProblems,
+  timeZoneOf,
+} from './run-spec.ts';
 export { Runs } from './runs.ts';
 export { skillsIn } from './skills.ts';

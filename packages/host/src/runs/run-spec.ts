@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { lchownSync, lstatSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import {
   extraMounts,
   isNetworkName,
@@ -19,8 +19,10 @@ import {
   sessionMounts,
 } from '@nanoclaw/containers';
 import type { AgentGroup, AgentGroupId } from '@nanoclaw/registry';
-import { PROTOCOL_VERSION, type RunId, type SessionFolder } from '@nanoclaw/session-db';
+import { type JsonObject, PROTOCOL_VERSION, type RunId, type SessionFolder } from '@nanoclaw/session-db';
 import type { DataFolder, HostSettings } from '../data/index.ts';
+import { messageOf } from '../errors/index.ts';
+import { isFilePath, type LoadOptions, locate, type ModuleReference } from '../modules/index.ts';
 import { type ContainerIsolation, type Isolation, isolationNow, networkFor } from './driver-choice.ts';
 import type { GroupImages } from './group-images.ts';
 import { generateSkills } from './skills.ts';
@@ -35,6 +37,9 @@ export interface RunContext {
   readonly skillsFolder: string;
   readonly isolation: Isolation;
   readonly groupImages: Pick<GroupImages, 'imageFor'>;
+  /** Providers of the configuration, by their names. */
+  readonly providers: Readonly<Record<string, ModuleReference>>;
+  readonly load: LoadOptions;
   /** What of the host's environment reaches the model's client: the keys that begin with `ANTHROPIC_`. */
   readonly modelEnv: Readonly<Record<string, string>>;
   /** What an agent was to have and does not get, one sentence each; it starts without. Must not throw. */
@@ -66,7 +71,8 @@ export async function runSpec(
   for (const folder of [agentFolder, stateFolder, join(generated, 'config'), logs])
     mkdirSync(folder, { recursive: true });
   const skills = generateSkills(context.skillsFolder, join(generated, 'skills'), agent.skills);
-  const settings = containerJson(agent, provider, isolation, config);
+  const plugged = pluggedProvider(provider, isolation, context);
+  const settings = containerJson(agent, provider, plugged?.settings, isolation, config);
   writeWhole(join(generated, 'config', 'container.json'), settings);
   const refusals = [...extras.refusals, ...skills.missing.map((name) => `There is no skill ${JSON.stringify(name)}.`)];
   if (refusals.length > 0) context.onRefused(agent.id, refusals);
@@ -107,6 +113,7 @@ export async function runSpec(
         extras: extras.mounts,
       }),
       ...model.mounts,
+      ...(plugged?.mounts ?? []),
     ],
     env: { HOME: '/workspace/state', ...model.env },
     timeZone: timeZoneOf(config),
@@ -151,13 +158,22 @@ function commonFolder(a: string, b: string): string {
   return folder;
 }
 
+/** What the client of the model gets of the host's environment: the variables that begin with `ANTHROPIC_`. */
+export function modelEnvironment(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) =>
+      name.startsWith('ANTHROPIC_') && value !== undefined && value !== '' ? [[name, value]] : [],
+    ),
+  );
+}
+
 /** How the model is reached from inside: by the host's own variables, and by the socket where they name one. */
 function modelAccess(
   modelEnv: RunContext['modelEnv'],
   isolation: Isolation,
 ): { env: Readonly<Record<string, string>>; mounts: readonly Mount[] } {
   const socket = modelEnv['ANTHROPIC_UNIX_SOCKET'];
-  if (socket === undefined || isolation.type === 'none') return { env: modelEnv, mounts: [] };
+  if (socket === undefined || isolation.type !== 'container') return { env: modelEnv, mounts: [] };
   return {
     env: { ...modelEnv, ANTHROPIC_UNIX_SOCKET: MODEL_SOCKET },
     // To connect is no writing: a socket can be used through a read-only mount.
@@ -217,16 +233,73 @@ export function providerOf(
   return modelEnv['ANTHROPIC_API_KEY'] || modelEnv['ANTHROPIC_BASE_URL'] ? 'claude' : 'offline';
 }
 
+/** A provider of the configuration, as a run is told of it. */
+interface PluggedProvider {
+  readonly settings: { readonly name: string; readonly module: string; readonly options: JsonObject };
+  /** What of the host's disk it needs to be seen. */
+  readonly mounts: readonly Mount[];
+}
+
+/**
+ * The provider of that name, where it is one of the configuration. A file is shown to a container with the folder that it is in;
+ * a package is what the image has under that name. Throws a `SpawnError` when the module is not there.
+ */
+function pluggedProvider(
+  name: string,
+  isolation: Isolation,
+  { providers, load }: Pick<RunContext, 'providers' | 'load'>,
+): PluggedProvider | undefined {
+  const reference = providers[name];
+  if (reference === undefined) return undefined;
+  const { module, options } = reference;
+  const isInside = isolation.type === 'container';
+  if (isInside && !isFilePath(module)) return { settings: { name, module, options }, mounts: [] };
+  const file = locatedProvider(name, module, load);
+  if (!isInside) return { settings: { name, module: file, options }, mounts: [] };
+  const folder = `/app/providers/${name}`;
+  return {
+    settings: { name, module: `${folder}/${basename(file)}`, options },
+    mounts: [{ source: dirname(file), target: folder, readonly: true }],
+  };
+}
+
+function locatedProvider(name: string, module: string, load: LoadOptions): string {
+  try {
+    return locate(module, load);
+  } catch (error) {
+    const reason = `the provider ${name} cannot be used: ${messageOf(error)}`;
+    throw new SpawnError({ type: 'bad-spec', reason }, { cause: error });
+  }
+}
+
+/** What of the configured providers cannot be used, one sentence each. Their code runs in the agents' place, never here. */
+export function providerProblems(providers: RunContext['providers'], load: LoadOptions): string[] {
+  return Object.entries(providers).flatMap(([name, { module }]) => {
+    try {
+      locate(module, load);
+      return [];
+    } catch (error) {
+      return [`The provider "${name}" cannot be used: ${messageOf(error)}.`];
+    }
+  });
+}
+
 /** The text of `container.json`; see `container/README.md`. */
-function containerJson(agent: AgentGroup, provider: string, isolation: Isolation, config: HostSettings): string {
+function containerJson(
+  agent: AgentGroup,
+  provider: string,
+  plugged: PluggedProvider['settings'] | undefined,
+  isolation: Isolation,
+  config: HostSettings,
+): string {
   const settings = {
     protocolVersion: PROTOCOL_VERSION,
     agentGroupId: agent.id,
     assistantName: agent.assistantName ?? agent.name,
-    provider: {
+    provider: plugged ?? {
       name: provider,
       ...(provider === 'claude'
-        ? { options: { executable: isolation.type === 'none' ? config.claudeBinary : CLAUDE_INSIDE } }
+        ? { options: { executable: isolation.type === 'container' ? CLAUDE_INSIDE : config.claudeBinary } }
         : {}),
     },
     ...(agent.model === null ? {} : { model: agent.model }),

@@ -10,6 +10,7 @@ import { messageOf } from '../errors/index.ts';
 import type { Counting, Logger } from '../observability/index.ts';
 import type { Runs } from '../runs/index.ts';
 import type { SessionHandle, Sessions } from '../session/index.ts';
+import type { Activity } from './activity.ts';
 import { sendOwedNotices } from './notices.ts';
 import { FORGET_EVERY_MS, forgetInSession, type RetentionPolicy } from './retention.ts';
 import type { Typing } from './typing.ts';
@@ -18,6 +19,8 @@ import type { Typing } from './typing.ts';
 export interface UpkeepOptions {
   readonly sessions: Sessions;
   readonly runs: Pick<Runs, 'state' | 'wake' | 'stop'>;
+  /** Where it is noted what is due and which runs work. */
+  readonly activity: Activity;
   readonly messenger: HostMessenger;
   readonly rates: RateLimits;
   readonly typing: Typing;
@@ -32,22 +35,11 @@ export interface UpkeepOptions {
   readonly onUnanswered: (reason: string) => void;
 }
 
-/** What is due over all sessions, as of the last visit to each. */
-export interface Queue {
-  readonly dueMessages: number;
-  /** Since when the oldest of them has been due; `undefined` when none is. */
-  readonly oldestDueAt: Millis | undefined;
-}
-
 /** The visits of a host to its sessions, and what is remembered between them. */
 export class Upkeep {
   readonly #options: UpkeepOptions;
   readonly #vitals = new Map<string, Vitals>();
   readonly #forgotAt = new Map<string, Millis>();
-  /** Only sessions in which something is due. */
-  readonly #due = new Map<string, { readonly count: number; readonly since: Millis }>();
-  /** Sessions whose run was seen to work on nothing. */
-  readonly #idle = new Set<string>();
   /** Sessions whose owed notices are being sent. */
   readonly #notifying = new Set<string>();
 
@@ -73,8 +65,7 @@ export class Upkeep {
       const acks = seen.read.refused.filter(({ table }) => table === 'processing_ack');
       for (const { table } of acks) this.#options.counting.count('rows_refused', table);
       typing.update(session, seen.read.openClaims, seen.read.container?.progressAt ?? 0, now());
-      if (seen.read.openClaims.length === 0) this.#idle.add(id);
-      else this.#idle.delete(id);
+      this.#options.activity.noteClaims(id, seen.read.openClaims.length > 0);
     }
     this.#noteQueue(session);
     this.#reportAttempts(session, report);
@@ -83,26 +74,11 @@ export class Upkeep {
     return earliest(report.lookAgainAt, nextNoticeAt);
   }
 
-  /** Whether the session's run is working on something, as far as is known: one that was never visited counts as busy. */
-  isBusy(sessionId: string): boolean {
-    return !this.#idle.has(sessionId) || this.#due.has(sessionId);
-  }
-
-  /** What waits in all sessions. */
-  queue(): Queue {
-    const due = [...this.#due.values()];
-    return {
-      dueMessages: due.reduce((sum, { count }) => sum + count, 0),
-      oldestDueAt: due.length === 0 ? undefined : Math.min(...due.map(({ since }) => since)),
-    };
-  }
-
   /** Drops what is remembered of a session that is gone. */
   forget(sessionId: string): void {
     this.#vitals.delete(sessionId);
     this.#forgotAt.delete(sessionId);
-    this.#due.delete(sessionId);
-    this.#idle.delete(sessionId);
+    this.#options.activity.forget(sessionId);
   }
 
   /** Whether a visit waits for platforms to take its notices: what the session's runner writes meanwhile is not read by it. */
@@ -138,8 +114,8 @@ export class Upkeep {
   #noteQueue(session: SessionHandle): void {
     const now = this.#options.now();
     const since = session.files.nextDueAt();
-    if (since === undefined || since > now) this.#due.delete(session.id);
-    else this.#due.set(session.id, { count: session.files.dueCount(now), since });
+    const isDue = since !== undefined && since <= now;
+    this.#options.activity.noteDue(session.id, isDue ? { count: session.files.dueCount(now), since } : undefined);
   }
 
   #reportAttempts(session: SessionHandle, report: SweepReport): void {

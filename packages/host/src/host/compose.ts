@@ -1,0 +1,437 @@
+/**
+ * Who calls whom: a host's parts, put together in the order in which they need each other. Each step takes what was made before
+ * it and nothing that is made after it; what has to go the other way are events (`events.ts`).
+ */
+import {
+  type Attempt,
+  DELIVERY_POLICY,
+  DeliveryLoop,
+  type DeliveryLoopPorts,
+  type DeliveryReport,
+  type DeliverySession,
+  Gate,
+  RateLimits,
+  SqliteRateStore,
+} from '@nanoclaw/delivery';
+import type { Registry } from '@nanoclaw/registry';
+import {
+  changeToken,
+  type Millis,
+  SESSION_LOOP,
+  SessionLoop,
+  type SessionLoopPorts,
+  SqliteError,
+  type VisitTrouble,
+} from '@nanoclaw/session-db';
+import { openSqlite } from '@nanoclaw/session-db/node';
+import { checkedPolicy, SWEEP_POLICY } from '@nanoclaw/sweep';
+import { type ActionContext, act, applyAction, type EffectContext } from '../actions/index.ts';
+import { type HostMessenger, hostMessenger } from '../channels/index.ts';
+import { messageOf, Problem } from '../errors/index.ts';
+import { People } from '../inbound/index.ts';
+import { type Counting, Metrics } from '../observability/index.ts';
+import { type Operators, runOperatorCommand } from '../operator/index.ts';
+import { cleanUp, type OutboundContext, routeOf, send } from '../outbound/index.ts';
+import { GroupImages, providerOf, Runs, timeZoneOf } from '../runs/index.ts';
+import { destinationsOf, type SessionHandle, Sessions } from '../session/index.ts';
+import { Activity, type RetentionPolicy, rateLimitedMessenger, Typing, Upkeep } from '../upkeep/index.ts';
+import { defaultAgent } from './defaults.ts';
+import { type HostEmitter, hostEmitter } from './events.ts';
+import type { HostSetup } from './host-setup.ts';
+import { type Drain, gaugesOf, imageRebuilt, operatorsOf } from './operators.ts';
+
+const DAY_MS = 86_400_000;
+
+/** Every session's change token is looked at so often: what a missed bell costs at most. A look is some microseconds. */
+const FLOOR_MS = 5_000;
+/** A visit waits for its read and little else. */
+const VISITS_MAX = 32;
+
+/** Of the rows that one look has passed over, so many are named in the log. */
+const REFUSED_LOGGED_MAX = 3;
+
+/** The parts of a host that others reach into, from its start to the beginning of its end. */
+export interface HostParts {
+  readonly registry: Registry;
+  readonly sessions: Sessions;
+  readonly runs: Runs;
+  readonly groupImages: GroupImages;
+  readonly people: People;
+  readonly delivery: DeliveryLoop;
+  readonly sweep: SessionLoop;
+  readonly metrics: Metrics;
+  readonly operators: Operators;
+}
+
+/** Puts a host together over its registry. What has to be closed is left in `opened`, in order. Nothing runs yet. */
+export function composeHost(
+  setup: HostSetup,
+  registry: Registry,
+  drain: Drain,
+  opened: AsyncDisposableStack,
+): HostParts {
+  const { connections, ports, data } = setup;
+  const events = hostEmitter();
+  const activity = new Activity();
+  const rateStore = opened.use(new SqliteRateStore(openSqlite, data.rates, ports.clock.now()));
+  const metrics = opened.use(new Metrics());
+  const ground: Ground = {
+    registry,
+    events,
+    activity,
+    rates: new RateLimits(rateStore),
+    metrics,
+    messenger: countedMessenger(hostMessenger(connections.byInstance, ports.clock.setTimer), metrics),
+    sessions: opened.use(composeSessions(setup, registry, events)),
+  };
+  const { sessions } = ground;
+  const { groupImages, runs } = composeRuns(setup, ground);
+  metrics.watch({
+    gauges: () => gaugesOf({ sessions, runs, activity, connections }, ports.clock.now()),
+    loopDelay: ports.loopDelay,
+  });
+  const effects = composeActions(setup, ground, runs, groupImages);
+  const people = composePeople(setup, ground, effects);
+  const operators = operatorsOf({ ...ground, runs, groupImages, people, since: ports.clock.now() }, setup, drain);
+  const delivery = composeDelivery(setup, ground, people, {
+    ...effects,
+    requestApproval: (wish) => approvalFor(wish, people),
+    runOperatorCommand: (words, scope, agentGroupId) => operatorCommand(words, scope, agentGroupId, operators),
+  });
+  const sweep = composeUpkeep(setup, ground, runs, delivery);
+  return { registry, sessions, runs, groupImages, people, delivery, sweep, metrics, operators };
+}
+
+/** What everything else stands on. */
+interface Ground {
+  readonly registry: Registry;
+  readonly events: HostEmitter;
+  readonly activity: Activity;
+  readonly rates: RateLimits;
+  readonly metrics: Metrics;
+  readonly messenger: HostMessenger;
+  readonly sessions: Sessions;
+}
+
+function composeSessions({ data, guard, ports }: HostSetup, registry: Registry, events: HostEmitter): Sessions {
+  return new Sessions({
+    registry,
+    data,
+    setTimer: ports.clock.setTimer,
+    readerFor: (folder) => guard.reader(folder),
+    onKnown: (session) => void events.emit('known', session),
+    onRing: (id) => void events.emit('changed', id),
+  });
+}
+
+// ── Runs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function composeRuns(setup: HostSetup, { registry, events, activity, metrics, sessions }: Ground) {
+  const { data, settings, installId, modelEnv, runnerFolder, skillsFolder, isolation, modules, load, ports } = setup;
+  const { now, setTimer } = ports.clock;
+  const log = setup.log.logger;
+  const groupImages = new GroupImages({
+    registry,
+    isolation,
+    installId,
+    data,
+    config: settings,
+    setTimer,
+    providerOf: (agent) => providerOf(agent, settings, modelEnv),
+    onMended: (agentGroup, rebuilt) => log.info({ agentGroup, rebuilt }, 'an image was built anew'),
+  });
+  const runs = new Runs({
+    driver: setup.driver,
+    registry,
+    sessions,
+    context: {
+      installId,
+      data,
+      config: settings,
+      runnerFolder,
+      skillsFolder,
+      isolation,
+      groupImages,
+      modelEnv,
+      providers: modules.providers,
+      load,
+      onRefused: (agentGroup, refusals) => log.warn({ agentGroup, refusals }, 'an agent starts without what it wishes'),
+    },
+    now,
+    newId: ports.newId,
+    beforeStart: (session) => refreshRouting(session, registry, now()),
+    isBusy: (id) => activity.isBusy(id),
+    onChange: (id) => void events.emit('changed', id),
+    onStarted: () => metrics.count('runs_started'),
+    onWakeFailed: (id, reason) => {
+      metrics.count('wake_failures');
+      log.error({ session: id, reason }, 'a run could not be started');
+      setup.onUnanswered(reason);
+    },
+  });
+  groupImages.whenChanged(async (agentGroupId) => {
+    // What waited for the image need not wait for its time.
+    for (const session of sessions.of(agentGroupId)) {
+      endWait(session, now());
+      events.emit('wake', session.id);
+    }
+    await replaceOutdatedRuns(runs, setup);
+  });
+  return { groupImages, runs };
+}
+
+/** Ends the runs that would be started differently now and have nothing in hand. */
+export async function replaceOutdatedRuns(runs: Runs, { log }: Pick<HostSetup, 'log'>): Promise<void> {
+  for (const session of await runs.replaceOutdatedRuns()) log.logger.info({ session }, 'a run was replaced');
+}
+
+/** Tells a session's run where its agent may write to, as the registry has it now. */
+export async function refreshRouting(session: SessionHandle, registry: Registry, now: Millis): Promise<void> {
+  const destinations = await destinationsOf(session.agentGroupId, registry);
+  session.files.setRouting({ destinations, replyTo: session.files.routing().replyTo }, now);
+}
+
+/** Ends the wait of a session whose run could not be started. One whose file cannot be used is left to the sweep. */
+export function endWait(session: SessionHandle, now: Millis): void {
+  try {
+    session.files.trouble.retryNow('wake', now);
+  } catch (error) {
+    if (!(error instanceof SqliteError)) throw error;
+  }
+}
+
+// ── People and what agents ask ──────────────────────────────────────────────────────────────────────────────────────
+
+function composeActions(
+  setup: HostSetup,
+  { registry, sessions, events }: Ground,
+  runs: Runs,
+  groupImages: GroupImages,
+): EffectContext {
+  const log = setup.log.logger;
+  return {
+    registry,
+    sessions,
+    data: setup.data,
+    timeZone: timeZoneOf(setup.settings),
+    now: setup.ports.clock.now,
+    wake: (id) => void events.emit('wake', id),
+    rebuildImage: async (id) => {
+      const onProgress = (line: string) => log.debug({ agentGroup: id, line }, 'building an image');
+      return imageRebuilt(await groupImages.rebuild(id, onProgress));
+    },
+    replaceOutdatedRuns: () => replaceOutdatedRuns(runs, setup),
+  };
+}
+
+function composePeople(setup: HostSetup, ground: Ground, effects: EffectContext): People {
+  const { registry, sessions, events, metrics, rates, messenger } = ground;
+  const { connections, ports } = setup;
+  const log = setup.log.logger;
+  return new People({
+    registry,
+    sessions,
+    messenger: rateLimitedMessenger(messenger, rates, ports.clock.now),
+    now: ports.clock.now,
+    newChats: (instance) => connections.newChats(instance),
+    defaultAgent: () => defaultAgent(registry),
+    applyAction: (approval) => applyAction(approval, effects),
+    wake: (id) => void events.emit('wake', id),
+    onDropped: ({ address }, reason) => {
+      metrics.count('messages_dropped', reason);
+      log.info({ address, reason }, 'dropped');
+    },
+    onTrouble: (approval, reason) => log.warn({ approval, reason }, 'an approval waits'),
+  });
+}
+
+async function approvalFor(
+  wish: Parameters<ActionContext['requestApproval']>[0],
+  people: People,
+): ReturnType<ActionContext['requestApproval']> {
+  const asked = await people.approvals.request({ ...wish, messagingGroupId: null });
+  return asked.type === 'open' ? { type: 'asked' } : { type: 'refused', reason: 'Too many requests wait already.' };
+}
+
+async function operatorCommand(
+  words: Parameters<ActionContext['runOperatorCommand']>[0],
+  scope: Parameters<ActionContext['runOperatorCommand']>[1],
+  agentGroupId: Parameters<ActionContext['runOperatorCommand']>[2],
+  operators: Operators,
+) {
+  const came = await runOperatorCommand(words, scope, agentGroupId, operators);
+  if (came.type === 'refused') throw new Problem(came.reason, 8);
+  return came.result;
+}
+
+/** A messenger whose notices are counted. */
+function countedMessenger(messenger: HostMessenger, counting: Counting): HostMessenger {
+  return {
+    ...messenger,
+    notify: async (address, text, key) => {
+      const result = await messenger.notify(address, text, key);
+      counting.count('notices', result.type);
+      return result;
+    },
+  };
+}
+
+// ── Delivery ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function composeDelivery(setup: HostSetup, ground: Ground, people: People, actions: ActionContext): DeliveryLoop {
+  const { registry, sessions, events, metrics, rates } = ground;
+  const { connections, guard, ports } = setup;
+  const { now } = ports.clock;
+  const log = setup.log.logger;
+  const outbound: OutboundContext = {
+    registry,
+    sessions,
+    channels: connections.byInstance,
+    now,
+    wake: (id) => void events.emit('wake', id),
+    spool: (session, messageId, names) => guard.spool(session.folder, messageId, names),
+    remove: (session, messageId) => guard.remove(session.folder, messageId),
+    isFirst: (key) => rates.take([{ key, burst: 1, everyMs: DAY_MS }], now()) === 0,
+    openQuestion: (session, message, address) => people.questions.open(session, message, address),
+    act: (session, row, { uncertain }) => act(session, row, uncertain, actions),
+  };
+  const delivery = new DeliveryLoop(deliveryWorld(setup, sessions, outbound, new Gate(rates)), {
+    // The sweep reads what runners write, and hands it on.
+    newsFrom: 'pokes',
+    onReport: (session, report) => noteDelivery(session, report, metrics, setup),
+    onTrouble: (trouble) => {
+      log.error({ ...trouble, error: 'error' in trouble ? messageOf(trouble.error) : '' }, 'delivery');
+    },
+  });
+  events.on('known', (session) => delivery.add(portOf(session)));
+  events.on('removed', (id, letGo) => void letGo.push(delivery.remove(id)));
+  return delivery;
+}
+
+function deliveryWorld(setup: HostSetup, sessions: Sessions, outbound: OutboundContext, gate: Gate): DeliveryLoopPorts {
+  const { ports, onUnanswered } = setup;
+  const log = setup.log.logger;
+  return {
+    route: (id, message) => {
+      const session = sessions.known(id);
+      if (session === undefined) return { type: 'refused', reason: 'Its session is not known any more.' };
+      return routeOf(session, message, outbound.channels);
+    },
+    send: async (message, attempt: Attempt) => {
+      const session = sessions.known(attempt.session);
+      return session === undefined ? { type: 'offline' } : send(session, message, attempt, outbound);
+    },
+    cleanUp: async (id, messageOutId) => {
+      const session = sessions.known(id);
+      if (session !== undefined) await cleanUp(session, messageOutId, outbound);
+    },
+    notify: async (session, notice) => {
+      log.error({ session, reason: notice.reason }, 'messages given up');
+      onUnanswered(`The reply could not be delivered: ${notice.reason}`);
+    },
+    gate,
+    now: ports.clock.now,
+    monotonic: ports.monotonic,
+    setTimer: ports.clock.setTimer,
+    random: ports.random,
+    policy: DELIVERY_POLICY,
+  };
+}
+
+function noteDelivery(
+  session: string,
+  report: DeliveryReport,
+  metrics: Counting,
+  { log: { logger } }: HostSetup,
+): void {
+  for (const { settled } of report.attempts) metrics.count('deliveries', settled.to);
+  if (report.finding) {
+    metrics.count('quarantines', report.finding.type);
+    logger.warn({ session, finding: report.finding }, 'outbound.db is not readable');
+  }
+  if (report.refused.length > 0) {
+    for (const { table } of report.refused) metrics.count('rows_refused', table);
+    // An agent can make any number of them, and must not fill the log with it.
+    const [refused, count] = [report.refused.slice(0, REFUSED_LOGGED_MAX), report.refused.length];
+    logger.warn({ session, count, refused }, 'rows passed over');
+  }
+  if (report.isHeldBack) metrics.count('held_back');
+}
+
+function portOf(session: SessionHandle): DeliverySession {
+  return {
+    key: session.id,
+    folder: session.folder,
+    inSession: (use) => use(session.files),
+    reader: session.reader,
+  };
+}
+
+// ── Upkeep ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function composeUpkeep(setup: HostSetup, ground: Ground, runs: Runs, delivery: DeliveryLoop): SessionLoop {
+  const { registry, sessions, events, activity, metrics, rates, messenger } = ground;
+  const { connections, ports, settings, onUnanswered } = setup;
+  const log = setup.log.logger;
+  const upkeep = new Upkeep({
+    sessions,
+    runs,
+    activity,
+    messenger,
+    rates,
+    typing: new Typing(connections.byInstance),
+    counting: metrics,
+    policy: checkedPolicy(SWEEP_POLICY),
+    retention: retentionOf(settings),
+    now: ports.clock.now,
+    log,
+    onRead: (id, read) => delivery.poke(id, read),
+    onUnanswered,
+  });
+  const loopPorts: SessionLoopPorts = {
+    visit: async (id, { steadySince }) => ({ type: 'visited', nextAt: await upkeep.visit(id, steadySince) }),
+    token: (id) => {
+      const session = sessions.known(id);
+      return session && changeToken(session.folder.outbound);
+    },
+    now: ports.clock.now,
+    monotonic: ports.monotonic,
+    setTimer: ports.clock.setTimer,
+    onTrouble: (trouble) => {
+      log.error({ ...trouble, error: 'error' in trouble ? messageOf(trouble.error) : '' }, 'sweep');
+      noteQuarantine(sessions.known(trouble.key), trouble, registry).catch((error: unknown) => {
+        log.error({ session: trouble.key, error: messageOf(error) }, 'the trouble of a session could not be noted');
+      });
+    },
+  };
+  const tickMs = Math.min(SESSION_LOOP.tickMs, FLOOR_MS);
+  const sweep = new SessionLoop(loopPorts, { ...SESSION_LOOP, concurrency: VISITS_MAX, floorMs: FLOOR_MS, tickMs });
+  events.on('known', ({ id }) => sweep.add(id));
+  events.on('removed', (id, letGo) => {
+    letGo.push(sweep.remove(id));
+    upkeep.forget(id);
+  });
+  events.on('changed', (id) => {
+    sweep.poke(id);
+    if (upkeep.isSendingNotices(id)) delivery.poke(id);
+  });
+  events.on('wake', (id) => sweep.poke(id));
+  return sweep;
+}
+
+/** How long what has ended is kept. */
+export function retentionOf({ keepDays }: HostSetup['settings']): RetentionPolicy {
+  return { keepMs: keepDays * DAY_MS };
+}
+
+/** Lets the registry say that a session cannot be looked after just now, and when it can again: its own file may not. */
+async function noteQuarantine(
+  session: SessionHandle | undefined,
+  trouble: VisitTrouble,
+  registry: Registry,
+): Promise<void> {
+  if (session === undefined || trouble.type === 'hangs') return;
+  const quarantine =
+    trouble.type === 'over' ? null : { reason: messageOf(trouble.error).slice(0, 500), until: trouble.retryAt };
+  await registry.setSessionQuarantine(session.id, quarantine);
+}

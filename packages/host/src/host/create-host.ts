@@ -1,0 +1,214 @@
+/**
+ * One call gives a running host, with a default for everything: the data folder is made and leased, its log and registry are
+ * opened, what containers write is read by a guard, agents run in what this machine has, channels are connected. Each part can
+ * be handed over instead.
+ */
+import { resolve } from 'node:path';
+import type { Channel } from '@nanoclaw/channels';
+import type { WebhookChannel } from '@nanoclaw/channels/webhook';
+import type { DriverFactory } from '@nanoclaw/containers';
+import { Guard } from '@nanoclaw/guard';
+import type { Registry } from '@nanoclaw/registry';
+import { Connections, type NewChats } from '../channels/index.ts';
+import {
+  type DataFolder,
+  DEFAULT_SETTINGS,
+  type HostSettings,
+  installId,
+  makeDataFolder,
+  noteEnd,
+  noteStart,
+  takeLease,
+} from '../data/index.ts';
+import { messageOf, Problem } from '../errors/index.ts';
+import { type LoadOptions, type ModuleReferences, readModuleReferences } from '../modules/index.ts';
+import { type Log, openLog } from '../observability/index.ts';
+import type { ConfigValue } from '../operator/index.ts';
+import { chooseDriver, isolationSentence, modelEnvironment } from '../runs/index.ts';
+import { Host } from './host.ts';
+import type { OutboundGuard } from './host-setup.ts';
+import { addChannel } from './load-channel.ts';
+import { type HostPorts, processPorts } from './process-ports.ts';
+
+/** What `createHost` takes. Only the data folder is needed. */
+export interface HostOptions {
+  /** The data folder: everything that the host keeps. Made where it is missing. One host at a time has it. */
+  readonly data: string;
+  /** Channels of the program, by the names that they have in addresses and commands; those of the configuration come besides. */
+  readonly channels?: Readonly<Record<string, ChannelSetup>>;
+  /** The channel behind `nanoclaw webhooks`, named `webhook`; it is connected with its first endpoint. */
+  readonly webhooks?: WebhookChannel;
+  /** What runs the agents. Without it: the driver that the settings name. */
+  readonly driver?: DriverFactory;
+  /** What is left out is as in `DEFAULT_SETTINGS`. */
+  readonly settings?: Partial<HostSettings>;
+  /** The modules that are loaded. Without it: those that `config.json` in the data folder names. */
+  readonly modules?: ModuleReferences;
+  /** The bundled program of the agents, for drivers that start one: a folder with `main.js`. */
+  readonly runnerFolder?: string;
+  /** The skills that agents can be given: a folder with a folder for each. */
+  readonly skillsFolder?: string;
+  /** Without it: lines of level `info` and above in `host.log` in the data folder. */
+  readonly log?: Log;
+  /** Reads what agents wrote. Without it: a guard process. */
+  readonly guard?: OutboundGuard;
+  /** The version of the program, for `status`. */
+  readonly version?: string;
+  /** Every key of the program's configuration with where its value comes from, for `config`. */
+  readonly configValues?: readonly ConfigValue[];
+  /** What the host takes from its process. What is left out is this process's own. */
+  readonly ports?: Partial<HostPorts>;
+  /** Keeps other hosts from the data folder; without it, a lock of the operating system. */
+  readonly lease?: Disposable;
+  /**
+   * `patient` (the default): sessions whose runs could not be started keep to their waits, and a start after crashes waits, so
+   * that a service manager that restarts the program in a loop hammers nothing. `at-once`: for a person at a terminal, who has
+   * come to mend what was wrong.
+   */
+  readonly starts?: 'patient' | 'at-once';
+  /** An operator wants the host to end: the program is to call `stop`. Must not throw. */
+  readonly onDrained?: () => void;
+  /** A message will not be answered now, and why, as one sentence. Must not throw. */
+  readonly onUnanswered?: (reason: string) => void;
+}
+
+/** A channel, and what becomes of messages in chats of it that no agent is wired to. */
+export interface ChannelSetup {
+  readonly channel: Channel;
+  /** `ask` (the default): an admin is asked. `answer`: the default agent is wired to the chat, and answers anybody there. */
+  readonly newChats?: NewChats;
+}
+
+/** A host that runs. Disposing of it stops it, and its runs with it. */
+export interface RunningHost extends AsyncDisposable {
+  /** The central database: agents, chats, people. Open until the host is stopped. */
+  readonly registry: Registry;
+  readonly data: DataFolder;
+  /** How the agents are closed in, as one sentence. */
+  readonly isolation: string;
+  /**
+   * Stops taking part: no new run, no new attempt, and what is under way gets the configured time. With `leave-runs` the runs
+   * go on alone and are adopted at the next start. Nothing accepted is lost either way.
+   */
+  stop(runs?: 'stop-runs' | 'leave-runs'): Promise<void>;
+}
+
+/**
+ * Makes a host and starts it. A channel, provider or driver that cannot be loaded or connected is no error: the host runs without
+ * it and `status` says why. Rejects with a `Problem`, and nothing runs then: exit code 2 for a configuration that is wrong, 3 when
+ * another host has the data folder, 4 when the folder cannot be used.
+ */
+export async function createHost(options: HostOptions): Promise<RunningHost> {
+  await using opened = new AsyncDisposableStack();
+  const data = makeDataFolder(resolve(options.data));
+  const ports = { ...opened.use(processPorts()), ...options.ports };
+  opened.use(options.lease ?? takeLease(data.root, { pid: ports.pid, since: new Date(ports.clock.now()) }));
+  const log = options.log ?? openLog('info', data.log, false);
+  const isPatient = options.starts !== 'at-once';
+  if (isPatient) opened.defer(await waitAfterCrashes(data, log, ports));
+  const host = await assembled(options, data, log, ports, opened);
+  opened.use(host);
+  try {
+    await host.start();
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    throw new Problem(
+      `The host could not be started on ${data.root}: ${messageOf(error)} Nothing accepted was lost.`,
+      4,
+      { cause: error },
+    );
+  }
+  const all = opened.move();
+  const stop = async (runs: 'stop-runs' | 'leave-runs' = 'stop-runs') => {
+    await host.stop(runs);
+    await all.disposeAsync();
+    if (isPatient) noteEnd(data.starts);
+  };
+  return {
+    registry: host.registry,
+    data,
+    isolation: isolationSentence(host.isolation),
+    stop,
+    [Symbol.asyncDispose]: () => stop(),
+  };
+}
+
+/** A host with all its parts decided, not started. What has to be closed after it is left in `opened`. */
+async function assembled(
+  options: HostOptions,
+  data: DataFolder,
+  log: Log,
+  ports: HostPorts,
+  opened: AsyncDisposableStack,
+): Promise<Host> {
+  const { clock, random, machine, process } = ports;
+  const settings: HostSettings = { ...DEFAULT_SETTINGS, ...options.settings };
+  const modules = options.modules ?? readModuleReferences(data.root);
+  const load: LoadOptions = { dataFolder: data.root, agentFolders: data.ofAgents, clock };
+  const install = installId(data, ports.newId);
+  const driverPorts = { installId: install, stateFolder: data.runs, clock };
+  const { driver, isolation } = await chooseDriver({
+    settings,
+    driver: options.driver,
+    drivers: modules.drivers,
+    load,
+    machine,
+    process,
+    ports: driverPorts,
+  });
+  const guard =
+    options.guard ??
+    opened.use(
+      new Guard({
+        setTimer: clock.setTimer,
+        onTrouble: (trouble) => log.logger.warn({ trouble }, 'what an agent wrote could not be read'),
+      }),
+    );
+  const connections = new Connections({
+    clock,
+    random,
+    onTrouble: (trouble) => log.logger.warn({ trouble }, 'a channel is not connected'),
+  });
+  for (const [instance, { channel, newChats }] of Object.entries(options.channels ?? {})) {
+    await connections.add(instance, channel, newChats);
+  }
+  const channelOptions = { data, load, clock, log: log.logger };
+  for (const [instance, reference] of Object.entries(modules.channels)) {
+    await addChannel(instance, reference, connections, channelOptions);
+  }
+  return new Host({
+    data,
+    installId: install,
+    settings,
+    configValues: options.configValues ?? [],
+    version: options.version ?? '',
+    log,
+    runnerFolder: options.runnerFolder ?? data.root,
+    skillsFolder: options.skillsFolder ?? data.skills,
+    connections,
+    webhooks: options.webhooks,
+    modules,
+    load,
+    driver,
+    isolation,
+    guard,
+    modelEnv: modelEnvironment(machine.env),
+    ports,
+    onDrained: options.onDrained ?? (() => undefined),
+    triesAtOnce: options.starts === 'at-once',
+    onUnanswered: options.onUnanswered ?? (() => undefined),
+  });
+}
+
+/** Waits where the last starts have ended in crashes at once. Gives what ends its watch. */
+async function waitAfterCrashes(data: DataFolder, { logger }: Log, { clock }: HostPorts): Promise<() => void> {
+  const { waitMs, crashes } = noteStart(data.starts, clock.now());
+  if (waitMs > 0) {
+    logger.warn({ crashes, waitMs }, 'the host did not end in order the last times: waiting before this start');
+    await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve));
+  }
+  // One that has lived for a while does not crash at every start.
+  return clock.setTimer(PROVEN_MS, () => noteEnd(data.starts));
+}
+
+const PROVEN_MS = 60_000;

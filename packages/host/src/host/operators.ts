@@ -1,0 +1,174 @@
+/**
+ * A running host from outside: what operators may ask of it and change in it, and what it tells whoever watches it. It
+ * decides nothing; every answer is that of one of its parts.
+ */
+import type { Registry } from '@nanoclaw/registry';
+import type { Millis } from '@nanoclaw/session-db';
+import type { Connections, WebhookEndpoints } from '../channels/index.ts';
+import type { People } from '../inbound/index.ts';
+import type { Gauges, Readiness } from '../observability/index.ts';
+import {
+  type DrainReport,
+  type LiveHost,
+  type LiveStatus,
+  type Operators,
+  openSessionFiles,
+  SessionViews,
+} from '../operator/index.ts';
+import {
+  type GroupImages,
+  type ImageRebuilt,
+  isolationSentence,
+  providerProblems,
+  type Rebuilt,
+  type Runs,
+  timeZoneOf,
+} from '../runs/index.ts';
+import type { Sessions } from '../session/index.ts';
+import type { Activity } from '../upkeep/index.ts';
+import type { HostEmitter } from './events.ts';
+import type { HostSetup } from './host-setup.ts';
+import { addChannel, loadChannel } from './load-channel.ts';
+
+/** What operators reach into. */
+interface Reachable {
+  readonly registry: Registry;
+  readonly events: HostEmitter;
+  readonly sessions: Sessions;
+  readonly runs: Runs;
+  readonly groupImages: GroupImages;
+  readonly people: People;
+  readonly since: Millis;
+}
+
+/** What the host itself does for an operator. */
+export interface Drain {
+  /** Ends its work, and gives what was unfinished. */
+  readonly drain: () => Promise<DrainReport>;
+  /** `undefined`: this host has no webhook channel. */
+  readonly webhooks: WebhookEndpoints | undefined;
+}
+
+/** What operators work with while the host runs. */
+export function operatorsOf(host: Reachable, setup: HostSetup, drain: Drain): Operators {
+  const { data, configValues, settings, version, guard, ports } = setup;
+  const { registry, sessions } = host;
+  const { newId, newSecret, scratch } = ports;
+  const live = liveHost(host, setup, drain);
+  const common = {
+    data,
+    config: configValues,
+    timeZone: timeZoneOf(settings),
+    version,
+    now: ports.clock.now,
+    live,
+    registry,
+  };
+  return {
+    reading: {
+      ...common,
+      sessions: new SessionViews({ data, readerFor: (folder) => guard.reader(folder), scratch }),
+    },
+    changing: {
+      ...common,
+      sessions: openSessionFiles(sessions),
+      actor: 'operator',
+      newId,
+      newSecret,
+      onProgress: () => undefined,
+    },
+  };
+}
+
+function liveHost(host: Reachable, setup: HostSetup, { drain, webhooks }: Drain): LiveHost {
+  const { sessions, runs, groupImages, people, events } = host;
+  const { connections, data, load, ports, log } = setup;
+  const channelOptions = { data, load, clock: ports.clock, log: log.logger };
+  return {
+    status: () => status(host, setup),
+    drain: async (onProgress) => {
+      onProgress('taking up nothing more, and ending what is under way');
+      const report = await drain();
+      setup.onDrained();
+      return report;
+    },
+    poke: (id) => void events.emit('changed', id),
+    stopRun: async (id, reason) => {
+      const session = sessions.known(id);
+      return session !== undefined && runs.stop(session, reason);
+    },
+    forget: async (id) => {
+      const session = sessions.known(id);
+      if (session === undefined) return;
+      const letGo: Promise<void>[] = [];
+      events.emit('removed', id, letGo);
+      await runs.stop(session, 'its session is removed');
+      await Promise.all(letGo);
+      sessions.forget(id);
+    },
+    applyApproval: (id) => people.approvals.apply(id),
+    reloadWebhooks: async (endpoints) => webhooks?.serve(endpoints),
+    rebuildImage: async (id, onProgress) => imageRebuilt(await groupImages.rebuild(id, onProgress)),
+    checkChannel: async (instance, reference) => (await loadChannel(instance, reference, channelOptions)).type,
+    addChannel: (instance, reference) => addChannel(instance, reference, connections, channelOptions),
+    removeChannel: async (instance) => void (await connections.remove(instance)),
+  };
+}
+
+function status({ runs, since }: Reachable, { ports, isolation, connections, modules, load }: HostSetup): LiveStatus {
+  return {
+    pid: ports.pid,
+    since,
+    isolation: isolationSentence(isolation),
+    channels: connections.states().map(({ instance, type, health }) => ({
+      instance,
+      type,
+      state: health.state,
+      reason: 'reason' in health ? health.reason : null,
+    })),
+    problems: providerProblems(modules.providers, load),
+    running: runs.running(),
+  };
+}
+
+/** What came of a build, for whoever asked for it. */
+export function imageRebuilt(rebuilt: Rebuilt): ImageRebuilt {
+  switch (rebuilt.type) {
+    case 'built':
+      return rebuilt;
+    case 'common':
+      return { type: 'built', image: 'the common image' };
+    case 'broken-off':
+    case 'failed':
+      return { type: 'failed', reason: rebuilt.reason };
+  }
+}
+
+/** Whether the host does its work; `undefined`: it has not begun, or ends. */
+export function readinessOf(connections: Connections | undefined): Readiness {
+  if (connections === undefined) return { type: 'not-ready', reasons: ['The host starts or stops just now.'] };
+  const away = connections.states().filter(({ health }) => health.state !== 'online');
+  if (away.length === 0) return { type: 'ready' };
+  return { type: 'not-ready', reasons: away.map(({ instance }) => `The channel "${instance}" is not connected.`) };
+}
+
+/** What is so in the host now, to be measured. */
+export function gaugesOf(
+  host: {
+    readonly sessions: Sessions;
+    readonly runs: Runs;
+    readonly activity: Activity;
+    readonly connections: Connections;
+  },
+  now: Millis,
+): Gauges {
+  const { sessions, runs, activity, connections } = host;
+  const { dueMessages, oldestDueAt } = activity.queue();
+  return {
+    sessions: sessions.all().length,
+    runs: runs.running().length,
+    dueMessages,
+    oldestDueMs: oldestDueAt === undefined ? 0 : Math.max(0, now - oldestDueAt),
+    channels: connections.states().map(({ instance, health }) => ({ instance, isOnline: health.state === 'online' })),
+  };
+}

@@ -1,0 +1,85 @@
+/**
+ * What a host takes from the process that it runs in, and what it is where its program hands nothing over: the clock, chance,
+ * ids and the machine. The one file of this package that knows a process; everything else is handed what it needs.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { HostProcess } from '@nanoclaw/containers';
+import type { Clock } from '@nanoclaw/session-db';
+import type { LoopDelay } from '../observability/index.ts';
+import type { Machine } from '../runs/index.ts';
+
+/** The world of a host. */
+export interface HostPorts {
+  readonly clock: Clock;
+  /** A clock that is never set, in milliseconds from anywhere. */
+  readonly monotonic: () => number;
+  /** From 0 up to 1. */
+  readonly random: () => number;
+  /** A new id that nothing else has. */
+  readonly newId: () => string;
+  /** A new secret that nobody can guess. */
+  readonly newSecret: () => string;
+  /** How late the event loop has been since it was last asked. */
+  readonly loopDelay: () => LoopDelay;
+  readonly pid: number;
+  /** A folder for private copies, each of which is removed after its use. */
+  readonly scratch: string;
+  /** The host's own environment and user. */
+  readonly machine: Machine;
+  /** The process whose children runs without isolation are. */
+  readonly process: HostProcess;
+}
+
+/** The ports of this process. Disposing of them ends the watch on its event loop. */
+export function processPorts(): HostPorts & Disposable {
+  const loop = watchedLoop();
+  const uid = process.getuid?.();
+  const gid = process.getgid?.();
+  return {
+    clock: {
+      now: () => Date.now(),
+      setTimer: (delayMs, action) => {
+        const timer = setTimeout(action, delayMs);
+        return () => clearTimeout(timer);
+      },
+    },
+    monotonic: () => performance.now(),
+    random: () => Math.random(),
+    newId: () => randomUUID(),
+    newSecret: () => randomBytes(32).toString('base64url'),
+    loopDelay: loop.delay,
+    pid: process.pid,
+    scratch: tmpdir(),
+    machine: { env: process.env, user: uid === undefined || gid === undefined ? undefined : { uid, gid } },
+    process,
+    [Symbol.dispose]: () => loop.stop(),
+  };
+}
+
+/** Watches how late the event loop is, from when that is first asked. */
+function watchedLoop(): { readonly delay: () => LoopDelay; readonly stop: () => void } {
+  let histogram: ReturnType<typeof monitorEventLoopDelay> | undefined;
+  // What is measured is the time between two looks: what a look is late by is what is above its own interval.
+  const late = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - LOOP_RESOLUTION_MS);
+  return {
+    delay: () => {
+      if (histogram === undefined) {
+        histogram = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
+        histogram.enable();
+        return { p50: 0, p99: 0, max: 0 };
+      }
+      const delay = {
+        p50: late(histogram.percentile(50)),
+        p99: late(histogram.percentile(99)),
+        max: late(histogram.max),
+      };
+      histogram.reset();
+      return delay;
+    },
+    stop: () => void histogram?.disable(),
+  };
+}
+
+const LOOP_RESOLUTION_MS = 10;

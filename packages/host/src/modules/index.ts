@@ -1,0 +1,12 @@
+/** Modules that the configuration names: channels, providers and drivers from elsewhere. */
+export { isFilePath, type LoadOptions, loadModule, locate, type Made, ModuleError } from './load.ts';
+export {
+  type ChannelReference,
+  InstanceName,
+  MODULE_KEYS,
+  type ModuleReference,
+  type ModuleReferences,
+  NO_MODULES,
+  readModuleReferences,
+  writeChannelReference,
+} from './references.ts';

@@ -1,0 +1,106 @@
+/**
+ * What of `config.json` names modules: channels, providers and drivers of other people, by the names that the operator gives
+ * them. The program that reads the rest of the file leaves these three keys to this one.
+ */
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { JsonObject } from '@nanoclaw/session-db';
+import { z } from 'zod';
+import { messageOf, Problem, systemCode } from '../errors/index.ts';
+
+/** The keys of `config.json` that are read here. */
+export const MODULE_KEYS = ['channels', 'providers', 'drivers'] as const;
+
+/** The name of a channel, provider or driver: 1 to 64 small letters, digits and dashes, beginning with a letter. */
+export const InstanceName = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,63}$/, 'a name has 1 to 64 small letters, digits or "-", and begins with a letter');
+
+const Reference = z.strictObject({
+  module: z.string().min(1),
+  options: z.record(z.string(), z.json()).default({}),
+});
+
+const ChannelReference = Reference.extend({ newChats: z.enum(['ask', 'answer']).default('ask') });
+
+const Modules = z.object({
+  channels: z.record(InstanceName, ChannelReference).default({}),
+  providers: z.record(InstanceName, Reference).default({}),
+  drivers: z.record(InstanceName, Reference).default({}),
+});
+
+/** A module with its options, as the configuration has them; the module's own schema has not seen them yet. */
+export interface ModuleReference {
+  /** The name of a package, or the path of a file: absolute, or from the data folder and then beginning with `./`. */
+  readonly module: string;
+  readonly options: JsonObject;
+}
+
+/** A channel of the configuration. */
+export interface ChannelReference extends ModuleReference {
+  /** What becomes of messages from chats that no agent is wired to. */
+  readonly newChats: 'ask' | 'answer';
+}
+
+/** All modules of a configuration, by their names. */
+export interface ModuleReferences {
+  readonly channels: Readonly<Record<string, ChannelReference>>;
+  readonly providers: Readonly<Record<string, ModuleReference>>;
+  readonly drivers: Readonly<Record<string, ModuleReference>>;
+}
+
+/** No modules. */
+export const NO_MODULES: ModuleReferences = { channels: {}, providers: {}, drivers: {} };
+
+/**
+ * The modules that `config.json` in the data folder names; none where there is no file. Throws a `Problem` (exit code 2) that
+ * names the key which is wrong.
+ */
+export function readModuleReferences(dataFolder: string): ModuleReferences {
+  const file = join(dataFolder, 'config.json');
+  const parsed = Modules.safeParse(stored(file));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const path = issue?.path.join('.') ?? '';
+  const why = issue?.code === 'invalid_key' ? issue.issues[0]?.message : issue?.message;
+  throw new Problem(`"${path}" in ${file}: ${why ?? 'not acceptable'}. Nothing was started; correct it.`, 2);
+}
+
+/**
+ * Writes a channel into `config.json`, or takes it out with `undefined`; all else in the file stays. The file is replaced
+ * whole. Throws a `Problem` (exit code 2) when the file is no JSON object, and the file system's error.
+ */
+export function writeChannelReference(
+  dataFolder: string,
+  instance: string,
+  reference: ChannelReference | undefined,
+): void {
+  const file = join(dataFolder, 'config.json');
+  const before = stored(file);
+  const { [instance]: _, ...others } = readModuleReferences(dataFolder).channels;
+  const channels = reference === undefined ? others : { ...others, [instance]: reference };
+  const text = `${JSON.stringify({ ...before, channels }, null, 2)}\n`;
+  writeFileSync(`${file}.new`, text, { mode: 0o600, flush: true });
+  renameSync(`${file}.new`, file);
+}
+
+function stored(file: string): Readonly<Record<string, unknown>> {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return {};
+    throw new Problem(`${file} cannot be read (${messageOf(error)}); nothing was started. Make it readable.`, 2);
+  }
+  try {
+    return z.record(z.string(), z.unknown()).parse(JSON.parse(text));
+  } catch (error) {
+    throw new Problem(
+      `${file} is not a JSON object; nothing was started. Correct it, or remove it for the defaults.`,
+      2,
+      {
+        cause: error,
+      },
+    );
+  }
+}

@@ -1,0 +1,71 @@
+/** Two channels of one type under names of their own. */
+import { MemoryPlatform } from '@nanoclaw/channels/testing';
+import { expect, test } from 'vitest';
+import { asInstance } from '../src/channels/instance.ts';
+import { until, WholeHost } from './whole-host.ts';
+
+test('an instance speaks of itself by its name, whatever type its channel claims', async () => {
+  const platform = new MemoryPlatform({ type: 'memory' });
+  const channel = asInstance(platform.channel(), 'desk');
+  const heard: string[] = [];
+  await channel.start(async ({ address }) => void heard.push(address.channelType));
+  for (const channelType of ['memory', 'terminal', 'desk']) {
+    await platform.say({
+      kind: 'message',
+      platformMessageId: channelType,
+      address: { channelType, platformId: 'chat', threadId: null },
+      sender: { id: 'ada', name: 'Ada' },
+      text: 'hello',
+      files: [],
+      timestamp: 1,
+      isMention: true,
+      isDirect: true,
+    });
+  }
+  expect(heard).toEqual(['desk', 'desk', 'desk']);
+  const address = { channelType: 'desk', platformId: 'chat', threadId: null };
+  const sent = await channel.send(address, { kind: 'text', text: 'hi' }, { key: 'k', attempt: 1, uncertain: false });
+  expect(sent.type).toBe('sent');
+  expect(platform.shown.map(({ address: { channelType } }) => channelType)).toEqual(['memory']);
+  expect((await channel.directAddress('ada'))?.channelType).toBe('desk');
+});
+
+test('the same person in the same chat of two instances has a session in each, and each answers in its own', async () => {
+  const [one, two] = [new MemoryPlatform({ type: 'memory' }), new MemoryPlatform({ type: 'memory' })];
+  const host = new WholeHost({
+    options: {
+      channels: {
+        one: { channel: one.channel(), newChats: 'answer' },
+        two: { channel: two.channel(), newChats: 'answer' },
+      },
+    },
+  });
+  try {
+    await host.host.start();
+    const say = (platform: MemoryPlatform, text: string) =>
+      platform.say({
+        kind: 'message',
+        platformMessageId: 'same-id',
+        address: { channelType: 'memory', platformId: 'same-chat', threadId: null },
+        sender: { id: 'ada', name: 'Ada' },
+        text,
+        files: [],
+        timestamp: 1,
+        isMention: true,
+        isDirect: true,
+      });
+    expect(await say(one, 'to one')).toBe('acknowledged');
+    expect(await say(two, 'to two')).toBe('acknowledged');
+    await until(() => one.shown.length === 1 && two.shown.length === 1);
+    const texts = [one, two].map(({ shown }) => shown.map(({ message }) => 'text' in message && message.text));
+    expect(texts).toEqual([['You said to one'], ['You said to two']]);
+    const chats = await host.running.registry.messagingGroups();
+    expect(chats.map(({ channelType, platformId }) => `${channelType}:${platformId}`).toSorted()).toEqual([
+      'one:same-chat',
+      'two:same-chat',
+    ]);
+    expect((await host.running.registry.sessions()).length).toBe(2);
+  } finally {
+    await host.close();
+  }
+});
