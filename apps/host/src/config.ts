@@ -111,7 +111,7 @@ export function configValues(
   const stored = storedConfig(file);
   const { providers, drivers } = readModuleReferences(dataFolder);
   for (const name of Object.keys(stored)) {
-    if (!(name in KEYS) && !MODULE_KEYS.some((key) => key === name)) {
+    if (!(name in KEYS) && !MODULE_KEYS.some((each) => each === name)) {
       throw new Problem(
         `${file} has the key "${name}", which does not exist; nothing was started. The keys are: ${[...Object.keys(KEYS), ...MODULE_KEYS].join(', ')}.`,
         2,
@@ -134,17 +134,17 @@ export function configValues(
 
 /** Why a provider or driver is none that there is; `undefined` for one that there is, and for every other key. */
 function unknownName(
-  key: string,
+  name: string,
   value: unknown,
   { providers, drivers }: Pick<ModuleReferences, 'providers' | 'drivers'>,
 ): string | undefined {
   const known =
-    key === 'provider'
+    name === 'provider'
       ? [...PROVIDERS, ...Object.keys(providers)]
-      : key === 'driver'
+      : name === 'driver'
         ? [...DRIVERS, ...Object.keys(drivers)]
         : undefined;
-  if (known === undefined || known.some((name) => name === value)) return undefined;
+  if (known === undefined || known.some((each) => each === value)) return undefined;
   return `it must be one of ${known.join(', ')}`;
 }
 

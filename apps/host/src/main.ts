@@ -213,11 +213,12 @@ async function doctor(root: string, isJson: boolean): Promise<number> {
     skillsFolder: SKILLS_FOLDER,
     drivers: Object.keys(drivers),
     driver: async (_isolation, installId, stateFolder) => {
-      const { machine, process: own, clock } = ports;
+      const { clock } = ports;
       const load = { dataFolder: root, agentFolders: options.data.ofAgents, clock };
       const driverPorts = { installId, stateFolder, clock };
-      const common = { settings: config, driver: undefined, drivers, load, machine, process: own, ports: driverPorts };
-      return (await chooseDriver(common)).driver;
+      const { machine: around, process: own } = ports;
+      const common = { settings: config, driver: undefined, drivers, load, process: own, ports: driverPorts };
+      return (await chooseDriver({ ...common, machine: around })).driver;
     },
     newId: options.newId,
     sleep: options.sleep,

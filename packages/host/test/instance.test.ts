@@ -42,18 +42,6 @@ test('the same person in the same chat of two instances has a session in each, a
   });
   try {
     await host.host.start();
-    const say = (platform: MemoryPlatform, text: string) =>
-      platform.say({
-        kind: 'message',
-        platformMessageId: 'same-id',
-        address: { channelType: 'memory', platformId: 'same-chat', threadId: null },
-        sender: { id: 'ada', name: 'Ada' },
-        text,
-        files: [],
-        timestamp: 1,
-        isMention: true,
-        isDirect: true,
-      });
     expect(await say(one, 'to one')).toBe('acknowledged');
     expect(await say(two, 'to two')).toBe('acknowledged');
     await until(() => one.shown.length === 1 && two.shown.length === 1);
@@ -69,3 +57,17 @@ test('the same person in the same chat of two instances has a session in each, a
     await host.close();
   }
 });
+
+function say(platform: MemoryPlatform, text: string): Promise<'acknowledged' | 'kept'> {
+  return platform.say({
+    kind: 'message',
+    platformMessageId: 'same-id',
+    address: { channelType: 'memory', platformId: 'same-chat', threadId: null },
+    sender: { id: 'ada', name: 'Ada' },
+    text,
+    files: [],
+    timestamp: 1,
+    isMention: true,
+    isDirect: true,
+  });
+}

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type LoadOptions, loadModule, locate, ModuleError } from '../src/modules/load.ts';
-import { readModuleReferences, writeChannelReference } from '../src/modules/references.ts';
+import { type ModuleReferences, readModuleReferences, writeChannelReference } from '../src/modules/references.ts';
 
 let root: string;
 let options: LoadOptions;
@@ -144,11 +144,6 @@ describe('a module', () => {
 });
 
 describe('the configuration', () => {
-  const read = (text: string) => {
-    write('config.json', text);
-    return readModuleReferences(root);
-  };
-
   it('may name no module, and have other keys', () => {
     expect(readModuleReferences(root)).toEqual({ channels: {}, providers: {}, drivers: {} });
     expect(read('{ "runsMax": 3 }')).toEqual({ channels: {}, providers: {}, drivers: {} });
@@ -178,3 +173,8 @@ describe('the configuration', () => {
     });
   });
 });
+
+function read(text: string): ModuleReferences {
+  write('config.json', text);
+  return readModuleReferences(root);
+}

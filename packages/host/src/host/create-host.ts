@@ -205,7 +205,7 @@ async function waitAfterCrashes(data: DataFolder, { logger }: Log, { clock }: Ho
   const { waitMs, crashes } = noteStart(data.starts, clock.now());
   if (waitMs > 0) {
     logger.warn({ crashes, waitMs }, 'the host did not end in order the last times: waiting before this start');
-    await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve));
+    await new Promise<void>((goOn) => clock.setTimer(waitMs, goOn));
   }
   // One that has lived for a while does not crash at every start.
   return clock.setTimer(PROVEN_MS, () => noteEnd(data.starts));

@@ -61,8 +61,6 @@ export function processPorts(): HostPorts & Disposable {
 /** Watches how late the event loop is, from when that is first asked. */
 function watchedLoop(): { readonly delay: () => LoopDelay; readonly stop: () => void } {
   let histogram: ReturnType<typeof monitorEventLoopDelay> | undefined;
-  // What is measured is the time between two looks: what a look is late by is what is above its own interval.
-  const late = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - LOOP_RESOLUTION_MS);
   return {
     delay: () => {
       if (histogram === undefined) {
@@ -83,3 +81,8 @@ function watchedLoop(): { readonly delay: () => LoopDelay; readonly stop: () => 
 }
 
 const LOOP_RESOLUTION_MS = 10;
+
+/** What is measured is the time between two looks: what a look is late by is what is above its own interval. */
+function late(nanoseconds: number): number {
+  return Math.max(0, nanoseconds / 1e6 - LOOP_RESOLUTION_MS);
+}
