@@ -1,2 +1,8 @@
 /** The suite that every provider must pass. It knows no test framework. */
-export { type ProviderCase, type ProviderUnderTest, providerConformance } from './conformance.ts';
+export {
+  type ConformanceOptions,
+  type ProviderCase,
+  type ProviderLack,
+  type ProviderUnderTest,
+  providerConformance,
+} from './conformance.ts';
