@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isBusy, type OutboundContents } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/bun';
-import { isAlive, recordingExecutable, startedPids } from '../../../packages/providers/test/claude-bench.ts';
+import { isAlive, recordingExecutable, startedPids } from '../../../packages/providers/test/claude-home.ts';
 import {
   type FakeMessagesApi,
   type FakeReply,

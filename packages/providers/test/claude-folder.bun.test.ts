@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { archiveTranscript, conversationArchive } from '../src/claude/archive.ts';
 import { notesText } from '../src/claude/notes.ts';
-import { setTimer } from './claude-bench.ts';
+import { setTimer } from './claude-home.ts';
 
 let folder: string;
 

@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from
 import { join } from 'node:path';
 import type { McpServer, Skill } from '@nanoclaw/runner';
 import { providerConformance } from '@nanoclaw/runner/conformance';
-import { ClaudeBench, command, ends, eventsOf, says, TURN_MAX_MS, tokenOf } from './claude-bench.ts';
+import { ClaudeHome, command, ends, eventsOf, says, TURN_MAX_MS, tokenOf } from './claude-home.ts';
 import {
   type FakeReply,
   type FakeRequest,
@@ -17,19 +17,19 @@ import {
   toolNamesOf,
 } from './fake-messages-api.ts';
 
-let bench: ClaudeBench;
+let claude: ClaudeHome;
 
 beforeEach(() => {
-  bench = new ClaudeBench();
+  claude = new ClaudeHome();
 });
 
 afterEach(async () => {
-  expect(await bench.close()).toEqual([]);
+  expect(await claude.close()).toEqual([]);
 });
 
 /** A skill in a folder of skills, as the host shows it. */
 function skill(name: string, description: string): Skill {
-  const folder = join(bench.home, 'skills', name);
+  const folder = join(claude.home, 'skills', name);
   mkdirSync(folder, { recursive: true });
   writeFileSync(
     join(folder, 'SKILL.md'),
@@ -52,19 +52,19 @@ describe('the model', () => {
     'is asked as the configuration says, with the effort it says',
     async () => {
       await eventsOf(
-        await bench.startTurn(inOrder(text('Hi.')), 'Hello.', { model: 'claude-haiku-4-5', effort: 'low' }),
+        await claude.startTurn(inOrder(text('Hi.')), 'Hello.', { model: 'claude-haiku-4-5', effort: 'low' }),
       );
-      expect(bench.request(0).body['model']).toBe('claude-haiku-4-5');
+      expect(claude.request(0).body['model']).toBe('claude-haiku-4-5');
 
       await eventsOf(
-        await bench.startTurn(inOrder(text('Hi.')), 'Hello.', { model: 'claude-opus-5-5', effort: 'low' }),
+        await claude.startTurn(inOrder(text('Hi.')), 'Hello.', { model: 'claude-opus-5-5', effort: 'low' }),
       );
-      expect(bench.request(0).body['output_config']).toMatchObject({ effort: 'low' });
+      expect(claude.request(0).body['output_config']).toMatchObject({ effort: 'low' });
 
       await eventsOf(
-        await bench.startTurn(inOrder(text('Hi.')), 'Hello.', { model: 'claude-opus-5-5', effort: 'max' }),
+        await claude.startTurn(inOrder(text('Hi.')), 'Hello.', { model: 'claude-opus-5-5', effort: 'max' }),
       );
-      expect(bench.request(0).body['output_config']).toMatchObject({ effort: 'max' });
+      expect(claude.request(0).body['output_config']).toMatchObject({ effort: 'max' });
     },
     TURN_MAX_MS,
   );
@@ -76,14 +76,16 @@ describe('the model', () => {
       const tools = [
         { name: 'note', description: 'Notes.', inputSchema: { type: 'object' }, timeoutMs: undefined, call },
       ];
-      const events = await eventsOf(await bench.startTurn(rules, 'Greet.', { mcpServers: { greeter: SERVER }, tools }));
+      const events = await eventsOf(
+        await claude.startTurn(rules, 'Greet.', { mcpServers: { greeter: SERVER }, tools }),
+      );
 
-      expect(toolNamesOf(bench.request(0))).toEqual(
+      expect(toolNamesOf(claude.request(0))).toEqual(
         expect.arrayContaining(['mcp__greeter__greet', 'mcp__nanoclaw__note']),
       );
-      expect(textsOf(bench.request(1))).toContain('Good morning, Ada!');
+      expect(textsOf(claude.request(1))).toContain('Good morning, Ada!');
       expect(ends(events)).toMatchObject([{ type: 'result', text: 'Done.' }]);
-      expect(bench.reports).toEqual([]);
+      expect(claude.reports).toEqual([]);
     },
     TURN_MAX_MS,
   );
@@ -104,10 +106,10 @@ describe('the model', () => {
         stuck: { type: 'stdio', command: 'sleep', args: ['600'], env: {} },
         away: { type: 'http', url: `${remote.url}mcp`, headers: { 'x-key': 'abc' } },
       };
-      const events = await eventsOf(await bench.startTurn(inOrder(text('Still here.')), 'Hello.', { mcpServers }));
+      const events = await eventsOf(await claude.startTurn(inOrder(text('Still here.')), 'Hello.', { mcpServers }));
 
       expect(ends(events)).toMatchObject([{ type: 'result', text: 'Still here.' }]);
-      expect(bench.reports.toSorted()).toEqual([
+      expect(claude.reports.toSorted()).toEqual([
         expect.stringContaining('MCP server away could not be reached'),
         expect.stringContaining('MCP server gone could not be reached'),
         expect.stringContaining('MCP server stuck could not be reached'),
@@ -123,14 +125,14 @@ describe('the model', () => {
       const skills = [skill('baking', 'Bakes bread.')];
       skill('sewing', 'Sews shirts.');
       const rules = inOrder({ type: 'tool', name: 'Skill', input: { skill: 'baking' } }, text('Baked.'));
-      await eventsOf(await bench.startTurn(rules, 'Bake.', { skills }));
+      await eventsOf(await claude.startTurn(rules, 'Bake.', { skills }));
 
-      const asked = JSON.stringify(bench.request(0).body['messages']);
+      const asked = JSON.stringify(claude.request(0).body['messages']);
       expect(asked).toContain('- baking:baking: Bakes bread.');
       expect(asked).not.toContain('Sews shirts.');
       // One of the program's own.
       expect(asked).not.toContain('dataviz');
-      expect(textsOf(bench.request(1)).join('\n')).toContain('How to do it: gently.');
+      expect(textsOf(claude.request(1)).join('\n')).toContain('How to do it: gently.');
     },
     TURN_MAX_MS,
   );
@@ -140,16 +142,18 @@ describe('the agent’s own folder', () => {
   test(
     'adds its CLAUDE.md to the instructions, as it is at each turn',
     async () => {
-      await eventsOf(await bench.startTurn(() => text('Hi.'), 'Hello.'));
-      expect(systemOf(bench.request(0))).not.toContain('<notes');
+      await eventsOf(await claude.startTurn(() => text('Hi.'), 'Hello.'));
+      expect(systemOf(claude.request(0))).not.toContain('<notes');
 
-      writeFileSync(join(bench.cwd, 'CLAUDE.md'), 'Ada likes tea.');
-      await eventsOf(bench.nextTurn('Hello.'));
-      expect(systemOf(bench.request(1))).toMatch(/You are Andy\.[\s\S]*<notes file=\\"CLAUDE.md\\">\\nAda likes tea\./);
+      writeFileSync(join(claude.cwd, 'CLAUDE.md'), 'Ada likes tea.');
+      await eventsOf(claude.nextTurn('Hello.'));
+      expect(systemOf(claude.request(1))).toMatch(
+        /You are Andy\.[\s\S]*<notes file=\\"CLAUDE.md\\">\\nAda likes tea\./,
+      );
 
-      writeFileSync(join(bench.cwd, 'CLAUDE.md'), 'x'.repeat(70_000));
-      await eventsOf(bench.nextTurn('Hello.'));
-      expect(systemOf(bench.request(2))).toMatch(/x{65536}\\n\(Cut here/);
+      writeFileSync(join(claude.cwd, 'CLAUDE.md'), 'x'.repeat(70_000));
+      await eventsOf(claude.nextTurn('Hello.'));
+      expect(systemOf(claude.request(2))).toMatch(/x{65536}\\n\(Cut here/);
     },
     TURN_MAX_MS,
   );
@@ -157,24 +161,24 @@ describe('the agent’s own folder', () => {
   test(
     'adds no settings, hooks, servers or skills',
     async () => {
-      const settings = join(bench.cwd, '.claude');
+      const settings = join(claude.cwd, '.claude');
       mkdirSync(join(settings, 'skills', 'own'), { recursive: true });
       writeFileSync(join(settings, 'skills', 'own', 'SKILL.md'), '---\nname: own\ndescription: Own skill.\n---\n');
-      const hook = { hooks: [{ type: 'command', command: `touch ${join(bench.home, 'hooked')}` }] };
+      const hook = { hooks: [{ type: 'command', command: `touch ${join(claude.home, 'hooked')}` }] };
       writeFileSync(
         join(settings, 'settings.json'),
         JSON.stringify({ hooks: { UserPromptSubmit: [hook], Stop: [hook] } }),
       );
       const { command: program, args } = SERVER.type === 'stdio' ? SERVER : { command: '', args: [] };
       writeFileSync(
-        join(bench.cwd, '.mcp.json'),
+        join(claude.cwd, '.mcp.json'),
         JSON.stringify({ mcpServers: { greeter: { command: program, args } } }),
       );
-      await eventsOf(await bench.startTurn(inOrder(text('Hi.')), 'Hello.'));
+      await eventsOf(await claude.startTurn(inOrder(text('Hi.')), 'Hello.'));
 
-      expect(JSON.stringify(bench.request(0).body)).not.toContain('Own skill.');
-      expect(toolNamesOf(bench.request(0))).not.toContain('mcp__greeter__greet');
-      expect(readdirSync(bench.home)).not.toContain('hooked');
+      expect(JSON.stringify(claude.request(0).body)).not.toContain('Own skill.');
+      expect(toolNamesOf(claude.request(0))).not.toContain('mcp__greeter__greet');
+      expect(readdirSync(claude.home)).not.toContain('hooked');
     },
     TURN_MAX_MS,
   );
@@ -184,19 +188,19 @@ describe('a conversation that is compacted', () => {
   test(
     'is written down first, answers the command once, and goes on',
     async () => {
-      await bench.serve((request, index) =>
+      await claude.serve((request, index) =>
         isCompaction(request) ? text('<summary>A summary.</summary>') : text(`Answer ${index}.`),
       );
       const asked = '<now time-zone="UTC">Saturday</now>\n<message number="2" from="Ada">Where is the oak?</message>';
-      const first = await eventsOf(bench.nextTurn(asked));
+      const first = await eventsOf(claude.nextTurn(asked));
       const continuation = tokenOf(first);
-      await eventsOf(bench.nextTurn('And the treasure?', { continuation }));
-      const compacted = await eventsOf(bench.nextTurn(command('/compact'), { continuation }));
+      await eventsOf(claude.nextTurn('And the treasure?', { continuation }));
+      const compacted = await eventsOf(claude.nextTurn(command('/compact'), { continuation }));
 
       expect(ends(compacted)).toMatchObject([
         { type: 'result', text: expect.stringMatching(/^The conversation is compacted/) },
       ]);
-      const folder = join(bench.cwd, 'conversations');
+      const folder = join(claude.cwd, 'conversations');
       const [name = '', ...more] = readdirSync(folder);
       expect(more).toEqual([]);
       expect(name).toMatch(new RegExp(`^\\d{4}-\\d\\d-\\d\\d-where-is-the-oak-${continuation.slice(0, 8)}\\.md$`));
@@ -207,9 +211,9 @@ describe('a conversation that is compacted', () => {
       );
       expect(order).toEqual(order.toSorted((a, b) => a - b));
       expect(order).not.toContain(-1);
-      expect(bench.reports).toEqual([]);
+      expect(claude.reports).toEqual([]);
 
-      const next = await eventsOf(bench.nextTurn('Still there?', { continuation: tokenOf(compacted) }));
+      const next = await eventsOf(claude.nextTurn('Still there?', { continuation: tokenOf(compacted) }));
       expect(next.at(-1)).toMatchObject({ type: 'result', text: expect.stringMatching(/^Answer/) });
     },
     TURN_MAX_MS,
@@ -223,11 +227,11 @@ describe('a conversation that is compacted', () => {
         text('<summary>A summary.</summary>'),
         text('Done.'),
       );
-      const events = await eventsOf(await bench.startTurn(rules, 'Count.', { model: 'claude-opus-5-5' }));
+      const events = await eventsOf(await claude.startTurn(rules, 'Count.', { model: 'claude-opus-5-5' }));
 
-      expect(bench.requests.map(isCompaction)).toEqual([false, true, false]);
+      expect(claude.requests.map(isCompaction)).toEqual([false, true, false]);
       expect(ends(events)).toMatchObject([{ type: 'result', text: 'Done.' }]);
-      expect(readdirSync(join(bench.cwd, 'conversations'))).toHaveLength(1);
+      expect(readdirSync(join(claude.cwd, 'conversations'))).toHaveLength(1);
     },
     TURN_MAX_MS,
   );
@@ -235,16 +239,16 @@ describe('a conversation that is compacted', () => {
   test(
     'is compacted all the same when it cannot be written down, which is reported',
     async () => {
-      symlinkSync('/proc/nowhere', join(bench.cwd, 'conversations'));
-      await bench.serve((request, index) =>
+      symlinkSync('/proc/nowhere', join(claude.cwd, 'conversations'));
+      await claude.serve((request, index) =>
         isCompaction(request) ? text('<summary>A summary.</summary>') : text(`Answer ${index}.`),
       );
-      const continuation = tokenOf(await eventsOf(bench.nextTurn('Hello.')));
-      const compacted = await eventsOf(bench.nextTurn(command('/compact'), { continuation }));
+      const continuation = tokenOf(await eventsOf(claude.nextTurn('Hello.')));
+      const compacted = await eventsOf(claude.nextTurn(command('/compact'), { continuation }));
 
       expect(compacted.at(-1)).toMatchObject({ type: 'result' });
-      expect(bench.requests.filter(isCompaction)).toHaveLength(1);
-      expect(bench.reports).toEqual([expect.stringContaining('without having been written down')]);
+      expect(claude.requests.filter(isCompaction)).toHaveLength(1);
+      expect(claude.reports).toEqual([expect.stringContaining('without having been written down')]);
     },
     TURN_MAX_MS,
   );
@@ -252,10 +256,10 @@ describe('a conversation that is compacted', () => {
 
 describe('the claude provider', () => {
   const cases = providerConformance(async () => {
-    await bench.serve(conforming);
+    await claude.serve(conforming);
     return {
-      provider: bench.provider(),
-      cwd: bench.cwd,
+      provider: claude.provider(),
+      cwd: claude.cwd,
       prompts: {
         answer: says('answer'),
         work: says('work without end'),

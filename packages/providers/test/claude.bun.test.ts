@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Prompt, Tool, TurnEvent } from '@nanoclaw/runner';
 import {
-  ClaudeBench,
+  ClaudeHome,
   command,
   ends,
   eventsOf,
@@ -18,7 +18,7 @@ import {
   says,
   TURN_MAX_MS,
   tokenOf,
-} from './claude-bench.ts';
+} from './claude-home.ts';
 import {
   echo,
   type FakeReply,
@@ -29,14 +29,14 @@ import {
   toolNamesOf,
 } from './fake-messages-api.ts';
 
-let bench: ClaudeBench;
+let claude: ClaudeHome;
 
 beforeEach(() => {
-  bench = new ClaudeBench();
+  claude = new ClaudeHome();
 });
 
 afterEach(async () => {
-  expect(await bench.close()).toEqual([]);
+  expect(await claude.close()).toEqual([]);
 });
 
 describe('a turn', () => {
@@ -44,7 +44,7 @@ describe('a turn', () => {
     'answers with the text of the model, after its continuation, and says what it cost',
     async () => {
       const events = await eventsOf(
-        await bench.startTurn(inOrder({ type: 'text', text: 'Hello, Ada.' }), 'Say hello.'),
+        await claude.startTurn(inOrder({ type: 'text', text: 'Hello, Ada.' }), 'Say hello.'),
       );
 
       expect(events[0]).toEqual({ type: 'continuation', token: expect.stringMatching(/^[0-9a-f-]{36}$/) });
@@ -55,7 +55,7 @@ describe('a turn', () => {
         usage: { inputTokens: 12, outputTokens: 5, cacheReadTokens: 2, costUsd: expect.any(Number) },
       });
       expect(ends(events)).toHaveLength(1);
-      expect(JSON.stringify(bench.requests[0]?.body['system'])).toContain('You are Andy.');
+      expect(JSON.stringify(claude.requests[0]?.body['system'])).toContain('You are Andy.');
     },
     TURN_MAX_MS,
   );
@@ -63,7 +63,7 @@ describe('a turn', () => {
   test(
     'with nothing to say has no text',
     async () => {
-      const events = await eventsOf(await bench.startTurn(() => ({ type: 'text', text: ' ' }), 'Say nothing.'));
+      const events = await eventsOf(await claude.startTurn(() => ({ type: 'text', text: ' ' }), 'Say nothing.'));
 
       expect(events.at(-1)).toMatchObject({ type: 'result', text: null });
     },
@@ -73,9 +73,9 @@ describe('a turn', () => {
   test(
     'offers files, shell and web, and nothing that asks at a terminal or works on after the turn',
     async () => {
-      await eventsOf(await bench.startTurn(inOrder({ type: 'text', text: 'Fine.' }), 'What can you do?'));
+      await eventsOf(await claude.startTurn(inOrder({ type: 'text', text: 'Fine.' }), 'What can you do?'));
 
-      const names = toolNamesOf(bench.request(0));
+      const names = toolNamesOf(claude.request(0));
       expect(names).toContain('Bash');
       expect(names).toContain('WebFetch');
       for (const name of ['AskUserQuestion', 'CronCreate', 'ScheduleWakeup', 'SendMessage', 'Workflow']) {
@@ -88,11 +88,11 @@ describe('a turn', () => {
   test(
     'does not read a file aloud because somebody mentioned its name',
     async () => {
-      writeFileSync(join(bench.cwd, 'secret.txt'), 'the treasure is under the oak');
-      const events = await eventsOf(await bench.startTurn(echo, 'What of @secret.txt?'));
+      writeFileSync(join(claude.cwd, 'secret.txt'), 'the treasure is under the oak');
+      const events = await eventsOf(await claude.startTurn(echo, 'What of @secret.txt?'));
 
       expect(events.at(-1)).toMatchObject({ type: 'result', text: 'echo: What of @secret.txt?' });
-      expect(JSON.stringify(bench.request(0).body)).not.toContain('under the oak');
+      expect(JSON.stringify(claude.request(0).body)).not.toContain('under the oak');
     },
     TURN_MAX_MS,
   );
@@ -100,14 +100,14 @@ describe('a turn', () => {
   test(
     'takes a slash for a command only when the message is one',
     async () => {
-      const asCommand = await eventsOf(await bench.startTurn(inOrder(), command('/cost')));
+      const asCommand = await eventsOf(await claude.startTurn(inOrder(), command('/cost')));
       expect(asCommand.at(-1)).toMatchObject({ type: 'result', text: expect.stringContaining('cost') });
-      expect(bench.requests).toHaveLength(0);
+      expect(claude.requests).toHaveLength(0);
 
       const chat: Prompt = { text: '/cost', messages: [inbound('chat')] };
-      const asChat = await eventsOf(await bench.startTurn(inOrder({ type: 'text', text: 'Nothing yet.' }), chat));
+      const asChat = await eventsOf(await claude.startTurn(inOrder({ type: 'text', text: 'Nothing yet.' }), chat));
       expect(asChat.at(-1)).toMatchObject({ type: 'result', text: 'Nothing yet.' });
-      expect(textsOf(bench.request(0))).toContain('/cost');
+      expect(textsOf(claude.request(0))).toContain('/cost');
     },
     TURN_MAX_MS,
   );
@@ -115,12 +115,12 @@ describe('a turn', () => {
   test(
     'ends its program when nobody reads on',
     async () => {
-      const turn = await bench.startTurn(() => ({ type: 'hang' }), 'Say hello.');
+      const turn = await claude.startTurn(() => ({ type: 'hang' }), 'Say hello.');
       for await (const event of turn.events) {
         expect(event.type).toBe('continuation');
         break;
       }
-      expect(bench.startedPids().filter(isAlive)).toEqual([]);
+      expect(claude.startedPids().filter(isAlive)).toEqual([]);
     },
     TURN_MAX_MS,
   );
@@ -139,10 +139,10 @@ describe('a tool', () => {
         calls.push(input);
         return 'it is note number 7';
       });
-      const events = await eventsOf(await bench.startTurn(rules, 'Note: milk.', { tools: [tool] }));
+      const events = await eventsOf(await claude.startTurn(rules, 'Note: milk.', { tools: [tool] }));
 
       expect(calls).toEqual([{ text: 'milk' }]);
-      expect(textsOf(bench.request(1))).toContain('it is note number 7');
+      expect(textsOf(claude.request(1))).toContain('it is note number 7');
       expect(offeredTool(0, 'mcp__nanoclaw__note')).toMatchObject({
         description: tool.description,
         input_schema: tool.inputSchema,
@@ -168,9 +168,9 @@ describe('a tool', () => {
         { type: 'text', text: 'That did not work.' },
       );
       const tool = noteTool(() => Promise.reject(new Error('the notebook is full')));
-      const events = await eventsOf(await bench.startTurn(rules, 'Note: milk.', { tools: [tool] }));
+      const events = await eventsOf(await claude.startTurn(rules, 'Note: milk.', { tools: [tool] }));
 
-      expect(textsOf(bench.request(1)).join()).toContain('the notebook is full');
+      expect(textsOf(claude.request(1)).join()).toContain('the notebook is full');
       expect(events.at(-1)).toMatchObject({ type: 'result', text: 'That did not work.' });
     },
     TURN_MAX_MS,
@@ -185,7 +185,7 @@ describe('a tool', () => {
         shell({ command: 'echo three' }),
         { type: 'text', text: 'Done.' },
       );
-      const events = await eventsOf(await bench.startTurn(rules, 'Count.'));
+      const events = await eventsOf(await claude.startTurn(rules, 'Count.'));
 
       expect(events.flatMap((event) => (event.type === 'tool-started' ? [[event.name, event.timeoutMs]] : []))).toEqual(
         [
@@ -194,7 +194,7 @@ describe('a tool', () => {
           ['Bash', 120_000],
         ],
       );
-      expect(textsOf(bench.request(3))).toEqual(expect.arrayContaining(['one', 'two', 'three']));
+      expect(textsOf(claude.request(3))).toEqual(expect.arrayContaining(['one', 'two', 'three']));
     },
     TURN_MAX_MS,
   );
@@ -211,7 +211,7 @@ describe('a follow-up', () => {
         await sleep(300);
         return 'noted';
       });
-      const turn = await bench.startTurn(notingMilkAndEggs, 'Note: milk.', { tools: [tool] });
+      const turn = await claude.startTurn(notingMilkAndEggs, 'Note: milk.', { tools: [tool] });
       const events = await eventsOf(turn);
 
       expect(taken).toEqual([true]);
@@ -229,10 +229,10 @@ describe('a follow-up', () => {
         expect(turn.push(says('One more thing.'))).toBe(true);
         return { type: 'text', text: 'First answer.' };
       };
-      const turn = await bench.startTurn(rules, 'Say something.');
+      const turn = await claude.startTurn(rules, 'Say something.');
       const events = await eventsOf(turn);
 
-      expect(textsOf(bench.request(1))).toContain('One more thing.');
+      expect(textsOf(claude.request(1))).toContain('One more thing.');
       expect(ends(events)).toMatchObject([
         {
           type: 'result',
@@ -247,7 +247,7 @@ describe('a follow-up', () => {
   test(
     'is refused or answered, at whatever moment it is pushed',
     async () => {
-      const turn = await bench.startTurn(numbered, 'Start.');
+      const turn = await claude.startTurn(numbered, 'Start.');
       const taken: string[] = [];
       const refused: string[] = [];
       const events: TurnEvent[] = [];
@@ -260,9 +260,9 @@ describe('a follow-up', () => {
       }
 
       expect(taken.length).toBeGreaterThan(0);
-      const asked = textsOf(bench.request(bench.requests.length - 1)).join('\n');
+      const asked = textsOf(claude.request(claude.requests.length - 1)).join('\n');
       for (const text of taken) expect(asked).toContain(text);
-      expect(events.at(-1)).toMatchObject({ text: expect.stringContaining(`Answer ${bench.requests.length - 1}.`) });
+      expect(events.at(-1)).toMatchObject({ text: expect.stringContaining(`Answer ${claude.requests.length - 1}.`) });
       expect(refused).toEqual([`Follow-up ${events.length} after result.`]);
       expect(ends(events)).toHaveLength(1);
     },
@@ -274,11 +274,11 @@ describe('a continuation', () => {
   test(
     'resumes the conversation: the model is shown what was said before',
     async () => {
-      const first = await eventsOf(await bench.startTurn(numbered, 'My name is Ada.'));
+      const first = await eventsOf(await claude.startTurn(numbered, 'My name is Ada.'));
       const continuation = tokenOf(first);
-      const second = await eventsOf(bench.nextTurn('Who am I?', { continuation }));
+      const second = await eventsOf(claude.nextTurn('Who am I?', { continuation }));
 
-      expect(textsOf(bench.request(1))).toEqual(expect.arrayContaining(['My name is Ada.', 'Answer 0.', 'Who am I?']));
+      expect(textsOf(claude.request(1))).toEqual(expect.arrayContaining(['My name is Ada.', 'Answer 0.', 'Who am I?']));
       expect(tokenOf(second)).toBe(continuation);
       expect(second.at(-1)).toEqual({
         type: 'result',
@@ -294,12 +294,12 @@ describe('a continuation', () => {
     'that is dead ends the turn, says so, and gives no new one',
     async () => {
       for (const continuation of ['0b3a8f1e-6d5c-4a2b-9e7f-1c2d3e4f5a6b', 'not-an-id']) {
-        const events = await eventsOf(await bench.startTurn(inOrder(), 'Who am I?', { continuation }));
+        const events = await eventsOf(await claude.startTurn(inOrder(), 'Who am I?', { continuation }));
 
         expect(events).toMatchObject([
           { type: 'error', reason: expect.stringContaining(continuation), lostContinuation: true },
         ]);
-        expect(bench.requests).toHaveLength(0);
+        expect(claude.requests).toHaveLength(0);
       }
     },
     TURN_MAX_MS,
@@ -310,9 +310,9 @@ describe('a continuation', () => {
     async () => {
       // Beyond its script the fake answers 400.
       const rules = inOrder({ type: 'text', text: 'Hello.' });
-      const first = await eventsOf(await bench.startTurn(rules, 'Hello.'));
-      const resumed = await eventsOf(bench.nextTurn('Again.', { continuation: tokenOf(first) }));
-      const fresh = await eventsOf(bench.nextTurn('Again.'));
+      const first = await eventsOf(await claude.startTurn(rules, 'Hello.'));
+      const resumed = await eventsOf(claude.nextTurn('Again.', { continuation: tokenOf(first) }));
+      const fresh = await eventsOf(claude.nextTurn('Again.'));
 
       expect(resumed.at(-1)).toMatchObject({ type: 'error', lostContinuation: true });
       expect(fresh.at(-1)).toMatchObject({ type: 'error', lostContinuation: false });
@@ -333,12 +333,12 @@ describe('a failure of the API', () => {
     test(
       `by ${name} ends the turn with an error after at most three attempts, and never with a result`,
       async () => {
-        const events = await eventsOf(await bench.startTurn(() => reply, 'Say hello.'));
+        const events = await eventsOf(await claude.startTurn(() => reply, 'Say hello.'));
 
         expect(ends(events)).toMatchObject([
           { type: 'error', reason: expect.stringMatching(reason), lostContinuation: false },
         ]);
-        expect(bench.requests.length).toBeLessThanOrEqual(3);
+        expect(claude.requests.length).toBeLessThanOrEqual(3);
       },
       TURN_MAX_MS,
     );
@@ -348,7 +348,7 @@ describe('a failure of the API', () => {
     'after a part of the work was done says what that has cost',
     async () => {
       const rules = inOrder(shell({ command: 'echo one' }), { type: 'status', status: 401, message: 'who are you' });
-      const events = await eventsOf(await bench.startTurn(rules, 'Count.'));
+      const events = await eventsOf(await claude.startTurn(rules, 'Count.'));
 
       expect(ends(events)).toMatchObject([
         { type: 'error', usage: { inputTokens: 12, outputTokens: 5, cacheReadTokens: 2, costUsd: expect.any(Number) } },
@@ -361,7 +361,7 @@ describe('a failure of the API', () => {
     'that passes is got over within the turn',
     async () => {
       const rules = inOrder({ type: 'status', status: 529, message: 'busy' }, { type: 'text', text: 'Here I am.' });
-      const events = await eventsOf(await bench.startTurn(rules, 'Say hello.'));
+      const events = await eventsOf(await claude.startTurn(rules, 'Say hello.'));
 
       expect(ends(events)).toMatchObject([{ type: 'result', text: 'Here I am.' }]);
     },
@@ -378,7 +378,7 @@ describe('an abort', () => {
         asked.resolve();
         return index === 0 ? { type: 'hang' } : { type: 'text', text: 'Back again.' };
       };
-      const turn = await bench.startTurn(rules, 'Say hello.');
+      const turn = await claude.startTurn(rules, 'Say hello.');
       const reading = eventsOf(turn);
       await asked.promise;
       turn.abort('somebody said stop');
@@ -387,7 +387,7 @@ describe('an abort', () => {
       const events = await reading;
 
       expect(ends(events)).toMatchObject([{ type: 'error', reason: 'somebody said stop', lostContinuation: false }]);
-      const next = await eventsOf(bench.nextTurn('Are you there?', { continuation: tokenOf(events) }));
+      const next = await eventsOf(claude.nextTurn('Are you there?', { continuation: tokenOf(events) }));
       expect(next.at(-1)).toMatchObject({ type: 'result', text: 'Back again.' });
     },
     TURN_MAX_MS,
@@ -396,9 +396,9 @@ describe('an abort', () => {
   test(
     'ends a shell command with the turn',
     async () => {
-      const pidFile = join(bench.home, 'shell.pid');
+      const pidFile = join(claude.home, 'shell.pid');
       const rules = inOrder({ type: 'tool', name: 'Bash', input: { command: `echo $$ > ${pidFile}; sleep 600` } });
-      const turn = await bench.startTurn(rules, 'Wait.');
+      const turn = await claude.startTurn(rules, 'Wait.');
       const reading = eventsOf(turn);
       while (!existsSync(pidFile) || readFileSync(pidFile, 'utf8') === '') await sleep(20);
       turn.abort('somebody said stop');
@@ -419,7 +419,7 @@ describe('an abort', () => {
         return new Promise(() => {});
       });
       const rules = inOrder({ type: 'tool', name: 'mcp__nanoclaw__note', input: { text: 'milk' } });
-      const turn = await bench.startTurn(rules, 'Note: milk.', { tools: [tool] });
+      const turn = await claude.startTurn(rules, 'Note: milk.', { tools: [tool] });
 
       expect(ends(await eventsOf(turn))).toMatchObject([
         { type: 'error', reason: 'somebody said stop', lostContinuation: false },
@@ -429,17 +429,17 @@ describe('an abort', () => {
   );
 
   test('before the turn has begun starts nothing', async () => {
-    const turn = await bench.startTurn(inOrder(), 'Say hello.');
+    const turn = await claude.startTurn(inOrder(), 'Say hello.');
     turn.abort('changed my mind');
 
     expect(await eventsOf(turn)).toEqual([{ type: 'error', reason: 'changed my mind', lostContinuation: false }]);
-    expect(bench.startedPids()).toEqual([]);
+    expect(claude.startedPids()).toEqual([]);
   });
 
   test(
     'after the result changes nothing',
     async () => {
-      const turn = await bench.startTurn(inOrder({ type: 'text', text: 'Done.' }), 'Be quick.');
+      const turn = await claude.startTurn(inOrder({ type: 'text', text: 'Done.' }), 'Be quick.');
       const events: TurnEvent[] = [];
       for await (const event of turn.events) {
         events.push(event);
@@ -453,28 +453,28 @@ describe('an abort', () => {
 
 describe('a program', () => {
   test('that is missing, is none, or breaks down at once is an error that names it or says its last words', async () => {
-    const text = join(bench.home, 'no-program');
+    const text = join(claude.home, 'no-program');
     writeFileSync(text, 'just text');
-    const broken = join(bench.home, 'broken');
+    const broken = join(claude.home, 'broken');
     writeFileSync(broken, '#!/bin/sh\necho "no such luck" >&2\nexit 3\n');
     chmodSync(broken, 0o755);
     const cases: readonly [string, RegExp][] = [
-      [join(bench.home, 'nowhere'), /nowhere/],
+      [join(claude.home, 'nowhere'), /nowhere/],
       [text, /no-program/],
       [broken, /no such luck/],
     ];
     for (const [executable, reason] of cases) {
-      const events = await eventsOf(bench.provider(executable).start(says('Say hello.'), bench.startOptions()));
+      const events = await eventsOf(claude.provider(executable).start(says('Say hello.'), claude.startOptions()));
 
       expect(events).toEqual([{ type: 'error', reason: expect.stringMatching(reason), lostContinuation: false }]);
     }
   });
 
   test('whose working directory is gone is an error that names it', async () => {
-    rmSync(bench.cwd, { recursive: true });
-    const events = await eventsOf(await bench.startTurn(inOrder(), 'Say hello.'));
+    rmSync(claude.cwd, { recursive: true });
+    const events = await eventsOf(await claude.startTurn(inOrder(), 'Say hello.'));
 
-    expect(events).toEqual([{ type: 'error', reason: expect.stringContaining(bench.cwd), lostContinuation: false }]);
+    expect(events).toEqual([{ type: 'error', reason: expect.stringContaining(claude.cwd), lostContinuation: false }]);
   });
 });
 
@@ -516,6 +516,6 @@ function costOf(events: readonly TurnEvent[]): number | null {
 }
 
 function offeredTool(index: number, name: string): unknown {
-  const tools: unknown = bench.request(index).body['tools'];
+  const tools: unknown = claude.request(index).body['tools'];
   return Array.isArray(tools) ? tools.find((tool: { name?: unknown }) => tool.name === name) : undefined;
 }

@@ -9,12 +9,13 @@ import type { Content } from './content.ts';
 import { zonedText } from './time.ts';
 
 /** A message and what it says. */
-export interface Item {
+export interface PromptMessage {
   readonly message: InboundMessage;
   readonly content: Content;
 }
 
-export interface PromptSetting {
+/** What a prompt is made with, besides its messages. */
+export interface PromptOptions {
   readonly now: Millis;
   /** IANA name: all times in the prompt are of this zone. */
   readonly timeZone: string;
@@ -28,12 +29,12 @@ export interface PromptSetting {
  * The text of a prompt: the time, then each message in the order given. A prompt that is one command is that
  * command and nothing else, as the provider expects it.
  */
-export function promptText(items: readonly Item[], setting: PromptSetting): string {
+export function promptText(items: readonly PromptMessage[], options: PromptOptions): string {
   const [only] = items;
   if (items.length === 1 && only?.content.type === 'command') return only.content.command;
-  const now = zonedText(setting.now, setting.timeZone);
-  const header = `<now time-zone="${attribute(setting.timeZone)}">${now}</now>`;
-  return [header, ...items.map((item) => section(item, setting))].join('\n');
+  const now = zonedText(options.now, options.timeZone);
+  const header = `<now time-zone="${attribute(options.timeZone)}">${now}</now>`;
+  return [header, ...items.map((item) => section(item, options))].join('\n');
 }
 
 /** What the model is told once about where it is: appended to the provider's own system prompt. */
@@ -59,11 +60,11 @@ export function instructionsText(
   ].join('\n');
 }
 
-function section({ message, content }: Item, setting: PromptSetting): string {
+function section({ message, content }: PromptMessage, options: PromptOptions): string {
   const common: Attributes = {
     number: String(message.seq),
-    in: placeName(message.address, setting.destinations),
-    time: zonedText(message.timestamp, setting.timeZone),
+    in: placeName(message.address, options.destinations),
+    time: zonedText(message.timestamp, options.timeZone),
   };
   switch (content.type) {
     case 'chat':
@@ -82,7 +83,7 @@ function section({ message, content }: Item, setting: PromptSetting): string {
             : [element('quoted', { from: content.quote.sender }, [body(content.quote.text)])]),
           body(content.text),
           ...content.attachments.map(({ name, mimeType }) =>
-            element('attachment', { name, type: mimeType, path: attachmentPath(message.id, name, setting) }, []),
+            element('attachment', { name, type: mimeType, path: attachmentPath(message.id, name, options) }, []),
           ),
         ],
       );
@@ -105,8 +106,8 @@ function section({ message, content }: Item, setting: PromptSetting): string {
 }
 
 /** The path under which the agent finds a file; `undefined` when the name is not one plain component. */
-function attachmentPath(messageId: string, name: string, setting: PromptSetting): string | undefined {
-  return isPlain(messageId) && isPlain(name) ? join(setting.filesRoot, messageId, name) : undefined;
+function attachmentPath(messageId: string, name: string, options: PromptOptions): string | undefined {
+  return isPlain(messageId) && isPlain(name) ? join(options.filesRoot, messageId, name) : undefined;
 }
 
 function isPlain(part: string): boolean {

@@ -13,7 +13,8 @@ export interface Reply {
   readonly text: string;
 }
 
-export interface ReplySetting {
+/** What decides which replies a final text amounts to. */
+export interface ReplyOptions {
   /** Where the turn came from. */
   readonly origin: Address | null;
   readonly destinations: readonly Destination[];
@@ -35,13 +36,13 @@ export const NOTHING_SAID =
 const TEXT_LENGTH_MAX = 150_000;
 
 /** The replies that a final text amounts to; `null` is a turn without one. */
-export function replies(finalText: string | null, setting: ReplySetting): Reply[] {
-  const spoken = addressed(finalText ?? '', setting)
-    .filter(({ address }) => !setting.answered.has(placeKey(address)))
+export function replies(finalText: string | null, options: ReplyOptions): Reply[] {
+  const spoken = addressed(finalText ?? '', options)
+    .filter(({ address }) => !options.answered.has(placeKey(address)))
     .flatMap(({ address, text }) => pieces(text).map((piece) => ({ address, text: piece })));
-  const origin = placeKey(setting.origin);
-  const isSilent = !setting.isVisible && !spoken.some((reply) => placeKey(reply.address) === origin);
-  return isSilent && setting.isAsked ? [...spoken, { address: setting.origin, text: NOTHING_SAID }] : spoken;
+  const origin = placeKey(options.origin);
+  const isSilent = !options.isVisible && !spoken.some((reply) => placeKey(reply.address) === origin);
+  return isSilent && options.isAsked ? [...spoken, { address: options.origin, text: NOTHING_SAID }] : spoken;
 }
 
 /** One text per place, to compare places by. */
@@ -53,19 +54,19 @@ export function placeKey(address: Address | null): string {
  * Splits a final text by its destinations: what stands in `<message to="name">` goes there, the rest to the origin.
  * A name that is not known stays in the text as it is, so that what the agent wanted to say is not lost.
  */
-function addressed(finalText: string, setting: ReplySetting): Reply[] {
+function addressed(finalText: string, options: ReplyOptions): Reply[] {
   const text = withoutInternal(finalText);
   const elsewhere: Reply[] = [];
   const rest = text.replaceAll(
     /<message\s+to="([^"]*)"\s*>([\s\S]*?)<\/message>/g,
     (whole, name: string, inner: string) => {
-      const address = namedPlace(name, setting.destinations, setting.origin);
+      const address = namedPlace(name, options.destinations, options.origin);
       if (address === undefined) return whole;
       elsewhere.push({ address, text: inner.trim() });
       return '';
     },
   );
-  return [...elsewhere, { address: setting.origin, text: rest.trim() }].filter((reply) => reply.text !== '');
+  return [...elsewhere, { address: options.origin, text: rest.trim() }].filter((reply) => reply.text !== '');
 }
 
 /** Internal text is closed by its marker, or else goes to the end: better unsaid than shown. */

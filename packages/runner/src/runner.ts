@@ -26,6 +26,7 @@ import {
   type Retention,
   type RunnerSession,
 } from '@nanoclaw/session-db';
+import type { AgentOptions } from './agent-options.ts';
 import { type Commit, committer } from './commit.ts';
 import type { Content } from './content.ts';
 import {
@@ -40,7 +41,7 @@ import {
 } from './intake.ts';
 import { Progress } from './progress.ts';
 import { instructionsText } from './prompt.ts';
-import type { Effort, McpServer, Provider, Skill, Usage } from './provider.ts';
+import type { Provider, Usage } from './provider.ts';
 import { type RunScript, SCRIPT_TIMEOUT_MS, scriptVerdict } from './task-script.ts';
 import { type Ending, RunningTurn } from './turn.ts';
 
@@ -53,22 +54,7 @@ export interface Bell {
   listen(heard: () => void): () => void;
 }
 
-/** The agent that this run is. */
-export interface AgentSettings {
-  readonly assistantName: string;
-  /** IANA name: the zone of all times that the model sees and writes. */
-  readonly timeZone: string;
-  /** The agent's own folder. */
-  readonly cwd: string;
-  readonly model: string | undefined;
-  /** The provider's own default when left out. */
-  readonly effort?: Effort | undefined;
-  /** None when left out. */
-  readonly mcpServers?: Readonly<Record<string, McpServer>>;
-  /** None when left out. */
-  readonly skills?: readonly Skill[];
-}
-
+/** How a run paces itself: each figure is a whole number from 1. */
 export interface RunnerPolicy {
   /** How many messages one prompt, and what waits for the next, may hold together. */
   readonly messagesPerPrompt: number;
@@ -93,10 +79,11 @@ export const RUNNER_POLICY: RunnerPolicy = {
   requestWaitMs: 5_000,
 };
 
+/** What a run is made of: the session, who answers, which agent it is, and what the world gives. */
 export interface RunnerOptions {
   readonly session: RunnerSession;
   readonly provider: Provider;
-  readonly agent: AgentSettings;
+  readonly agent: AgentOptions;
   readonly clock: Clock;
   readonly bell: Bell;
   readonly runScript: RunScript;
@@ -110,12 +97,13 @@ export type RunEnd =
   /** Another run is live, or none: this one wrote nothing more. */
   | { readonly type: 'fenced'; readonly liveRunId: string | undefined }
   /** The provider went on after it was told to stop; the process has to end for it to end. */
-  | { readonly type: 'disobeyed' };
+  | { readonly type: 'abort-timeout' };
 
+/** One run of an agent on its session: `run` works until it is over, `stop` asks it to leave. */
 export class Runner {
   readonly #session: RunnerSession;
   readonly #provider: Provider;
-  readonly #agent: AgentSettings;
+  readonly #agent: AgentOptions;
   readonly #clock: Clock;
   readonly #bell: Bell;
   readonly #runScript: RunScript;
@@ -401,7 +389,7 @@ export class Runner {
     const { outcome, texts } = conclusion(turn, ending);
     const said = startedAfresh ? [{ address: turn.origin?.address ?? null, text: STARTED_AFRESH }, ...texts] : texts;
     const replies = said.map((reply) => turn.reply(reply));
-    const usage = (ending.type === 'disobeyed' ? undefined : ending.usage) ?? UNKNOWN_USAGE;
+    const usage = (ending.type === 'abort-timeout' ? undefined : ending.usage) ?? UNKNOWN_USAGE;
     await this.#commitUnlessFenced(() => {
       const now = this.#clock.now();
       this.#session.finish(turn.claims, outcome, replies, now, {
@@ -413,9 +401,9 @@ export class Runner {
       });
       turn.over();
     });
-    if (ending.type === 'disobeyed') {
-      this.#ended ??= { type: 'disobeyed' };
-      await this.#leave({ type: 'disobeyed' });
+    if (ending.type === 'abort-timeout') {
+      this.#ended ??= { type: 'abort-timeout' };
+      await this.#leave({ type: 'abort-timeout' });
     }
   }
 

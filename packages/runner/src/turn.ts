@@ -13,6 +13,7 @@ import {
   type RunnerSession,
   SqliteError,
 } from '@nanoclaw/session-db';
+import type { AgentOptions } from './agent-options.ts';
 import type { Commit } from './commit.ts';
 import { readContent } from './content.ts';
 import { copyOut } from './files.ts';
@@ -21,7 +22,6 @@ import type { Progress } from './progress.ts';
 import { promptText } from './prompt.ts';
 import type { Provider, StartOptions, Turn, TurnEvent, Usage } from './provider.ts';
 import { placeKey, type Reply, replies } from './reply.ts';
-import type { AgentSettings } from './runner.ts';
 import { agentTools } from './tools/index.ts';
 import type { RequestResult, ToolScope } from './tools/scope.ts';
 
@@ -29,7 +29,7 @@ import type { RequestResult, ToolScope } from './tools/scope.ts';
 export interface TurnPorts {
   readonly session: RunnerSession;
   readonly provider: Provider;
-  readonly agent: AgentSettings;
+  readonly agent: AgentOptions;
   readonly clock: Clock;
   readonly commit: Commit;
   readonly progress: Progress;
@@ -50,7 +50,7 @@ export type Ending =
   | { readonly type: 'result'; readonly text: string | null; readonly usage: Usage }
   | { readonly type: 'error'; readonly reason: string; readonly lostContinuation: boolean; readonly usage?: Usage }
   /** Aborted, and the provider did not obey in time: it may still be at work. */
-  | { readonly type: 'disobeyed' };
+  | { readonly type: 'abort-timeout' };
 
 export class RunningTurn {
   readonly place: string;
@@ -121,7 +121,7 @@ export class RunningTurn {
       skills: agent.skills ?? [],
     };
     const givenUp = new Promise<Ending>((resolve) => {
-      this.#giveUp = () => resolve({ type: 'disobeyed' });
+      this.#giveUp = () => resolve({ type: 'abort-timeout' });
     });
     const provided = provider.start(this.#prompt(this.#items), options);
     this.#provided = provided;

@@ -14,7 +14,8 @@ import {
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
 import { scriptedProvider } from '../../providers/src/scripted/scripted.ts';
-import { type AgentProgram, agentProgram, ConfigError, EXIT_CODES, type MakeProvider } from '../src/index.ts';
+import { type AgentProgram, agentProgram, type MakeProvider } from '../src/agent/agent-program.ts';
+import { ConfigError, EXIT_CODES } from '../src/index.ts';
 
 const clock: Clock = {
   now: () => Date.now(),

@@ -1,6 +1,7 @@
 import type { Destination, InboundMessage, JsonObject } from '@nanoclaw/session-db';
 import { describe, expect, it } from 'vitest';
-import { instructionsText, promptText, readContent } from '../src/index.ts';
+import { readContent } from '../src/content.ts';
+import { instructionsText, promptText } from '../src/prompt.ts';
 import { PLACE } from './support.ts';
 
 const NOW = Date.UTC(2026, 10, 21, 8, 51);

@@ -1,7 +1,6 @@
 import { type Destination } from '@nanoclaw/session-db';
 import { describe, expect, it } from 'vitest';
-import { NOTHING_SAID, type ReplySetting, replies } from '../src/index.ts';
-import { placeKey } from '../src/reply.ts';
+import { NOTHING_SAID, placeKey, type ReplyOptions, replies } from '../src/reply.ts';
 import { OTHER_PLACE, PLACE } from './support.ts';
 
 const DESTINATIONS: readonly Destination[] = [
@@ -11,7 +10,7 @@ const DESTINATIONS: readonly Destination[] = [
 ];
 const TEAM = { channelType: 'terminal', platformId: 'team', threadId: null };
 
-function said(text: string | null, more: Partial<ReplySetting> = {}): [string | undefined, string][] {
+function said(text: string | null, more: Partial<ReplyOptions> = {}): [string | undefined, string][] {
   const setting = {
     origin: PLACE,
     destinations: DESTINATIONS,

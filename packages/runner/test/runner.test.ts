@@ -1,7 +1,8 @@
 import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LostContinuation, type ScriptedTurn, scriptedProvider } from '../../providers/src/scripted/scripted.ts';
-import { NOTHING_SAID, type Provider } from '../src/index.ts';
+import type { Provider } from '../src/index.ts';
+import { NOTHING_SAID } from '../src/reply.ts';
 import { OTHER_PLACE, PLACE, World } from './support.ts';
 
 let world: World;
@@ -417,7 +418,7 @@ describe('commands', () => {
     world.enqueue({ kind: 'command', content: { text: '/stop' } });
     await world.until(() => world.isEnded(id), 1_000);
     await world.until(() => run.end() !== undefined);
-    expect(run.end()).toEqual({ type: 'disobeyed' });
+    expect(run.end()).toEqual({ type: 'abort-timeout' });
     expect((await world.acks()).every((ack) => ack.endsWith('completed'))).toBe(true);
   });
 

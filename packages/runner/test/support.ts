@@ -26,7 +26,9 @@ import {
   type Sqlite,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '#driver';
-import { type Provider, type RunEnd, Runner, type RunnerPolicy, type RunScript } from '../src/index.ts';
+import type { Provider } from '../src/index.ts';
+import { type RunEnd, Runner, type RunnerPolicy } from '../src/runner.ts';
+import type { RunScript } from '../src/task-script.ts';
 
 export const PLACE: Address = { channelType: 'terminal', platformId: 'main', threadId: null };
 export const OTHER_PLACE: Address = { channelType: 'terminal', platformId: 'other', threadId: 't9' };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { momentOf, zonedText } from '../src/index.ts';
+import { momentOf, zonedText } from '../src/time.ts';
 
 const utc = (...parts: [number, number, number, number, number]): number => {
   const [year, month, day, hour, minute] = parts;

@@ -20,14 +20,15 @@ export type Step =
       readonly isQuiet: boolean;
     };
 
-export interface Situation {
+/** What a rule knows besides the message. */
+export interface StepOptions {
   readonly now: Millis;
   /** What was asked in the turn before; `undefined` in a new conversation. */
   readonly before: string | undefined;
 }
 
 /** The steps for one message. */
-export function steps(message: InboundMessage, content: Content, situation: Situation): Step[] {
+export function steps(message: InboundMessage, content: Content, situation: StepOptions): Step[] {
   switch (content.type) {
     case 'chat':
       return stepsForText(content.text, message, situation);
@@ -52,7 +53,7 @@ type Rule = readonly [pattern: RegExp, steps: (found: Found) => Step[]];
 interface Found {
   readonly words: readonly string[];
   readonly message: InboundMessage;
-  readonly situation: Situation;
+  readonly situation: StepOptions;
 }
 
 const UNIT_MS: Readonly<Record<string, Millis>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -161,7 +162,7 @@ const HELP = [
   'think for 5 seconds · fail · say nothing · what did I say',
 ].join('\n');
 
-function stepsForText(text: string, message: InboundMessage, situation: Situation): Step[] {
+function stepsForText(text: string, message: InboundMessage, situation: StepOptions): Step[] {
   const request = text.trim();
   for (const [pattern, make] of RULES) {
     const [whole, ...words] = pattern.exec(request) ?? [];

@@ -167,7 +167,7 @@ function endSentence(end: RunEnd): string {
       return 'Asked to stop: everything claimed is acknowledged, leaving.';
     case 'fenced':
       return `Another run is live (${end.liveRunId ?? 'none is named'}): leaving without another word.`;
-    case 'disobeyed':
+    case 'abort-timeout':
       return 'The provider went on after it was told to stop: leaving, so that it ends too.';
   }
 }
@@ -179,8 +179,8 @@ function endCode(end: RunEnd): number {
       return EXIT_CODES.done;
     case 'fenced':
       return EXIT_CODES.fenced;
-    case 'disobeyed':
-      return EXIT_CODES.disobeyed;
+    case 'abort-timeout':
+      return EXIT_CODES.abortTimeout;
   }
 }
 

@@ -15,5 +15,5 @@ export const EXIT_CODES = {
   /** Another run is live, or none: nothing more was written. */
   fenced: 6,
   /** The provider did not end its turn when told to. */
-  disobeyed: 7,
+  abortTimeout: 7,
 } as const;

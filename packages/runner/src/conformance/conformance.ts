@@ -334,8 +334,9 @@ function isTurn(turn: unknown): turn is Turn {
   return typeof events === 'object' && events !== null && Symbol.asyncIterator in events;
 }
 
-const USUAL: Omit<StartOptions, 'cwd'> = {
+const USUAL: StartOptions = {
   continuation: undefined,
+  cwd: '',
   instructions: '',
   model: undefined,
   effort: undefined,

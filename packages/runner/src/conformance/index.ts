@@ -1,8 +1,2 @@
 /** The suite that every provider must pass. It knows no test framework. */
-export {
-  type ConformanceOptions,
-  type ProviderCase,
-  type ProviderLack,
-  type ProviderUnderTest,
-  providerConformance,
-} from './conformance.ts';
+export { type ConformanceOptions, type ProviderUnderTest, providerConformance } from './conformance.ts';

@@ -18,7 +18,7 @@ export function setTimer(delayMs: number, action: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
-export class ClaudeBench {
+export class ClaudeHome {
   readonly home = mkdtempSync(join(tmpdir(), 'nanoclaw-claude-'));
   /** The agent's folder. */
   readonly cwd = join(this.home, 'agent');
