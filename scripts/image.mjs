@@ -159,7 +159,7 @@ function bunExecutable() {
 
 async function protocolVersion() {
   const { PROTOCOL_VERSION } = await import(
-    pathToFileURL(join(root, 'packages', 'session-db', 'dist', 'index.js')).href
+    pathToFileURL(join(root, 'packages', 'session-db', 'dist', 'protocol.js')).href
   );
   return PROTOCOL_VERSION;
 }

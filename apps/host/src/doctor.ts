@@ -24,8 +24,8 @@ import {
   skillsIn,
 } from '@nanoclaw/host/runs';
 import type { AgentGroup } from '@nanoclaw/registry';
-import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
+import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import type { Config } from './config.ts';
 
 /** One thing that was looked at. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { driverFor } from '@nanoclaw/host/runs';
 import { type AgentGroup, type AgentGroupId, isId } from '@nanoclaw/registry';
-import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
+import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../src/config.ts';
 import { type Check, type DoctorOptions, diagnose, report } from '../src/doctor.ts';

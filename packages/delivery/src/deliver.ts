@@ -9,10 +9,6 @@ import {
   changeToken,
   DELIVERY_RETRY,
   type DeadLetter,
-  type Delivery,
-  type DeliveryAttempt,
-  type DeliverySettlement,
-  deliverySettlement,
   type HostSession,
   isBusy,
   type Millis,
@@ -21,16 +17,22 @@ import {
   type OutboundMessage,
   type OutboundRead,
   type OutboundReader,
-  type OutboundRequest,
-  type RefusedRow,
   type RetryPolicy,
-  type SendOutcome,
   type SessionFolder,
   type SetTimer,
-  type TakenIn,
   type Target,
-  withoutAttempt,
 } from '@nanoclaw/session-db';
+import {
+  type Delivery,
+  type DeliveryAttempt,
+  type DeliverySettlement,
+  deliverySettlement,
+  type OutboundRequest,
+  type RefusedRow,
+  type SendOutcome,
+  type TakenIn,
+  withoutAttempt,
+} from '@nanoclaw/session-db/protocol';
 import type { Gate } from './gate.ts';
 import { agentNotice, type Notice, operatorNotices } from './notice.ts';
 import { type Route, type Send, type UncertainPolicy, whenUncertain } from './send.ts';

@@ -5,7 +5,8 @@
  *
  * In memory, apart from the rates: whatever it forgets in a crash it learns again from the next attempt.
  */
-import type { Millis, SendOutcome } from '@nanoclaw/session-db';
+import type { Millis } from '@nanoclaw/session-db';
+import type { SendOutcome } from '@nanoclaw/session-db/protocol';
 import { type Rate, RateLimits } from './rates.ts';
 
 interface GateLimits {

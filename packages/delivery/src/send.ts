@@ -2,7 +2,8 @@
  * What delivery asks of the world: where a message goes (`Route`), and one attempt to hand it over (`Send`). Both are
  * the host's. A row that a container wrote is only a request, so nothing here reads an address or a content.
  */
-import type { Address, JsonObject, OutboundMessage, SendResult, Target, WhenUncertain } from '@nanoclaw/session-db';
+import type { Address, JsonObject, OutboundMessage, SendResult, Target } from '@nanoclaw/session-db';
+import type { WhenUncertain } from '@nanoclaw/session-db/protocol';
 import type { Rate } from './rates.ts';
 
 /**

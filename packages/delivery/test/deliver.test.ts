@@ -1,5 +1,6 @@
-import { inProcessReader, OUTBOUND_LIMITS, type SendResult } from '@nanoclaw/session-db';
+import { inProcessReader, type SendResult } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
+import { OUTBOUND_LIMITS } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   DELIVERY_POLICY,

@@ -8,15 +8,9 @@
 import { readSync, writeSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import {
-  type OutboundRead,
-  type OutboundRequest,
-  outboundReading,
-  removeAttachments,
-  sessionFolder,
-  spoolAttachments,
-} from '@nanoclaw/session-db';
+import { type OutboundRead, removeAttachments, sessionFolder, spoolAttachments } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
+import { type OutboundRequest, outboundReading } from '@nanoclaw/session-db/protocol';
 // Types alone: run from its sources, this file has no bundler to find others of ours.
 import type { Answer, Job } from './wire.ts';
 

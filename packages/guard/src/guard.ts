@@ -6,14 +6,8 @@
  * and sessions take turns in the order of their asking.
  */
 import { resolve as absolute } from 'node:path';
-import type {
-  Attachment,
-  OutboundLimits,
-  OutboundRead,
-  OutboundReader,
-  SessionFolder,
-  SetTimer,
-} from '@nanoclaw/session-db';
+import type { Attachment, OutboundRead, OutboundReader, SessionFolder, SetTimer } from '@nanoclaw/session-db';
+import type { OutboundLimits } from '@nanoclaw/session-db/protocol';
 import { GuardChild } from './child.ts';
 import { GUARD_LIMITS, type Job, messageOf, parsedRead, parsedRemoval, parsedSpool } from './wire.ts';
 

@@ -3,19 +3,16 @@
  * stranger made, so that its answers are checked once more, by the shape and the bounds of what was asked for.
  */
 import { join } from 'node:path';
+import { type Attachment, type JsonObject, type OutboundRead, sessionFolder } from '@nanoclaw/session-db';
 import {
   ACK_STATUSES,
-  type Attachment,
   isFileName,
-  type JsonObject,
   messageFiles,
   OUTBOUND_KINDS,
   OUTBOUND_LIMITS,
   type OutboundLimits,
-  type OutboundRead,
   type OutboundRequest,
-  sessionFolder,
-} from '@nanoclaw/session-db';
+} from '@nanoclaw/session-db/protocol';
 import { z } from 'zod';
 
 /** What the host asks of the guard, all of it about the session in the folder `root`. */

@@ -2,8 +2,9 @@
  * `pnpm bench:guard`: a warm read of a session's outbound.db in this process and through the guard, in turns, and how long
  * the first read waits for its process. Figures of one run compare with each other alone.
  */
-import { inProcessReader, type OutboundReader, type OutboundRequest } from '@nanoclaw/session-db';
+import { inProcessReader, type OutboundReader } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
+import type { OutboundRequest } from '@nanoclaw/session-db/protocol';
 import { ALL, GuardWorld, tampered } from './guard-support.ts';
 
 const ROUNDS = 7;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SpawnError } from '@nanoclaw/containers';
-import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
+import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DEFAULT_SETTINGS, type HostSettings } from '../src/data/settings.ts';
 import {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DEFAULT_LIMITS, EngineClient, EngineError, SpawnError, type SpawnProblem } from '@nanoclaw/containers';
 import { type AgentGroup, type AgentGroupSettings, openRegistry, type Registry } from '@nanoclaw/registry';
-import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
+import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { dataFolder } from '../src/data/data-folder.ts';
 import { DEFAULT_SETTINGS } from '../src/data/settings.ts';

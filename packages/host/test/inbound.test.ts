@@ -1,6 +1,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Address, type InboundEntry, messageFiles, type OutboundMessage } from '@nanoclaw/session-db';
+import type { Address, InboundEntry, OutboundMessage } from '@nanoclaw/session-db';
+import { messageFiles } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inboundId, platformIdOf } from '../src/session/received.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';

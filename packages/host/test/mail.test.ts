@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageFiles, type ReceivedRow, removeAttachments } from '@nanoclaw/session-db';
+import { removeAttachments } from '@nanoclaw/session-db';
+import { messageFiles, type ReceivedRow } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MAIL_LIMITS } from '../src/outbound/mail.ts';
 import { send } from '../src/outbound/outbound.ts';

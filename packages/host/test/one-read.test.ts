@@ -1,7 +1,8 @@
 /** How often the host reads a runner's file: once for each bell, for the sweep and delivery together. */
 import type { SendResult } from '@nanoclaw/channels';
 import { DeliveryLoop } from '@nanoclaw/delivery';
-import { type OutboundReader, ring, SessionLoop } from '@nanoclaw/session-db';
+import { type OutboundReader, SessionLoop } from '@nanoclaw/session-db';
+import { ring } from '@nanoclaw/session-db/protocol';
 import { type RunState, SWEEP_POLICY } from '@nanoclaw/sweep';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';

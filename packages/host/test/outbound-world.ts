@@ -24,7 +24,6 @@ import {
 import {
   type Ack,
   inProcessReader,
-  messageFiles,
   type NewOutbound,
   RunnerSession,
   removeAttachments,
@@ -32,6 +31,7 @@ import {
   spoolAttachments,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
+import { messageFiles } from '@nanoclaw/session-db/protocol';
 import type { ActionContext } from '../src/actions/action.ts';
 import { act } from '../src/actions/actions.ts';
 import { dataFolder, makeDataFolder } from '../src/data/data-folder.ts';

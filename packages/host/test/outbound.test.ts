@@ -1,6 +1,6 @@
 import { existsSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageFiles } from '@nanoclaw/session-db';
+import { messageFiles } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SessionHandle } from '../src/session/sessions.ts';
 import { OutboundWorld } from './outbound-world.ts';
@@ -89,7 +89,7 @@ describe('where an outbound message goes', () => {
     await world.channel.stop();
     world.row(session, {});
     await world.deliver(session);
-    expect(session.files.deliveries.heads(world.now)).toMatchObject([{ attempts: 0, tries: 0 }]);
+    expect(session.files.deliveries.due(world.now + 5_000, 10)).toMatchObject([{ attempts: 0, tries: 0 }]);
   });
 
   it('holds back what is too much at once, and loses nothing of it', async () => {

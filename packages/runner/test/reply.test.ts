@@ -1,4 +1,4 @@
-import { type Destination } from '@nanoclaw/session-db';
+import type { Destination } from '@nanoclaw/session-db';
 import { describe, expect, it } from 'vitest';
 import { NOTHING_SAID, placeKey, type ReplyOptions, replies } from '../src/reply.ts';
 import { OTHER_PLACE, PLACE } from './support.ts';

@@ -56,9 +56,6 @@ export interface Delivery {
   readonly isStored: boolean;
 }
 
-/** A delivery that is due now, first of its lane. */
-export type DueDelivery = Delivery;
-
 /** What became of one part. */
 export interface DeliveredPart {
   /** From 0. */
@@ -146,18 +143,15 @@ export class Deliveries {
   }
 
   /**
-   * The first delivery of each lane, due or not: it holds back the others of its lane, so that order is kept. What was
-   * scheduled joins its lane here once its time has come.
+   * The first delivery of each lane that is due at `now`, those first that have waited longest. One that is not due holds
+   * back the others of its lane, so that order is kept. What was scheduled joins its lane here once its time has come.
    */
-  heads(now: Millis): Delivery[] {
+  due(now: Millis, limit: number): Delivery[] {
     const scheduledAt = this.#db.all<{ at: Millis | null }>(SCHEDULED_AT)[0]?.at ?? undefined;
     if (scheduledAt !== undefined && scheduledAt <= now) this.#db.run(RELEASE_SCHEDULED, { now });
-    return this.#db.all<DeliveryRow>(HEADS).map(delivery);
-  }
-
-  /** The heads that are due at `now`, those first that have waited longest. */
-  due(now: Millis, limit: number): DueDelivery[] {
-    return this.heads(now)
+    return this.#db
+      .all<DeliveryRow>(HEADS)
+      .map(delivery)
       .filter((head) => head.nextAttemptAt <= now)
       .toSorted((a, b) => a.nextAttemptAt - b.nextAttemptAt || a.seq - b.seq)
       .slice(0, limit);

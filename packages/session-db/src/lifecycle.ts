@@ -252,16 +252,3 @@ export function withoutAttempt(
   if (delivery.tries < policy.triesMax) return undefined;
   return { to: 'failed', uncertain: delivery.inFlight, error: OUTCOME_UNKNOWN };
 }
-
-/**
- * The smallest even number above `highest`, the highest number seen in both files (0 when there is none): what the
- * host gives its next message. The inserting statement computes the same in SQL.
- */
-export function nextEvenSeq(highest: number): number {
-  return highest + 2 - (highest % 2);
-}
-
-/** The smallest odd number above `highest`: what the runner gives its next message. */
-export function nextOddSeq(highest: number): number {
-  return highest + 1 + (highest % 2);
-}

@@ -116,12 +116,12 @@ export class Series {
 
   /** The series that have not ended, active or paused, by id. */
   live(): SeriesRecord[] {
-    return liveSeries(this.#db);
+    return this.#db.all<SeriesRow>(SELECT_LIVE).map(record);
   }
 
   /** One series, ended ones too while they are remembered; `undefined` when there is none of this id. */
   get(id: string): SeriesRecord | undefined {
-    return this.#db.all<SeriesRow>('SELECT * FROM series WHERE id = :id', { id }).map((row) => record(row))[0];
+    return this.#db.all<SeriesRow>('SELECT * FROM series WHERE id = :id', { id }).map(record)[0];
   }
 
   /** The occurrences that have not ended, of one series or of all, by slot. */
@@ -187,12 +187,7 @@ export interface OccurrenceOf {
   readonly recurrence: SeriesRecord['recurrence'];
 }
 
-/** The series that have not ended, from either side's connection to `inbound.db`: the runner lists them too. */
-export function liveSeries(db: Sqlite): SeriesRecord[] {
-  return db
-    .all<SeriesRow>("SELECT * FROM series WHERE status IN ('active', 'paused') ORDER BY id")
-    .map((row) => record(row));
-}
+const SELECT_LIVE = "SELECT * FROM series WHERE status IN ('active', 'paused') ORDER BY id";
 
 const SELECT_OPEN = `
   SELECT id, series_id AS seriesId, slot, status, tries, process_after AS processAfter FROM messages_in

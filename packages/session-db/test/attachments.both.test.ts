@@ -13,17 +13,9 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
-import {
-  ATTACHMENT_LIMITS,
-  isFileName,
-  messageFiles,
-  removeAttachments,
-  removeStoredAttachments,
-  type SessionFolder,
-  safeFileName,
-  spoolAttachments,
-  storeAttachments,
-} from '../src/index.ts';
+import { ATTACHMENT_LIMITS, removeStoredAttachments, safeFileName } from '../src/attachments.ts';
+import { removeAttachments, type SessionFolder, spoolAttachments, storeAttachments } from '../src/index.ts';
+import { isFileName, messageFiles } from '../src/protocol.ts';
 import { TestSession } from './support.ts';
 
 let session: TestSession;

@@ -6,7 +6,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
 import {
   HostSession,
-  type InboundKind,
   type NewInbound,
   type OpenSqlite,
   type RetryPolicy,
@@ -15,6 +14,7 @@ import {
   type SqliteError,
   VersionError,
 } from '../src/index.ts';
+import type { InboundKind } from '../src/messages.ts';
 import { ADDRESS, chat, claim, idsOf, TestSession } from './support.ts';
 
 const ONE_TRY: RetryPolicy = { triesMax: 1, backoffBaseMs: 1_000, backoffMaxMs: 60_000 };

@@ -1,19 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
-import {
-  type Address,
-  addressKey,
-  type Deliveries,
-  type DeliveryAttempt,
-  type DeliverySettlement,
-  deliverySettlement,
-  OFFLINE_RETRY_MS,
-  OUTCOME_UNKNOWN,
-  type OutboundMessage,
-  type RetryPolicy,
-  runId,
-  withoutAttempt,
-} from '../src/index.ts';
+import type { Deliveries } from '../src/deliveries.ts';
+import { type Address, addressKey, type OutboundMessage, type RetryPolicy, runId } from '../src/index.ts';
+import { OFFLINE_RETRY_MS, OUTCOME_UNKNOWN } from '../src/lifecycle.ts';
+import { type DeliveryAttempt, type DeliverySettlement, deliverySettlement, withoutAttempt } from '../src/protocol.ts';
 import { ADDRESS, chat, TestSession } from './support.ts';
 
 const POLICY: RetryPolicy = { triesMax: 3, backoffBaseMs: 1_000, backoffMaxMs: 60_000, jitter: 0.5 };

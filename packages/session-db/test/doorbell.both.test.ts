@@ -1,7 +1,8 @@
 import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { changeToken, Doorbell, ring, type SetTimer } from '../src/index.ts';
+import { ring } from '../src/doorbell.ts';
+import { changeToken, Doorbell, type SetTimer } from '../src/index.ts';
 import { temporaryFolder } from './support.ts';
 
 let stack: DisposableStack;

@@ -7,7 +7,6 @@ import { openSqlite } from '#driver';
 import {
   HostSession,
   lastBeat,
-  type OpenMode,
   type OpenSqlite,
   RunnerSession,
   readOutbound,
@@ -15,6 +14,7 @@ import {
   SqliteError,
 } from '../src/index.ts';
 import { openOwnFile, openPeerFile } from '../src/open.ts';
+import type { OpenMode } from '../src/sqlite/index.ts';
 import { chat, claim, handshake, idsOf, LIMITS, RUN, reply, TestSession } from './support.ts';
 
 let session: TestSession;

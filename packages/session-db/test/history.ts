@@ -12,11 +12,11 @@ import {
   type OpenSqlite,
   type OutboundContents,
   type RetryPolicy,
-  RUN_DIED,
   type RunnerSession,
   runId,
-  type Settlement,
 } from '../src/index.ts';
+import { RUN_DIED } from '../src/lifecycle.ts';
+import type { Settlement } from '../src/protocol.ts';
 import { ADDRESS, chat, LIMITS, reply, TestSession } from './support.ts';
 
 const POLICY: RetryPolicy = { triesMax: 3, backoffBaseMs: 1_000, backoffMaxMs: 3_000 };

@@ -3,19 +3,19 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, 
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
+import type { ImportReport } from '../src/import-v2.ts';
 import {
   HostSession,
-  type ImportOptions,
-  type ImportReport,
   INBOUND_RETRY,
   importV2Session,
-  messageFiles,
   RunnerSession,
   readOutbound,
   runId,
   type SessionFolder,
   type Sqlite,
 } from '../src/index.ts';
+import { messageFiles } from '../src/protocol.ts';
+import type { ImportOptions } from '../src/v2-plan.ts';
 import { v2Time } from '../src/v2-plan.ts';
 import { ADDRESS, claim, handshake, idsOf, LIMITS, temporaryFolder } from './support.ts';
 

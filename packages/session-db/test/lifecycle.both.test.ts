@@ -6,19 +6,10 @@
 import { array, assert, property } from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
-import {
-  type Ack,
-  type AckStatus,
-  backoffMs,
-  INBOUND_RETRY,
-  INBOUND_STATUSES,
-  nextEvenSeq,
-  nextOddSeq,
-  type RetryPolicy,
-  RUN_DIED,
-  runId,
-  settlement,
-} from '../src/index.ts';
+import { type Ack, INBOUND_RETRY, type RetryPolicy, runId } from '../src/index.ts';
+import { INBOUND_STATUSES, RUN_DIED, settlement } from '../src/lifecycle.ts';
+import type { AckStatus } from '../src/messages.ts';
+import { backoffMs } from '../src/protocol.ts';
 import { History, operations } from './history.ts';
 import { chat, claim, idsOf, LIMITS, RUN, reply, TestSession } from './support.ts';
 
@@ -39,13 +30,6 @@ describe('backoff', () => {
   it('gives chance its share, and no more', () => {
     const policy = { ...POLICY, jitter: 0.5 };
     expect([0, 0.5, 0.998].map((chance) => backoffMs(1, policy, chance))).toEqual([1_000, 750, 501]);
-  });
-});
-
-describe('numbers', () => {
-  it('are the smallest of their parity above all that was seen', () => {
-    expect([0, 1, 2, 3].map(nextEvenSeq)).toEqual([2, 2, 4, 4]);
-    expect([0, 1, 2, 3].map(nextOddSeq)).toEqual([1, 3, 3, 5]);
   });
 });
 

@@ -173,7 +173,6 @@ function walkDeliveries(host: HostSession): void {
     messagesThrough,
     3_000,
   );
-  deliveries.heads(3_000);
   deliveries.nextAt();
   const [attempt] = deliveries.begin(deliveries.due(3_000, 10), 3_000, DELIVERY_RETRY);
   if (attempt === undefined) throw new Error('There is nothing to deliver.');

@@ -1,7 +1,8 @@
 import { existsSync, rmSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
-import { deliverySettlement, INBOUND_RETRY, messageFiles, runId, storeAttachments } from '../src/index.ts';
+import { INBOUND_RETRY, runId, storeAttachments } from '../src/index.ts';
+import { deliverySettlement, messageFiles } from '../src/protocol.ts';
 import { ADDRESS, chat, claim, RUN, reply, TestSession } from './support.ts';
 
 let session: TestSession;

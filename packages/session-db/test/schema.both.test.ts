@@ -3,24 +3,24 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
 import {
-  ACK_STATUSES,
-  type CatchUp,
-  DELIVERY_STATUSES,
   type Destination,
   HostSession,
-  INBOUND_KINDS,
-  INBOUND_STATUSES,
-  OUTBOUND_KINDS,
   type Outcome,
-  OVERLAPS,
-  PROTOCOL_VERSION,
   RunnerSession,
-  SERIES_STATUSES,
   type Sqlite,
-  type TroubleKind,
   type TroubleRecord,
   VersionError,
 } from '../src/index.ts';
+import { DELIVERY_STATUSES, INBOUND_STATUSES } from '../src/lifecycle.ts';
+import { INBOUND_KINDS } from '../src/messages.ts';
+import {
+  ACK_STATUSES,
+  type CatchUp,
+  OUTBOUND_KINDS,
+  OVERLAPS,
+  PROTOCOL_VERSION,
+  type TroubleKind,
+} from '../src/protocol.ts';
 import {
   INBOUND_MIGRATIONS,
   INBOUND_VERSION,
@@ -31,6 +31,7 @@ import {
   schemaText,
   userVersion,
 } from '../src/schema.ts';
+import { SERIES_STATUSES } from '../src/series.ts';
 import { chat, handshake, LIMITS, RUN, TestSession, temporaryFolder } from './support.ts';
 
 let stack: DisposableStack;

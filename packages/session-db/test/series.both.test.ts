@@ -13,8 +13,8 @@ import {
   runId,
   type SeriesRecord,
   type SessionFolder,
-  type TroublePolicy,
 } from '../src/index.ts';
+import type { TroublePolicy } from '../src/protocol.ts';
 
 const RUN = runId('run-1');
 const SERIES: SeriesRecord = {

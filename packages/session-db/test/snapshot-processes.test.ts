@@ -1,7 +1,8 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { restoreSession, type SnapshotResult, snapshotSession } from '../src/index.ts';
+import { restoreSession, snapshotSession } from '../src/index.ts';
+import type { SnapshotResult } from '../src/snapshot.ts';
 import { openSqlite } from '../src/sqlite/node.ts';
 import { Child, RUNTIMES } from './processes.ts';
 import { chat, RUN, TestSession } from './support.ts';

@@ -14,11 +14,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
 import {
-  deliverySettlement,
   HostSession,
   INBOUND_RETRY,
-  type Manifest,
-  messageFiles,
   RunnerSession,
   readOutbound,
   restoreSession,
@@ -28,7 +25,9 @@ import {
   spoolAttachments,
   storeAttachments,
 } from '../src/index.ts';
+import { deliverySettlement, messageFiles } from '../src/protocol.ts';
 import { INBOUND_VERSION } from '../src/schema.ts';
+import type { Manifest } from '../src/snapshot.ts';
 import { ADDRESS, chat, claim, handshake, idsOf, LIMITS, reply, TestSession } from './support.ts';
 
 let session: TestSession;

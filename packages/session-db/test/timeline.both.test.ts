@@ -7,10 +7,10 @@ import {
   INBOUND_RETRY,
   inProcessReader,
   type OutboundReader,
-  type Timeline,
   type TimelineEntry,
   timeline,
 } from '../src/index.ts';
+import type { Timeline } from '../src/timeline.ts';
 import { ADDRESS, chat, claim, reply, TestSession } from './support.ts';
 
 let session: TestSession;

@@ -15,17 +15,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import {
-  INBOUND_RETRY,
-  type OpenMode,
-  type OpenSqlite,
-  OUTBOUND_LIMITS,
-  type OutboundLimits,
-  type OutboundRead,
-  outboundReading,
-  readOutbound,
-  type Sqlite,
-} from '../src/index.ts';
+import { INBOUND_RETRY, type OpenSqlite, type OutboundRead, readOutbound, type Sqlite } from '../src/index.ts';
+import { OUTBOUND_LIMITS, type OutboundLimits, outboundReading } from '../src/protocol.ts';
+import type { OpenMode } from '../src/sqlite/index.ts';
 import { openSqlite } from '../src/sqlite/node.ts';
 import { Child } from './processes.ts';
 import { chat, claim, RUN, reply, TestSession } from './support.ts';

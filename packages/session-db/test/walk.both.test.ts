@@ -5,7 +5,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
 import {
   createSession,
-  deliverySettlement,
   HostSession,
   INBOUND_RETRY,
   inProcessReader,
@@ -16,6 +15,7 @@ import {
   runId,
   type SessionFolder,
 } from '../src/index.ts';
+import { deliverySettlement } from '../src/protocol.ts';
 
 const ADDRESS = { channelType: 'terminal', platformId: 'main', threadId: null };
 const LIMITS = { work: 10, control: 10, context: 10 };

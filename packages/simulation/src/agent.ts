@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import type { IncomingFile } from '@nanoclaw/channels';
 import { type ScriptedTurn, scriptedProvider } from '@nanoclaw/providers/scripted';
 import type { Provider, ScriptEnd } from '@nanoclaw/runner';
-import { type InboundMessage, messageFiles } from '@nanoclaw/session-db';
+import type { InboundMessage } from '@nanoclaw/session-db';
+import { messageFiles } from '@nanoclaw/session-db/protocol';
 import type { Actor, World } from './world.ts';
 
 /** How a message is to be worked on. In its text, after its number. */

@@ -4,7 +4,8 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageFiles, sessionFolder } from '@nanoclaw/session-db';
+import { sessionFolder } from '@nanoclaw/session-db';
+import { messageFiles } from '@nanoclaw/session-db/protocol';
 import { answers, BY_TOOL, captions, LOST_FILE, sentFor } from './agent.ts';
 import type { HistoryParts } from './history-parts.ts';
 import { type AckRow, HistoryReader, type MessageRow, type OutRow, type Seen, sessionsIn } from './observed-history.ts';

@@ -5,7 +5,8 @@
  * Every slot is decided once, in order, and `nextSlot` is the first that is not. A slot that comes while an earlier
  * occurrence is not done falls under the series' overlap policy; one whose time passed while no run could take it, under catch-up.
  */
-import type { Millis, Occurrence, SeriesEdit, SeriesRecord } from '@nanoclaw/session-db';
+import type { Millis, SeriesRecord } from '@nanoclaw/session-db';
+import type { Occurrence, SeriesEdit } from '@nanoclaw/session-db/protocol';
 import { lastSlots, nextSlot, TimingError } from './recurrence.ts';
 
 /** What a plan needs to know besides the rows. */

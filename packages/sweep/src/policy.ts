@@ -1,7 +1,8 @@
 /**
  * The figures that a sweep goes by, and the check that they make sense together. All times in milliseconds.
  */
-import { INBOUND_RETRY, type RetryPolicy, type TroublePolicy } from '@nanoclaw/session-db';
+import { INBOUND_RETRY, type RetryPolicy } from '@nanoclaw/session-db';
+import type { TroublePolicy } from '@nanoclaw/session-db/protocol';
 
 /** When a run is given up. */
 export interface LivenessPolicy {

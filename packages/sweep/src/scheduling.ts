@@ -5,19 +5,8 @@
  *
  * A task's id is the id of the row that asked for it. Each row is applied once, in one transaction with its result.
  */
-import {
-  type Address,
-  type CatchUp,
-  type HostSession,
-  type Json,
-  type JsonObject,
-  type Millis,
-  type Occurrence,
-  OVERLAPS,
-  type Overlap,
-  type SeriesEdit,
-  type SeriesRecord,
-} from '@nanoclaw/session-db';
+import type { Address, HostSession, Json, JsonObject, Millis, SeriesRecord } from '@nanoclaw/session-db';
+import { type CatchUp, type Occurrence, OVERLAPS, type Overlap, type SeriesEdit } from '@nanoclaw/session-db/protocol';
 import { apply, plan } from './occurrences.ts';
 import { checkTiming, instantOf, nextSlot, type TimingLimits, zoneProblem } from './recurrence.ts';
 

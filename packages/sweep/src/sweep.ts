@@ -5,19 +5,16 @@
  * It relies on what it is given being of one moment: `observe` takes the run's state before and after the read, so that
  * a claim of a run that ended in between is not taken for a dead one's.
  */
-import {
-  type HostSession,
-  type Millis,
-  type OutboundContents,
-  type OutboundFinding,
-  type OutboundRead,
-  type OutboundReader,
-  type SeriesEdit,
-  type Settled,
-  type Settlement,
-  type TroubleKind,
-  type TroubleRecord,
+import type {
+  HostSession,
+  Millis,
+  OutboundContents,
+  OutboundFinding,
+  OutboundRead,
+  OutboundReader,
+  TroubleRecord,
 } from '@nanoclaw/session-db';
+import type { SeriesEdit, Settled, Settlement, TroubleKind } from '@nanoclaw/session-db/protocol';
 import { afterEnd, apply, type PlanOptions, plan } from './occurrences.ts';
 import { SWEEP_POLICY, type SweepPolicy } from './policy.ts';
 import { type EndedRun, observed, type RunState, type Verdict, type Vitals, verdict } from './verdict.ts';

@@ -5,7 +5,8 @@
  * provider's and the tools' events), and how long its claims are open. What the container says of itself counts from
  * when the host saw it change, so that a false date shortens a life and never lengthens it.
  */
-import type { Ack, ContainerState, Millis } from '@nanoclaw/session-db';
+import type { Ack, Millis } from '@nanoclaw/session-db';
+import type { ContainerState } from '@nanoclaw/session-db/protocol';
 import type { LivenessPolicy } from './policy.ts';
 
 /** What the host knows of a session's run, from the container runtime. */

@@ -1,4 +1,5 @@
-import type { Ack, ContainerState, ToolInFlight } from '@nanoclaw/session-db';
+import type { Ack, ToolInFlight } from '@nanoclaw/session-db';
+import type { ContainerState } from '@nanoclaw/session-db/protocol';
 import { describe, expect, it } from 'vitest';
 import { type RunState, SWEEP_POLICY, type Verdict, type Vitals } from '../src/index.ts';
 import { observed, type VerdictOptions, verdict } from '../src/verdict.ts';

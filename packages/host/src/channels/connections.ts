@@ -4,7 +4,8 @@
  * not even be made stays in the list with the reason, and keeps none of the others from working.
  */
 import type { Channel, Health, Receive } from '@nanoclaw/channels';
-import { backoffMs, type Clock, type RetryPolicy } from '@nanoclaw/session-db';
+import type { Clock, RetryPolicy } from '@nanoclaw/session-db';
+import { backoffMs } from '@nanoclaw/session-db/protocol';
 import { messageOf } from '../errors/index.ts';
 import { asInstance } from './instance.ts';
 

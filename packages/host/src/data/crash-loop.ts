@@ -4,7 +4,8 @@
  * what is left counts the starts that came to nothing.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { backoffMs, type Millis } from '@nanoclaw/session-db';
+import type { Millis } from '@nanoclaw/session-db';
+import { backoffMs } from '@nanoclaw/session-db/protocol';
 import { z } from 'zod';
 import { systemCode } from '../errors/index.ts';
 

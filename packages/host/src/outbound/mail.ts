@@ -13,10 +13,10 @@ import {
   type JsonObject,
   type Millis,
   type OutboundMessage,
-  type ReceivedRow,
   type SendResult,
   storeAttachments,
 } from '@nanoclaw/session-db';
+import type { ReceivedRow } from '@nanoclaw/session-db/protocol';
 import { asText, fileNames } from '../channels/index.ts';
 import {
   AGENT_CHANNEL,

@@ -19,7 +19,8 @@ import {
   processTable,
   SpawnError,
 } from '@nanoclaw/containers';
-import { type Clock, PROTOCOL_VERSION } from '@nanoclaw/session-db';
+import type { Clock } from '@nanoclaw/session-db';
+import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import type { HostSettings } from '../data/index.ts';
 
 /** How the runs of this host are closed in. */

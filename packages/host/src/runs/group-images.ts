@@ -5,7 +5,8 @@
 import { join } from 'node:path';
 import { buildGroupImage, EngineError, type Image, LABELS, SpawnError } from '@nanoclaw/containers';
 import type { AgentGroup, AgentGroupId, Registry } from '@nanoclaw/registry';
-import { PROTOCOL_VERSION, type SetTimer } from '@nanoclaw/session-db';
+import type { SetTimer } from '@nanoclaw/session-db';
+import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import type { DataFolder, HostSettings } from '../data/index.ts';
 import { messageOf } from '../errors/index.ts';
 import { type ContainerIsolation, type Isolation, imageFor, imageNames, isolationNow } from './driver-choice.ts';

@@ -19,7 +19,8 @@ import {
   sessionMounts,
 } from '@nanoclaw/containers';
 import type { AgentGroup, AgentGroupId } from '@nanoclaw/registry';
-import { type JsonObject, PROTOCOL_VERSION, type RunId, type SessionFolder } from '@nanoclaw/session-db';
+import type { JsonObject, RunId, SessionFolder } from '@nanoclaw/session-db';
+import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import type { DataFolder, HostSettings } from '../data/index.ts';
 import { messageOf } from '../errors/index.ts';
 import { isFilePath, type LoadOptions, locate, type ModuleReference } from '../modules/index.ts';

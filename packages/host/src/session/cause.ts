@@ -3,7 +3,8 @@
  * looked up in the host's own file and only counts for as much as that file bears out.
  */
 import { type AgentGroupId, mayAdminister, type Registry, standing, type UserId, userId } from '@nanoclaw/registry';
-import type { HostSession, Millis, OutboundMessage, ReceivedRow } from '@nanoclaw/session-db';
+import type { HostSession, Millis, OutboundMessage } from '@nanoclaw/session-db';
+import type { ReceivedRow } from '@nanoclaw/session-db/protocol';
 
 /** The channel type of an agent's address; its platform id is the agent group, its thread the session that wrote. */
 export const AGENT_CHANNEL = 'agent';

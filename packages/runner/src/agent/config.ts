@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
-import { PROTOCOL_VERSION } from '@nanoclaw/session-db';
+import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import { EFFORTS, type Effort, type McpServer } from '../provider.ts';
 
 /** What `container.json` says, checked. */
