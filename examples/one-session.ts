@@ -36,7 +36,7 @@ host.endRun(runId);
 const news = read([]);
 host.settle(news, now, db.INBOUND_RETRY);
 const answers = news.messages.map((message) => ({ message, address }));
-host.deliveries.takeIn(answers, news.messagesThrough, now);
+host.deliveries.accept(answers, news.messagesThrough, now);
 
 // Each attempt to deliver is on disk before it is made, and its outcome after.
 const due = host.deliveries.due(now, 10);

@@ -23,6 +23,7 @@ import {
   type Target,
 } from '@nanoclaw/session-db';
 import {
+  type AcceptedMessage,
   type Delivery,
   type DeliveryAttempt,
   type DeliverySettlement,
@@ -30,7 +31,6 @@ import {
   type OutboundRequest,
   type RefusedRow,
   type SendOutcome,
-  type TakenIn,
   withoutAttempt,
 } from '@nanoclaw/session-db/protocol';
 import type { Gate } from './gate.ts';
@@ -277,7 +277,7 @@ class Pass {
     this.#begun = await this.#write((session) => {
       const now = this.#ports.now();
       const messages = [...fresh, ...session.deliveries.unrouted(TODO_MAX)].map((message) => this.#acceptedAs(message));
-      session.deliveries.takeIn(messages, accepting?.messagesThrough ?? messagesAfter, now);
+      session.deliveries.accept(messages, accepting?.messagesThrough ?? messagesAfter, now);
       return session.deliveries.due(now, this.#budget).flatMap(({ lane }) => this.#begin(session, lane) ?? []);
     });
     this.#accepted.push(...fresh.map(({ seq }) => seq));
@@ -291,19 +291,19 @@ class Pass {
 
   /** Removes what delivered messages left behind, and tells of those given up. Repeatable at every step. */
   async finishEnded(): Promise<void> {
-    const { cleanUp, tell } = this.#session.inSession((session) => {
+    const { cleanUp, notify } = this.#session.inSession((session) => {
       this.#openAt = session.deliveries.nextAt(this.#heldUntil);
-      return session.deliveries.toDo(TODO_MAX);
+      return session.deliveries.followUps(TODO_MAX);
     });
-    if (cleanUp.length + tell.length === TODO_MAX) this.#isCutShort = true;
+    if (cleanUp.length + notify.length === TODO_MAX) this.#isCutShort = true;
     const cleaned = [];
     for (const message of cleanUp) {
       const { key } = this.#session;
       if (await this.#host(() => this.#ports.cleanUp(key, message.messageOutId))) cleaned.push(message);
     }
-    const told = await this.#tell(tell);
+    const told = await this.#tell(notify);
     const done = [...cleaned, ...told];
-    if (done.length > 0) await this.#write((session) => session.deliveries.done(done));
+    if (done.length > 0) await this.#write((session) => session.deliveries.markFollowedUp(done));
     this.#gaveUp.push(...told);
   }
 
@@ -348,7 +348,7 @@ class Pass {
     this.#isReadThrough = false;
   }
 
-  #acceptedAs(message: OutboundMessage): TakenIn {
+  #acceptedAs(message: OutboundMessage): AcceptedMessage {
     const route = this.#route(message);
     if (route.type === 'refused') return { message, refused: route.reason };
     const { address, parts, cleansUp = false } = route;
@@ -539,7 +539,7 @@ class Pass {
       const budget = this.#budget;
       this.#entered = [];
       try {
-        return session.deliveries.together(() => moves(session));
+        return session.deliveries.inOneCommit(() => moves(session));
       } catch (error) {
         for (const account of this.#entered) this.#ports.gate.leave(account, undefined, this.#ports.now());
         this.#budget = budget;

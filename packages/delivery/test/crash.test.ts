@@ -114,7 +114,7 @@ function check(root: string, duplicates: Duplicates): void {
   const session = sessionFolder(join(root, 'session'));
   using host = HostSession.open(session, openSqlite);
   expect(host.deliveries.deadLetters(10).map((letter) => letter.error)).toEqual(['Forbidden.']);
-  expect(host.deliveries.toDo(10)).toEqual({ cleanUp: [], tell: [] });
+  expect(host.deliveries.followUps(10)).toEqual({ cleanUp: [], notify: [] });
   expect(existsSync(join(session.outbound.files, 'out-4'))).toBe(false);
   const db = openSqlite(session.inbound.database, 'read');
   const told = db.all<{ count: number }>("SELECT count(*) AS count FROM messages_in WHERE id LIKE 'undelivered/%'");

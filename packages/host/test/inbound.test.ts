@@ -39,7 +39,7 @@ function answerIn(session: SessionHandle | undefined, address: Address, platform
     inReplyTo: null,
     content: { text: 'mine' },
   };
-  session?.files.deliveries.takeIn([{ message: own, address }], 3, 0);
+  session?.files.deliveries.accept([{ message: own, address }], 3, 0);
   const [attempt] = session?.files.deliveries.begin(session.files.deliveries.due(0, 1), 0, RETRY) ?? [];
   if (attempt === undefined) throw new Error('nothing was due');
   session?.files.deliveries.record(attempt, { to: 'delivered', platformMessageId }, 0);

@@ -86,8 +86,8 @@ describe('a notice that is owed', () => {
 
   it('is one message with all that is owed to the chat, troubles included', async () => {
     for (const id of ['p1', 'p2', 'p3']) await giveUp(await world.hear(session, id), `${id} broke.`);
-    session.files.trouble.failed('wake', 'r1', 'No engine.', world.now, TROUBLE);
-    session.files.trouble.failed('outbound', 'f1', 'It is a link.', world.now, TROUBLE);
+    session.files.trouble.recordFailure('wake', 'r1', 'No engine.', world.now, TROUBLE);
+    session.files.trouble.recordFailure('outbound', 'f1', 'It is a link.', world.now, TROUBLE);
     await say();
     await say();
     expect(texts()).toEqual([
@@ -115,10 +115,10 @@ describe('a notice that is owed', () => {
   });
 
   it('says once that a trouble is over', async () => {
-    session.files.trouble.failed('wake', 'r1', 'No\n\u001b[31mengine.', world.now, TROUBLE);
+    session.files.trouble.recordFailure('wake', 'r1', 'No\n\u001b[31mengine.', world.now, TROUBLE);
     await say();
     expect(texts()[0]).toMatch(/^The agent cannot answer just now: No \[31mengine\. Your messages are kept and/);
-    session.files.trouble.over('wake', world.now);
+    session.files.trouble.resolve('wake', world.now);
     await say();
     await say();
     expect(texts().at(-1)).toBe('The agent can answer again.');

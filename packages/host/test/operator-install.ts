@@ -128,7 +128,7 @@ export class OperatorInstall implements AsyncDisposable {
     if (read.type !== 'read') throw new Error(`The file is ${read.type}.`);
     files.settle(read, NOW, { triesMax: 1, backoffBaseMs: 1_000, backoffMaxMs: 60_000 });
     const refused = read.messages.map((message) => ({ message, refused: 'There is no such chat.' }));
-    files.deliveries.takeIn(refused, read.messagesThrough, NOW);
+    files.deliveries.accept(refused, read.messagesThrough, NOW);
   }
 
   /** The host that has the registry open, as commands see it; `live`: what they may ask of it. */

@@ -188,11 +188,11 @@ describe('the operator commands', () => {
       const policy = { backoffBaseMs: 60_000, backoffMaxMs: 60_000, breakAfter: 5, noticeAfter: 3 };
       {
         using files = install.files(session);
-        files.trouble.failed('wake', 'run-1', 'no engine', NOW, policy);
+        files.trouble.recordFailure('wake', 'run-1', 'no engine', NOW, policy);
         expect(await listed()).toMatchObject({ state: 'running', why: null });
-        files.trouble.failed('outbound', 'look-1', 'It is not a SQLite database.', NOW, policy);
+        files.trouble.recordFailure('outbound', 'look-1', 'It is not a SQLite database.', NOW, policy);
         expect(await listed()).toMatchObject({ state: 'unreadable', why: 'It is not a SQLite database.' });
-        files.trouble.over('outbound', NOW);
+        files.trouble.resolve('outbound', NOW);
         expect(await listed()).toMatchObject({ state: 'running', why: null });
       }
       writeFileSync(install.folder(session).inbound.database, 'not a database, but long enough to be looked at');
@@ -213,7 +213,7 @@ describe('the operator commands', () => {
       const session = await install.session();
       {
         using files = install.files(session);
-        files.trouble.failed('wake', 'run-1', 'no engine', NOW, {
+        files.trouble.recordFailure('wake', 'run-1', 'no engine', NOW, {
           backoffBaseMs: 60_000,
           backoffMaxMs: 60_000,
           breakAfter: 5,

@@ -98,7 +98,7 @@ function steps(column: Column, { folder, host, runner }: Benched): void {
   const claim = step('claim');
   const finish = step('finish, with a reply');
   const readAndSettle = step('read + settle');
-  const takeIn = step('take in');
+  const accept = step('accept');
   const deliver = step('begin + record');
 
   const read = () => {
@@ -126,9 +126,9 @@ function steps(column: Column, { folder, host, runner }: Benched): void {
       host.settle(contents, NOW, INBOUND_RETRY);
       return contents;
     });
-    takeIn(() => {
+    accept(() => {
       const taken = news.messages.map((message) => ({ message, address }));
-      host.deliveries.takeIn(taken, news.messagesThrough, NOW);
+      host.deliveries.accept(taken, news.messagesThrough, NOW);
     });
     deliver(() => {
       for (const attempt of host.deliveries.begin(host.deliveries.due(NOW, 10), NOW, DELIVERY_RETRY)) {

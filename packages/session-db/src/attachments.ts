@@ -1,6 +1,6 @@
 /**
- * Files that travel with messages, in and out: `files/<messageId>/<name>` in the folder of whoever wrote them. What a
- * container has written is a stranger's: the host names no path from it, follows no link in it, and hands on a copy of
+ * Files that travel with messages, in and out: `files/<messageId>/<name>` in the folder of the side that wrote them. What a
+ * container has written is untrusted: the host names no path from it, follows no link in it, and hands on a copy of
  * its own, from the spool.
  *
  * Files are written before the row that names them and removed after it has ended, so that no row names a file that is

@@ -1,6 +1,6 @@
 /**
  * A directory held open, and what lies beneath it: each step by the descriptor of the one before and without following
- * links, so that whoever may write there cannot lead it elsewhere, whatever he exchanges and when.
+ * links, so that a container that may write there cannot lead it elsewhere, whatever it exchanges and when.
  *
  * Node has no `openat`; on Linux `/proc/self/fd/<descriptor>/<name>` is one. Where there is no such thing, a step goes
  * by the path and compares before and after: a directory that is exchanged for a link and put back between two calls of
@@ -36,7 +36,7 @@ export class Directory implements Disposable {
   }
 
   /**
-   * Opens a directory whose path the caller vouches for up to its last component. `undefined` when there is none or
+   * Opens a directory whose path, up to its last component, the caller knows to be its own. `undefined` when there is none or
    * something else lies there, a link too.
    */
   static open(path: string): Directory | undefined {
@@ -97,7 +97,7 @@ export class Directory implements Disposable {
     if (this.#isInPlace()) tolerant(['ENOENT', 'EISDIR', 'EPERM'], () => unlinkSync(this.#at(name)));
   }
 
-  /** Removes an empty directory. Does nothing when there is none, or when somebody has filled it meanwhile. */
+  /** Removes an empty directory. Does nothing when there is none, or when it has been filled meanwhile. */
   removeDirectory(name: string): void {
     if (this.#isInPlace()) tolerant(['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EEXIST'], () => rmdirSync(this.#at(name)));
   }

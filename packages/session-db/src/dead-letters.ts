@@ -12,17 +12,23 @@ import type { Millis } from './time.ts';
 export interface InboundDeadLetter {
   /** Even: the number by which the agent knows it. */
   readonly seq: number;
+  /** Unique in the session, and derived from its origin. */
   readonly id: string;
+  /** What it is. */
   readonly kind: InboundKind;
+  /** Where it came from; `null` for what has no place. */
   readonly address: Address | null;
-  /** When it was said, by the platform's clock. */
+  /** When it was sent, by the platform's clock. */
   readonly timestamp: Millis;
+  /** How many attempts were made. */
   readonly tries: number;
   /** What its last attempt ended with. */
   readonly error: string;
+  /** When it was given up. */
   readonly settledAt: Millis;
   /** The series that it is an occurrence of; `null` for any other message. */
   readonly seriesId: string | null;
+  /** Its content, by its kind. */
   readonly content: JsonObject;
 }
 
@@ -49,13 +55,14 @@ export class InboundDeadLetters {
     return this.#db.all<DeadLetterRow>(`${SELECT} AND id = :id`, { id }).map(letter)[0];
   }
 
+  /** How many there are. */
   count(): number {
     return this.#db.all<{ letters: number }>(COUNT)[0]?.letters ?? 0;
   }
 
   /**
-   * Revives a message given up: it is due at once, with all attempts of the policy before it, and nobody is owed a notice
-   * of it any more. An occurrence comes back as a message of its own, because its series has gone on and has counted it.
+   * Revives a message given up: it is due at once, with all attempts of the policy before it, and no notice of it is owed any
+   * more. An occurrence comes back as a message of its own, because its series has gone on and has counted it.
    * Returns whether there was one.
    */
   retry(id: string, now: Millis): boolean {
@@ -64,7 +71,7 @@ export class InboundDeadLetters {
     return isRetried;
   }
 
-  /** Puts a message given up away: it is not tried again, and nobody is told. Returns whether there was one. */
+  /** Ends a message given up for good: no new attempt, and no notice. Returns whether there was one. */
   discard(id: string, now: Millis): boolean {
     return this.#db.run(DISCARD, { id, now }) === 1;
   }

@@ -19,7 +19,7 @@ import type { Sqlite } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
 
 /** An outbound message as the host has decided on it. */
-export type TakenIn = { readonly message: OutboundMessage } & (
+export type AcceptedMessage = { readonly message: OutboundMessage } & (
   | {
       /**
        * Where it goes, as the host has resolved it; `null` for what goes to no address, such as a request to the host.
@@ -37,20 +37,25 @@ export type TakenIn = { readonly message: OutboundMessage } & (
 
 /** One part of a message on its way. */
 export interface Delivery {
+  /** The outbound message's number. */
   readonly seq: number;
   /** From 0. */
   readonly part: number;
+  /** The outbound message's id. */
   readonly messageOutId: string;
+  /** What it keeps its order in: the key of its address, or one for all that goes to no address. */
   readonly lane: string;
   /** The number of the last attempt begun. */
   readonly attempts: number;
-  /** Attempts since it was taken in, or last revived by an operator. */
+  /** Attempts since it was accepted, or last revived by an operator. */
   readonly tries: number;
   /** An attempt was begun and its outcome never written. */
   readonly inFlight: boolean;
   /** The platform may have it from an earlier attempt. */
   readonly uncertain: boolean;
+  /** The platform has refused its markup: it goes as plain text. */
   readonly plain: boolean;
+  /** Not attempted before this time. */
   readonly nextAttemptAt: Millis;
   /** Its message is in `stored`; otherwise it is the row of `outbound.db`. */
   readonly isStored: boolean;
@@ -62,27 +67,39 @@ export interface DeliveredPart {
   readonly part: number;
   /** Where it goes; `null` for what goes to no address, and for what was refused. */
   readonly address: Address | null;
+  /** How far it has come. */
   readonly status: DeliveryStatus;
+  /** The number of the last attempt begun. */
   readonly attempts: number;
+  /** The platform may have it from an attempt without a result. */
   readonly uncertain: boolean;
+  /** The platform has refused its markup: it goes as plain text. */
   readonly plain: boolean;
   /** `null` until it is delivered, and on platforms that give none. */
   readonly platformMessageId: string | null;
+  /** Not attempted before this time. */
   readonly nextAttemptAt: Millis;
+  /** When it ended; `null` while it has not. */
   readonly settledAt: Millis | null;
+  /** What its last failed attempt ended with. */
   readonly error: string | null;
 }
 
 /** A message given up: kept until an operator retries or discards it. */
 export interface DeadLetter {
+  /** The outbound message's number. */
   readonly seq: number;
   /** The first part that did not get through; those before it did. */
   readonly part: number;
+  /** The outbound message's id. */
   readonly messageOutId: string;
+  /** The number of the last attempt begun. */
   readonly attempts: number;
   /** The platform may have it all the same. */
   readonly uncertain: boolean;
+  /** Why it was given up. */
   readonly error: string;
+  /** When it was given up. */
   readonly settledAt: Millis;
   /** `undefined` only when the runner's file no longer had it. */
   readonly message: OutboundMessage | undefined;
@@ -94,17 +111,17 @@ export type Target =
   | { readonly type: 'person'; readonly messageId: string; readonly address: Address | null };
 
 /** What is left to do about messages that have ended. */
-export interface ToDo {
+export interface FollowUps {
   /** All parts delivered or discarded: their files may be removed. */
   readonly cleanUp: readonly { readonly seq: number; readonly messageOutId: string }[];
-  /** Given up, and nobody has been told. */
-  readonly tell: readonly DeadLetter[];
+  /** Given up, and neither agent nor operator has been notified. */
+  readonly notify: readonly DeadLetter[];
 }
 
-/** What was taken in and what became of it; `HostSession.deliveries`. */
+/** What was accepted and what became of it; `HostSession.deliveries`. */
 export class Deliveries {
   readonly #db: Sqlite;
-  #isTogether = false;
+  #isInCommit = false;
 
   /** For `HostSession`, which owns the file. */
   constructor(db: Sqlite) {
@@ -112,30 +129,30 @@ export class Deliveries {
   }
 
   /** Makes all moves of `moves` in one commit, or none when it throws. */
-  together<T>(moves: () => T): T {
-    if (this.#isTogether) return moves();
-    this.#isTogether = true;
+  inOneCommit<T>(moves: () => T): T {
+    if (this.#isInCommit) return moves();
+    this.#isInCommit = true;
     try {
       return inTransaction(this.#db, moves);
     } finally {
-      this.#isTogether = false;
+      this.#isInCommit = false;
     }
   }
 
   /**
-   * Takes outbound messages in: from here on the host knows each by its own rows and `due` finds it in its time.
-   * Moves the cursor to `through`. Taking the same message in twice is taking it in once; only one that an operator
-   * has revived and that has no lane yet is decided anew.
+   * Accepts outbound messages: from here on the host knows each by rows of its own, and `due` finds it in its time. Moves
+   * the cursor to `through`. Accepting a message a second time changes nothing, unless it was refused and an operator has
+   * revived it: then it is decided anew.
    */
-  takeIn(messages: readonly TakenIn[], through: number, now: Millis): void {
+  accept(messages: readonly AcceptedMessage[], through: number, now: Millis): void {
     if (messages.length === 0 && through <= this.#messagesTaken()) return;
-    this.together(() => {
-      for (const taken of messages) this.#takeInOne(taken, now);
+    this.inOneCommit(() => {
+      for (const accepted of messages) this.#acceptOne(accepted, now);
       this.#db.run('UPDATE host_state SET messages_taken = :through WHERE messages_taken < :through', { through });
     });
   }
 
-  /** Revived messages that were refused before: to be decided anew by `takeIn`. */
+  /** Revived messages that were refused before: to be decided anew by `accept`. */
   unrouted(limit: number): OutboundMessage[] {
     return this.#db
       .all<{ message: string }>(UNROUTED, { limit })
@@ -197,7 +214,7 @@ export class Deliveries {
    */
   begin(due: readonly Delivery[], now: Millis, policy: RetryPolicy, chance = 0): DeliveryAttempt[] {
     if (due.length === 0) return [];
-    return this.together(() =>
+    return this.inOneCommit(() =>
       due.flatMap(({ seq, part, messageOutId, attempts, tries, plain }) => {
         const attempt = attempts + 1;
         const at = now + backoffMs(tries + 1, policy, chance);
@@ -213,7 +230,7 @@ export class Deliveries {
    * `message` is kept with a dead letter, so that it can be shown and retried whatever becomes of the runner's file.
    */
   record(attempt: DeliveryAttempt, settled: DeliverySettlement, now: Millis, message?: OutboundMessage): void {
-    this.together(() => this.#set(attempt, attempt.attempt, settled, now, message));
+    this.inOneCommit(() => this.#set(attempt, attempt.attempt, settled, now, message));
   }
 
   /** Ends a delivery without an attempt. Changes nothing when it has ended or begun another attempt meanwhile. */
@@ -223,29 +240,29 @@ export class Deliveries {
     now: Millis,
     message?: OutboundMessage,
   ): void {
-    this.together(() => this.#set({ seq, part }, attempts, settled, now, message));
+    this.inOneCommit(() => this.#set({ seq, part }, attempts, settled, now, message));
   }
 
-  /** What is left to do about messages that have ended, oldest first. Each is repeated until `done` says otherwise. */
-  toDo(limit: number): ToDo {
+  /** What is left to do about messages that have ended, oldest first. Each is given again until `markFollowedUp`. */
+  followUps(limit: number): FollowUps {
     const rows = this.#db.all<DeadLetterRow & { todo: 'clean-up' | 'tell' }>(TODO, { limit });
     return {
       cleanUp: rows.filter((row) => row.todo === 'clean-up').map(({ seq, messageOutId }) => ({ seq, messageOutId })),
-      tell: rows.filter((row) => row.todo === 'tell').map(deadLetter),
+      notify: rows.filter((row) => row.todo === 'tell').map(deadLetter),
     };
   }
 
-  /** Says that what `toDo` asked for has been done. */
-  done(messages: readonly { readonly seq: number }[]): void {
+  /** Records that what `followUps` asked for has been done for these messages. */
+  markFollowedUp(messages: readonly { readonly seq: number }[]): void {
     if (messages.length === 0) return;
-    this.together(() => {
+    this.inOneCommit(() => {
       for (const { seq } of messages) {
         this.#db.run('UPDATE delivered SET todo = NULL WHERE seq = :seq AND todo IS NOT NULL', { seq });
       }
     });
   }
 
-  /** All parts of a message and what became of each; empty when it was never taken in. */
+  /** All parts of a message and what became of each; empty when it was never accepted. */
   parts(seq: number): DeliveredPart[] {
     return this.#db.all<DeliveredPartRow>(PARTS, { seq }).map(({ channelType, platformId, threadId, ...row }) => ({
       ...row,
@@ -290,7 +307,7 @@ export class Deliveries {
 
   /** Ends a message given up: it is not delivered, and its files may be removed. Returns whether there was one. */
   discard(seq: number, now: Millis): boolean {
-    return this.together(() => {
+    return this.inOneCommit(() => {
       const discarded = this.#db.run(DISCARD_DEAD_LETTER, { seq, now });
       if (discarded > 0) this.#db.run(CLEAN_UP, { seq });
       return discarded > 0;
@@ -298,36 +315,36 @@ export class Deliveries {
   }
 
   /**
-   * Retention: tells the runner up to where it may forget its messages, and forgets up to `limit` rows of messages
+   * Retention: writes down up to where the runner may forget its messages, and forgets up to `limit` rows of messages
    * delivered or discarded before `settledBefore`. Nothing can be edited or reacted to any more that is forgotten; dead
    * letters stay. Returns how many rows were removed; fewer than `limit` means that none are left.
    */
   forget(settledBefore: Millis, limit: number): number {
-    return this.together(() => {
+    return this.inOneCommit(() => {
       this.#db.run(ADVANCE_SETTLED);
       return this.#db.run(FORGET, { settledBefore, limit });
     });
   }
 
-  #takeInOne(taken: TakenIn, now: Millis): void {
-    const { message } = taken;
+  #acceptOne(accepted: AcceptedMessage, now: Millis): void {
+    const { message } = accepted;
     const { seq, id, deliverAfter } = message;
-    if ('refused' in taken) {
-      this.#db.run(INSERT_REFUSED, { seq, id, now, error: taken.refused, message: JSON.stringify(message) });
+    if ('refused' in accepted) {
+      this.#db.run(INSERT_REFUSED, { seq, id, now, error: accepted.refused, message: JSON.stringify(message) });
       return;
     }
-    const parts = taken.parts ?? [undefined];
+    const parts = accepted.parts ?? [undefined];
     parts.forEach((content, part) => {
       this.#db.run(INSERT_DELIVERY, {
         seq,
         part,
         id,
-        lane: taken.address === null ? NO_ADDRESS : addressKey(taken.address),
-        channelType: taken.address?.channelType ?? null,
-        platformId: taken.address?.platformId ?? null,
-        threadId: taken.address?.threadId ?? null,
+        lane: accepted.address === null ? NO_ADDRESS : addressKey(accepted.address),
+        channelType: accepted.address?.channelType ?? null,
+        platformId: accepted.address?.platformId ?? null,
+        threadId: accepted.address?.threadId ?? null,
         status: deliverAfter !== null && deliverAfter > now ? 'scheduled' : 'pending',
-        cleansUp: taken.cleansUp === true ? 1 : 0,
+        cleansUp: accepted.cleansUp === true ? 1 : 0,
         at: Math.max(deliverAfter ?? now, now),
         message: content === undefined ? null : JSON.stringify({ ...message, content }),
       });
@@ -369,7 +386,7 @@ export class Deliveries {
           uncertain: settled.uncertain ? 1 : 0,
           message: kept,
         });
-        // Half a message helps nobody: what follows a part that was given up waits with it for an operator.
+        // Half a message is of no use: what follows a part that was given up waits with it for an operator.
         if (failed === 1) this.#db.run(SET_FOLLOWERS_FAILED, { seq, part, now });
         return;
       }

@@ -1,5 +1,5 @@
 /**
- * "Tell me when the other side has committed." Each side touches a small file of its own after its commit, and the
+ * Notices when the other side has committed. Each side touches a small file of its own after its commit, and the
  * other looks at it. Watching the database itself would fire before the commit, several times, and send the reader
  * into the writer's lock.
  *

@@ -8,7 +8,9 @@ import { syncDirectory } from './plain-file.ts';
 
 /** What the host owns and the runner may only read. */
 export interface InboundFolder {
+  /** The folder `inbound/`, which a runner may only read. */
   readonly root: string;
+  /** `inbound.db`. */
   readonly database: string;
   /** Touched after each commit to `database`. */
   readonly bell: string;
@@ -16,10 +18,13 @@ export interface InboundFolder {
   readonly files: string;
 }
 
-/** What the runner owns. The host reads it as a stranger's. */
+/** What the runner owns. The host reads it as untrusted input. */
 export interface OutboundFolder {
+  /** The folder `outbound/`. */
   readonly root: string;
+  /** `outbound.db`. */
   readonly database: string;
+  /** The file that the runner touches after each commit. */
   readonly bell: string;
   /** Its modification time is the last sign of life. */
   readonly heartbeat: string;
@@ -27,9 +32,13 @@ export interface OutboundFolder {
   readonly files: string;
 }
 
+/** Where the files of a session lie. */
 export interface SessionFolder {
+  /** The session's own folder. */
   readonly root: string;
+  /** What the host owns and the runner reads. */
   readonly inbound: InboundFolder;
+  /** What the runner owns and the host reads. */
   readonly outbound: OutboundFolder;
   /** Never mounted: run logs, the spool of copied attachments, private recovery copies. */
   readonly host: string;

@@ -1,6 +1,6 @@
 /**
  * The sign of life of a run: the modification time of one file. It says that the process is there, not that the
- * model makes progress, and what it says is a stranger's word.
+ * model makes progress, and it is the container's claim.
  */
 import { lstatSync } from 'node:fs';
 import { touch } from './doorbell.ts';

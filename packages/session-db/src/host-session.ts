@@ -26,6 +26,7 @@ import type { OutboundCursor } from './untrusted.ts';
 
 /** The same id was written before with another kind, place or content. Nothing was changed. */
 export class MessageConflictError extends Error {
+  /** Names the class, whatever a bundler makes of it. */
   override readonly name = 'MessageConflictError';
 }
 
@@ -37,27 +38,35 @@ export interface OpenMessage extends Attemptable {
   readonly occurrence: { readonly seriesId: string; readonly slot: Millis } | null;
 }
 
-/** What was settled, of which message, and when its run said so, by the runner's clock. */
+/** What was settled, of which message, and when its run wrote the ack, by the runner's clock. */
 export interface Settled {
+  /** What was set. */
   readonly settlement: Settlement;
+  /** The message as it was before. */
   readonly message: OpenMessage;
+  /** When the run wrote the ack, by the runner's clock. */
   readonly statusChanged: Millis;
 }
 
 /** What follows from settlements for their series, to be written in the same transaction. */
 export type Continuation = (settled: readonly Settled[], edit: SeriesEdit) => void;
 
-/** A session as whoever looks at it sees it (`HostSession.view`). */
+/** A session opened for reading alone (`HostSession.view`). */
 export interface SessionView
   extends Disposable,
     Pick<
       HostSession,
       'folder' | 'liveRun' | 'dueCount' | 'nextDueAt' | 'cursor' | 'message' | 'received' | 'routing' | 'history'
     > {
+  /** What is on its way to the world. */
   readonly deliveries: Pick<Deliveries, 'nextAt' | 'parts' | 'stored' | 'target' | 'deadLetters' | 'deadLetterCount'>;
+  /** Scheduled tasks. */
   readonly series: Pick<Series, 'live' | 'get' | 'open'>;
+  /** What keeps the session from running. */
   readonly trouble: Pick<Trouble, 'get'>;
+  /** Messages for the agent that were given up. */
   readonly deadLetters: Pick<InboundDeadLetters, 'list' | 'get' | 'count'>;
+  /** What the host has still to say in a chat. */
   readonly notices: Pick<OwedNotices, 'owed'>;
 }
 
@@ -66,6 +75,7 @@ const CHANGES_READ_AGAIN_MAX = 100;
 
 /** The host's side of one session. */
 export class HostSession implements Disposable {
+  /** Where its files lie. */
   readonly folder: SessionFolder;
   /** What is on its way to the world. */
   readonly deliveries: Deliveries;
@@ -112,8 +122,8 @@ export class HostSession implements Disposable {
   }
 
   /**
-   * Opens the session for looking at it: the file is opened read-only, and the type has nothing that writes. For whoever
-   * is not the host, or while there is none.
+   * Opens the session for looking at it: the file is opened read-only, and the type has nothing that writes. For a
+   * program that is not the host, or while there is none.
    *
    * Throws `VersionError` when the file is not of this version, and `SqliteError`: `SQLITE_CANTOPEN` where there is no
    * file, `SQLITE_READONLY_ROLLBACK` when the host died in mid-commit and has not started since, or busy.
@@ -307,7 +317,7 @@ export class HostSession implements Disposable {
   }
 
   /**
-   * Forgets what ended longer ago than `retention.keepMs`, a batch of each table at most, and tells the runner what it may
+   * Forgets what ended longer ago than `retention.keepMs`, a batch of each table at most, and writes down what the runner may
    * forget. Gives how many rows were removed.
    */
   prune(now: Millis, retention: Retention): number {
@@ -394,7 +404,7 @@ function requireSqliteVersion(db: Sqlite): void {
   );
 }
 
-// Somebody waits for an answer to what wakes the agent, and nobody for a result of what the agent itself has asked for.
+// A person waits for the answer to what wakes the agent, and none for a result of what the agent itself has asked for.
 const NOTICE_OWED_AT = "CASE WHEN trigger = 1 AND kind <> 'system' THEN :now END";
 
 const INSERT_MESSAGE = `

@@ -5,7 +5,7 @@
  * appears whole or not at all, so an import may be repeated until it succeeds; and once it has, doing it again only
  * gives its report again. What is not taken over is in the report, with the reason.
  *
- * Both old files were in the container's reach, so both are a stranger's: checked as `outbound.db` is.
+ * Both old files were in the container's reach, so both are untrusted: checked as `outbound.db` is.
  */
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -133,7 +133,7 @@ function copiesOf(from: string, folder: SessionFolder, openSqlite: OpenSqlite): 
 }
 
 function unreadable(name: string, finding: OutboundFinding): string {
-  if (finding.type === 'busy') return `Somebody is writing ${name}: stop v2's host and its containers first.`;
+  if (finding.type === 'busy') return `Another program is writing ${name}: stop v2's host and its containers first.`;
   return `${name} cannot be read: ${'detail' in finding ? finding.detail : finding.type}`;
 }
 

@@ -7,7 +7,7 @@
  *                 ▲            │ completed ───────────────▶ completed
  *                 │            │ failed, or its run is dead
  *                 ├─ n < max ──┤   tries = n, due again at now + backoff(n)
- *                 │            └─ n = max ────────────────▶ failed (a dead letter; somebody is owed a notice)
+ *                 │            └─ n = max ────────────────▶ failed (a dead letter; the chat is owed a notice)
  *                 └────────────── an operator's retry ◀──────┴─ or discard ─▶ cancelled
  *
  *   outbound message, or one part of it                 inbound.db `delivered`, written by the host
@@ -54,7 +54,7 @@ export const INBOUND_RETRY: RetryPolicy = { triesMax: 5, backoffBaseMs: 5_000, b
  * `chance` (0 ≤ chance < 1) is how much of the policy's jitter is taken off; without it the wait is exact.
  */
 export function backoffMs(tries: number, policy: RetryPolicy, chance = 0): number {
-  // 2^30 base units are beyond any maximum; the bound keeps the power finite for a hostile or broken count.
+  // 2^30 base units exceed any maximum; the bound keeps the power finite for a hostile or broken count.
   const doubled = policy.backoffBaseMs * 2 ** Math.min(Math.max(tries, 1) - 1, 30);
   const wait = Math.min(doubled, policy.backoffMaxMs);
   return Math.round(wait * (1 - (policy.jitter ?? 0) * chance));
@@ -145,12 +145,13 @@ export type SendOutcome = SendResult | { readonly type: 'unknown'; readonly reas
 export interface DeliveryAttempt {
   /** The outbound message's number. */
   readonly seq: number;
+  /** The outbound message's id. */
   readonly messageOutId: string;
   /** From 0; a message that was not split has one part. */
   readonly part: number;
   /** From 1, over the whole life of the row. */
   readonly attempt: number;
-  /** From 1, since the message was taken in or last revived by an operator: what the policy's limit counts. */
+  /** From 1, since the message was accepted or last revived by an operator: what the policy's limit counts. */
   readonly tries: number;
   /**
    * An earlier attempt was begun and never confirmed: the platform may have the message already. The channel then
@@ -225,12 +226,12 @@ export function deliverySettlement(
   }
 }
 
-/** What is recorded for an attempt that was begun by a host that did not live to hear of it. */
+/** What is recorded for an attempt that was begun by a host that ended before its result. */
 export const OUTCOME_UNKNOWN = 'The last attempt was begun and its outcome is not known.';
 
 /** What must be known of a delivery that is due, to decide on it. */
 export interface Deliverable {
-  /** Attempts spent as the policy counts: since it was taken in, or last revived by an operator. */
+  /** Attempts spent as the policy counts: since it was accepted, or last revived by an operator. */
   readonly tries: number;
   /** An attempt was begun and its outcome never written: the host died in between. */
   readonly inFlight: boolean;

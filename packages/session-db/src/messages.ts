@@ -22,8 +22,11 @@ function isRunId(text: string): text is RunId {
 
 /** A place on a platform: a chat and, where the platform has them, a thread in it. */
 export interface Address {
+  /** The instance of a channel, such as `terminal`. */
   readonly channelType: string;
+  /** The chat, by the platform's own id. */
   readonly platformId: string;
+  /** The thread in it; `null` where there is none. */
   readonly threadId: string | null;
 }
 
@@ -38,9 +41,11 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 /** A JSON object: the content of every message is one. */
 export type JsonObject = { readonly [key: string]: Json };
 
+/** What an inbound message may be. */
 export const INBOUND_KINDS = ['chat', 'chat-sdk', 'task', 'webhook', 'system', 'command'] as const;
 export type InboundKind = (typeof INBOUND_KINDS)[number];
 
+/** What an outbound message may be. */
 export const OUTBOUND_KINDS = ['chat', 'chat-sdk', 'task', 'webhook', 'system'] as const;
 export type OutboundKind = (typeof OUTBOUND_KINDS)[number];
 
@@ -48,8 +53,9 @@ export type OutboundKind = (typeof OUTBOUND_KINDS)[number];
 export interface NewInbound {
   /** Unique in the session and derived from its origin (the platform's id), so that writing it twice is one message. */
   readonly id: string;
+  /** What it is. */
   readonly kind: InboundKind;
-  /** When it was said, by the platform's clock. */
+  /** When it was sent, by the platform's clock. */
   readonly timestamp: Millis;
   /** `wakes`: it starts a run. `context`: it is read along with the next message that does. */
   readonly trigger: Trigger;
@@ -57,19 +63,21 @@ export interface NewInbound {
   readonly processAfter?: Millis;
   /** Only the first poll of a new run may take it. */
   readonly onWake?: boolean;
-  /** Where it was said and where the answer goes; `null` for what has no place, such as a task. */
+  /** Where it came from and where the answer goes; `null` for what has no place, such as a task. */
   readonly address: Address | null;
   /** The session that asked, for mail between agents: its return path. */
   readonly sourceSessionId?: string;
   /** The outbound message that this one answers. */
   readonly inReplyTo?: string;
+  /** Its content, by its kind. */
   readonly content: JsonObject;
 }
 
 export type Trigger = 'wakes' | 'context';
 
-/** Makes a message an occurrence of a series. The expression is checked by whoever schedules, not here. */
+/** Makes a message an occurrence of a series. The expression is checked by the scheduler, not here. */
 export interface Recurrence {
+  /** The series that it is an occurrence of. */
   readonly seriesId: string;
   /** A cron expression of five fields. */
   readonly cron: string;
@@ -79,41 +87,57 @@ export interface Recurrence {
 
 /** A message for the agent as the runner reads it. */
 export interface InboundMessage {
+  /** Unique in the session, and derived from its origin. */
   readonly id: string;
   /** Even. The number by which the agent knows it. */
   readonly seq: number;
+  /** What it is. */
   readonly kind: InboundKind;
+  /** When it was sent, by the platform's clock. */
   readonly timestamp: Millis;
+  /** Whether it wakes the agent or is context only. */
   readonly trigger: Trigger;
   /** How many attempts have been settled; a claim takes the next one. */
   readonly tries: number;
+  /** Where it came from and where the answer goes; `null` for what has no place. */
   readonly address: Address | null;
+  /** The session that sent it, for mail between agents. */
   readonly sourceSessionId: string | null;
+  /** The outbound message that this one answers. */
   readonly inReplyTo: string | null;
+  /** Its content, by its kind. */
   readonly content: JsonObject;
+  /** Of an occurrence of a repeated task; `null` for anything else. */
   readonly recurrence: Recurrence | null;
 }
 
 /** One attempt of one run at one message. */
 export interface Claim {
+  /** The inbound message. */
   readonly messageId: string;
   /** From 1. */
   readonly attempt: number;
+  /** The run that claimed it. */
   readonly runId: RunId;
 }
 
 /** What a run says of its claim. */
 export interface Ack {
+  /** The inbound message that was claimed. */
   readonly messageId: string;
+  /** Which attempt at it, from 1. */
   readonly attempt: number;
   /** As the container wrote it: any text. */
   readonly runId: string;
+  /** How far it has come. */
   readonly status: AckStatus;
   /** When the status was written, by the runner's clock. */
   readonly statusChanged: Millis;
+  /** Why it failed; `null` for any other status. */
   readonly error: string | null;
 }
 
+/** What an ack may say. */
 export const ACK_STATUSES = ['processing', 'completed', 'failed'] as const;
 export type AckStatus = (typeof ACK_STATUSES)[number];
 
@@ -122,27 +146,39 @@ export type Outcome = { readonly type: 'completed' } | { readonly type: 'failed'
 
 /** A message for the world, before it is written. */
 export interface NewOutbound {
+  /** Unique in the session. */
   readonly id: string;
+  /** What it is. */
   readonly kind: OutboundKind;
   /** A request: the host decides where it goes. `null` asks for the session's default reply address. */
   readonly address: Address | null;
   /** The inbound message it answers. */
   readonly inReplyTo: string | null;
+  /** Not before this time; at once when left out. */
   readonly deliverAfter?: Millis;
+  /** Its content, by its kind. */
   readonly content: JsonObject;
 }
 
 /** A message for the world as the host reads it. All of it is the container's claim. */
 export interface OutboundMessage {
+  /** Unique in the session. */
   readonly id: string;
   /** Odd. The number by which the agent knows it. */
   readonly seq: number;
+  /** The run that wrote it. */
   readonly runId: string;
+  /** What it is. */
   readonly kind: OutboundKind;
+  /** When it was written, by the runner's clock. */
   readonly timestamp: Millis;
+  /** Not before this time; `null`: at once. */
   readonly deliverAfter: Millis | null;
+  /** Where it asks to go; `null`: to where the session answers. */
   readonly address: Address | null;
+  /** The inbound message that it answers. */
   readonly inReplyTo: string | null;
+  /** Its content, by its kind. */
   readonly content: JsonObject;
 }
 
@@ -154,8 +190,11 @@ export type Destination = { readonly name: string; readonly displayName: string 
 
 /** A tool that the model is waiting for. */
 export interface ToolInFlight {
+  /** The provider's id of this use. */
   readonly toolUseId: string;
+  /** The tool's name. */
   readonly name: string;
+  /** When it was called. */
   readonly startedAt: Millis;
   /** What it declared it may take; `null` when it declared nothing. */
   readonly timeoutMs: number | null;
@@ -163,24 +202,38 @@ export interface ToolInFlight {
 
 /** What a runner says of itself: the handshake at its start, then its progress. */
 export interface ContainerState {
+  /** The run that wrote this. */
   readonly runId: string;
+  /** The protocol version of its program. */
   readonly protocolVersion: number;
+  /** The version of its program: any text, for people. */
   readonly runnerVersion: string;
+  /** The name of the model provider that it works with. */
   readonly provider: string;
+  /** When it started, by the runner's clock. */
   readonly startedAt: Millis;
   /** When the provider last showed a sign of work. */
   readonly progressAt: Millis;
+  /** The tools that the model waits for now. */
   readonly tools: readonly ToolInFlight[];
 }
 
 /** One turn with the model, for the books. Unknown figures are `null`. */
 export interface TurnRecord {
+  /** When it began. */
   readonly startedAt: Millis;
+  /** When it ended. */
   readonly endedAt: Millis;
+  /** How it ended. */
   readonly outcome: Outcome;
+  /** How many messages it took. */
   readonly messageCount: number;
+  /** Tokens read, without those from the cache. */
   readonly inputTokens: number | null;
+  /** Tokens written. */
   readonly outputTokens: number | null;
+  /** Tokens read from the provider's cache. */
   readonly cacheReadTokens: number | null;
+  /** Its price in US dollars. */
   readonly costUsd: number | null;
 }

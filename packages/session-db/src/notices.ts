@@ -2,14 +2,14 @@
  * What the host has still to say in a chat: that a message was given up, or a series paused by its failures. Reached
  * through `HostSession.notices`.
  *
- * A notice is owed from the very transaction that makes it necessary, and until it is marked as told: a crash in between
- * says it again, and loses none.
+ * A notice is owed from the very transaction that makes it necessary until it is marked as sent: a crash in between sends it
+ * again, and loses none.
  */
 import type { Address, InboundKind } from './messages.ts';
 import type { Sqlite } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
 
-/** A notice that nobody has been given yet. What it is about and `at` name it for good: together they make a key. */
+/** A notice that has not been sent yet. What it is about and `at` name it for good: together they make a key. */
 export type OwedNotice = {
   /** Where it belongs; `null`: where the session answers. */
   readonly address: Address | null;
@@ -57,13 +57,13 @@ export class OwedNotices {
   }
 
   /**
-   * Records that a notice has been given, or never will be. One that has become owed anew meanwhile, for a later failure,
+   * Records that a notice has been sent, or never will be. One that has become owed anew meanwhile, for a later failure,
    * stays owed.
    */
-  told(notice: OwedNotice): void {
+  markSent(notice: OwedNotice): void {
     const { at } = notice;
-    if (notice.type === 'given-up') this.#db.run(TOLD_GIVEN_UP, { messageId: notice.messageId, at });
-    else this.#db.run(TOLD_PAUSED, { seriesId: notice.seriesId, at });
+    if (notice.type === 'given-up') this.#db.run(SENT_GIVEN_UP, { messageId: notice.messageId, at });
+    else this.#db.run(SENT_PAUSED, { seriesId: notice.seriesId, at });
   }
 }
 
@@ -101,6 +101,6 @@ const PAUSED = `
     coalesce(reason, 'It failed too often.') AS reason, notice_owed_at AS at
   FROM series WHERE notice_owed_at IS NOT NULL ORDER BY id LIMIT :limit`;
 
-const TOLD_GIVEN_UP = 'UPDATE messages_in SET notice_owed_at = NULL WHERE id = :messageId AND notice_owed_at = :at';
+const SENT_GIVEN_UP = 'UPDATE messages_in SET notice_owed_at = NULL WHERE id = :messageId AND notice_owed_at = :at';
 
-const TOLD_PAUSED = 'UPDATE series SET notice_owed_at = NULL WHERE id = :seriesId AND notice_owed_at = :at';
+const SENT_PAUSED = 'UPDATE series SET notice_owed_at = NULL WHERE id = :seriesId AND notice_owed_at = :at';

@@ -28,7 +28,7 @@ export function openOwnFile(openSqlite: OpenSqlite, path: string): Sqlite {
     ],
     silent: [
       // EXTRA syncs the directory after the journal's unlink. With FULL a power cut can bring the journal back and
-      // undo a commit that somebody was told of.
+      // undo a commit that was acknowledged.
       ['synchronous', 3],
       ['trusted_schema', 0],
     ],
@@ -115,7 +115,7 @@ function rollBack(db: Sqlite): void {
   try {
     db.exec('ROLLBACK');
   } catch (error) {
-    // SQLite has already rolled back by itself (a full disk, a failed write): the first error is the one to tell.
+    // SQLite has already rolled back by itself (a full disk, a failed write): the first error is the one to report.
     if (!(error instanceof SqliteError)) throw error;
   }
 }

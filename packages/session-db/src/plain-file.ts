@@ -1,5 +1,5 @@
 /**
- * Opening a file that a stranger may have put there: a plain file with one name and of bounded size, or an answer that
+ * Opening a file that a container may have put there: a plain file with one name and of bounded size, or an answer that
  * says what lies there instead. No link is followed and no pipe waited for. Its bytes are copied in bounded pieces.
  */
 import {
@@ -31,8 +31,8 @@ export interface OpenedFile extends Disposable {
 }
 
 /**
- * Opens `path` for reading. Only its last component is guarded against links: the directories above are the caller's to
- * vouch for (`Directory` vouches for those that a container may write in).
+ * Opens `path` for reading. Only its last component is guarded against links: the caller must know that the
+ * directories above are not (`Directory` sees to it where a container may write).
  *
  * Closing it drops every lock that this process holds on the file, SQLite's too: only after SQLite has closed it.
  * Throws the file system's error for what no container can cause (`EMFILE`, `EIO`).

@@ -5,7 +5,7 @@
  */
 
 export { isFileName, messageFiles } from './attachments.ts';
-export type { Delivery, TakenIn } from './deliveries.ts';
+export type { AcceptedMessage, Delivery } from './deliveries.ts';
 export { ring } from './doorbell.ts';
 export type { Settled } from './host-session.ts';
 export {

@@ -1,5 +1,5 @@
 /**
- * What the host itself has written of messages for the agent: whom an agent's request can be traced back to. Reached
+ * What the host itself has written of messages for the agent: the message and sender behind an agent's request. Reached
  * through `HostSession.received` and `HostSession.inHand`.
  */
 import type { InboundStatus } from './lifecycle.ts';
@@ -9,17 +9,25 @@ import type { Millis } from './time.ts';
 
 /** A message for the agent as the host has it. */
 export interface ReceivedRow {
+  /** Unique in the session, and derived from its origin. */
   readonly id: string;
+  /** Even: the number by which the agent knows it. */
   readonly seq: number;
+  /** What it is. */
   readonly kind: InboundKind;
+  /** How far it has come. */
   readonly status: InboundStatus;
+  /** Whether it wakes the agent or is context only. */
   readonly trigger: Trigger;
+  /** Where it came from; `null` for what has no place. */
   readonly address: Address | null;
   /** The session that wrote it, for mail between agents. */
   readonly sourceSessionId: string | null;
+  /** The outbound message that this one answers. */
   readonly inReplyTo: string | null;
   /** The series that it is an occurrence of. */
   readonly seriesId: string | null;
+  /** Its content, by its kind. */
   readonly content: JsonObject;
   /** When it ended; `null` while it has not. */
   readonly settledAt: Millis | null;

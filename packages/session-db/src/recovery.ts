@@ -1,6 +1,6 @@
 /**
- * Reading the file of a run that died in mid-commit. Its journal is hot: whoever opens the pair for writing rolls the
- * half commit back, and who may only read cannot read at all. The host never opens a container's file for writing, so
+ * Reading the file of a run that died in mid-commit. Its journal is hot: opening the pair for writing rolls the
+ * half commit back, and a reader alone cannot read at all. The host never opens a container's file for writing, so
  * it recovers a private copy.
  *
  * Only after the run's confirmed exit: while the run lives, the journal is its own business.

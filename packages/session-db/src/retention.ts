@@ -5,11 +5,11 @@
 import { removeStoredAttachments } from './attachments.ts';
 import type { Deliveries } from './deliveries.ts';
 import type { SessionFolder } from './folder.ts';
-
 import { inTransaction } from './open.ts';
 import type { Sqlite } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
 
+/** What is forgotten, and how much at once. */
 export interface Retention {
   /** What ended longer ago than this is forgotten, in milliseconds. */
   readonly keepMs: Millis;
@@ -18,7 +18,7 @@ export interface Retention {
 }
 
 /**
- * Removes ended messages, their files and deliveries from the host's side, and tells the runner which of its own it may
+ * Removes ended messages, their files and deliveries from the host's side, and writes down which of its own the runner may
  * forget. Gives how many rows were removed; a full batch of a table means that there is more. One commit.
  *
  * A message's id guards against the platform sending it again, so `keepMs` is to be longer than any platform's memory.
@@ -33,9 +33,9 @@ export function pruneInbound(
   const { batch } = retention;
   const before = now - retention.keepMs;
   const old = db.all<{ seq: number; id: string }>(OLD_MESSAGES_IN, { before, batch });
-  // The files first: of a row that is gone nobody would know them any more.
+  // The files first: without the row nothing would say that they are there.
   for (const { id } of old) removeStoredAttachments(folder, id);
-  return deliveries.together(() => {
+  return deliveries.inOneCommit(() => {
     for (const { seq } of old) db.run('DELETE FROM messages_in WHERE seq = :seq', { seq });
     return old.length + deliveries.forget(before, batch);
   });

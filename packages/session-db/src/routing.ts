@@ -5,7 +5,9 @@
 import type { Address, Destination } from './messages.ts';
 import type { Sqlite } from './sqlite/index.ts';
 
+/** Where an agent may write, and where it answers. */
 export interface Routing {
+  /** Where this agent may write to; its permission to send. */
   readonly destinations: readonly Destination[];
   /** Where an answer goes that names no place; `null` when there is none. */
   readonly replyTo: Address | null;

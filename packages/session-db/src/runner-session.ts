@@ -51,14 +51,16 @@ export interface ClaimLimits {
   readonly work: number;
   /** Commands and results of requests. */
   readonly control: number;
+  /** Messages that are context only. */
   readonly context: number;
 }
 
-/** A message taken, or one that nobody can work on: `content` is then `undefined` and it is to be failed alone. */
+/** A message claimed, or one that cannot be worked on (`poison`), which is to be failed alone. */
 export type Claimed =
   | { readonly type: 'message'; readonly claim: Claim; readonly message: InboundMessage }
   | { readonly type: 'poison'; readonly claim: Claim; readonly reason: string };
 
+/** What came of `RunnerSession.claim`. */
 export type ClaimResult =
   /** `nextDueAt`: when the next message that wakes the agent becomes due, after now; `undefined` when none waits. */
   | { readonly type: 'claimed'; readonly claimed: readonly Claimed[]; readonly nextDueAt: Millis | undefined }
@@ -69,7 +71,9 @@ export type ClaimResult =
 
 /** A message by its number, for an edit or a reaction. */
 export interface MessageRef {
+  /** The message's id. */
   readonly id: string;
+  /** Where it came from or goes; `null` for what has no place. */
   readonly address: Address | null;
 }
 
@@ -77,8 +81,9 @@ export interface MessageRef {
 export interface OpenTask {
   /** The series' id. */
   readonly taskId: string;
+  /** `paused`: no occurrence becomes due until it is resumed. */
   readonly status: 'active' | 'paused';
-  /** Why it is paused; `null` when nobody said. */
+  /** Why it is paused; `null` when no reason was given. */
   readonly reason: string | null;
   /** `null`: no time is set any more. */
   readonly nextAt: Millis | null;
@@ -92,11 +97,15 @@ export interface OpenTask {
 
 /** This run's claim is no longer open: another hand has ended it. Nothing of the transaction was written. */
 export class ClaimLostError extends Error {
+  /** Names the class, whatever a bundler makes of it. */
   override readonly name = 'ClaimLostError';
 }
 
+/** The runner's side of one session, for one run. */
 export class RunnerSession implements Disposable {
+  /** The run that this is. */
   readonly runId: RunId;
+  /** Where its files lie. */
   readonly folders: { readonly inbound: InboundFolder; readonly outbound: OutboundFolder };
   readonly #openSqlite: OpenSqlite;
   readonly #db: Sqlite;
@@ -271,7 +280,7 @@ export class RunnerSession implements Disposable {
   }
 
   /**
-   * The message with this number and where it was said or goes: an even number is the host's, an odd one ours. A
+   * The message with this number and where it came from or goes: an even number is the host's, an odd one ours. A
    * message that was pruned is `unknown`, as is a number never given. `undefined`: unreadable just now.
    */
   messageAt(seq: number): MessageRef | 'unknown' | undefined {
@@ -381,7 +390,7 @@ export class RunnerSession implements Disposable {
     if (changed === 1) return;
     throw new ClaimLostError(
       `Attempt ${claim.attempt} at message ${claim.messageId} is not open for run ${claim.runId} any more. ` +
-        'Nothing of this turn was written; the message is with whoever ended the attempt.',
+        'Nothing of this turn was written; the host or another run has ended the attempt.',
     );
   }
 
@@ -454,7 +463,7 @@ export class RunnerSession implements Disposable {
 /** What a runner must know of the host before it gives a number. */
 interface HostNumbers {
   readonly liveRunId: string | undefined;
-  /** The highest number in `inbound.db`, or of ours that the host has taken in. */
+  /** The highest number in `inbound.db`, or of ours that the host has accepted. */
   readonly highest: number;
   readonly acksSettled: number;
 }

@@ -297,6 +297,7 @@ CREATE TABLE turns (
 
 /** The other side wrote a version that this code does not read, or an older copy of this code must not write. */
 export class VersionError extends Error {
+  /** Names the class, whatever a bundler makes of it. */
   override readonly name = 'VersionError';
 }
 

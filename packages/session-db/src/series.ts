@@ -13,12 +13,13 @@ import type { Millis } from './time.ts';
 export const SERIES_STATUSES = ['active', 'paused', 'ended', 'cancelled'] as const;
 export type SeriesStatus = (typeof SERIES_STATUSES)[number];
 
-/** What becomes of slots that nobody was there to run: none, the last one, or the last `max`, one after the other. */
+/** What becomes of slots that passed while no host ran: none, the last one, or the last `max`, one after the other. */
 export type CatchUp =
   | { readonly type: 'skip' }
   | { readonly type: 'latest' }
   | { readonly type: 'all'; readonly max: number };
 
+/** The values of `Overlap`. */
 export const OVERLAPS = ['skip', 'buffer-one', 'allow'] as const;
 /** What becomes of slots that come while an earlier occurrence is not done. */
 export type Overlap = (typeof OVERLAPS)[number];
@@ -27,6 +28,7 @@ export type Overlap = (typeof OVERLAPS)[number];
 export interface SeriesRecord {
   /** The task's id: 1 to 200 characters. */
   readonly id: string;
+  /** Whether it goes on. */
   readonly status: SeriesStatus;
   /** Why it is paused or has ended. */
   readonly reason: string | null;
@@ -34,8 +36,11 @@ export interface SeriesRecord {
   readonly recurrence: Omit<Recurrence, 'seriesId'> | null;
   /** What the agent gets each time. */
   readonly content: JsonObject;
+  /** Where its answers go; `null`: where the session answers. */
   readonly address: Address | null;
+  /** What becomes of slots that passed while no host ran. */
   readonly catchUp: CatchUp;
+  /** What becomes of slots that come while an earlier occurrence is not done. */
   readonly overlap: Overlap;
   /** How far an occurrence may be put off from its slot, in milliseconds. */
   readonly jitterMs: number;
@@ -43,6 +48,7 @@ export interface SeriesRecord {
   readonly startAt: Millis;
   /** No slot after this time. */
   readonly endAt: Millis | null;
+  /** At most so many occurrences; `null`: without an end. */
   readonly countMax: number | null;
   /** Paused after so many occurrences in a row that were given up. */
   readonly pauseAfter: number | null;
@@ -54,16 +60,21 @@ export interface SeriesRecord {
   readonly fired: number;
   /** How many of the last were given up in a row. */
   readonly failures: number;
+  /** When it was made. */
   readonly createdAt: Millis;
+  /** When it was last changed. */
   readonly updatedAt: Millis;
 }
 
 /** An occurrence that has not ended. */
 export interface Occurrence {
+  /** The message's id: the series and the slot. */
   readonly id: string;
+  /** Its series. */
   readonly seriesId: string;
   /** The time that the series gave it; it never changes. */
   readonly slot: Millis;
+  /** `paused`: held until it is released. */
   readonly status: 'pending' | 'paused';
   /** How many attempts have been settled. */
   readonly tries: number;
@@ -76,7 +87,7 @@ export function occurrenceId(seriesId: string, slot: Millis): string {
   return `${seriesId}@${slot}`;
 }
 
-/** Moves within one transaction of `inbound.db`, which whoever hands this out has begun. */
+/** Moves within one transaction of `inbound.db`, which `Series.edit` has begun. */
 export interface SeriesEdit {
   /** Writes a series as a whole, new or not. */
   put(record: SeriesRecord): void;
@@ -92,6 +103,7 @@ export interface SeriesEdit {
   begun(occurrence: Occurrence, now: Millis): void;
   /** No new attempt until it is released; one that runs may end. */
   hold(occurrence: Occurrence): void;
+  /** Lets an occurrence that was held be attempted again. */
   release(occurrence: Occurrence): void;
   /** Gives an occurrence the series' present content, for its next attempt. */
   refresh(occurrence: Occurrence, record: SeriesRecord): void;
@@ -160,7 +172,7 @@ export class Series {
 
   /**
    * Forgets, up to `before`, what came of requests and the series that have ended. An action row that has been
-   * delivered is never taken in again, so what is older than the oldest open delivery may go.
+   * delivered is never accepted again, so what is older than the oldest open delivery may go.
    */
   prune(before: Millis): void {
     inTransaction(this.#db, () => {

@@ -4,7 +4,7 @@
  *
  * The databases are copied byte for byte while both are held for reading, so that neither writer can commit: one cut
  * through both files. (`VACUUM INTO` would need no more rights, but it executes what it reads, and the runner's schema
- * and pages are a stranger's; and it is some ten times slower, with the writers kept waiting.)
+ * and pages are untrusted; and it is some ten times slower, with the writers kept waiting.)
  */
 import { createHash } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
@@ -184,7 +184,7 @@ function copyMessageFiles(directory: Directory, path: string, copy: Copy): void 
   }
 }
 
-/** Messages with files in one tree: more than any honest session has at once. */
+/** Messages with files in one tree: more than any session has at once that its own runner wrote. */
 const ENTRIES_MAX = 10_000;
 
 /** The folder of a snapshot while it is made. */

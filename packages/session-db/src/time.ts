@@ -4,7 +4,7 @@
 export type Millis = number;
 
 /**
- * Calls `action` once after `delayMs` milliseconds and returns what cancels it. It belongs to whoever owns the process;
+ * Calls `action` once after `delayMs` milliseconds and returns what cancels it. It belongs to the program that owns the process;
  * libraries never wait by themselves.
  */
 export type SetTimer = (delayMs: Millis, action: () => void) => () => void;

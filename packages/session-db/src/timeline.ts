@@ -18,32 +18,49 @@ export interface HistoryPage {
 
 /** A message for the agent and what became of it. */
 export interface InboundEntry {
+  /** For the agent. */
   readonly type: 'in';
+  /** Even: the number by which the agent knows it. */
   readonly seq: number;
+  /** Unique in the session, and derived from its origin. */
   readonly id: string;
+  /** What it is. */
   readonly kind: InboundKind;
+  /** When it was sent, by the platform's clock. */
   readonly timestamp: Millis;
+  /** Whether it wakes the agent or is context only. */
   readonly trigger: Trigger;
+  /** How far it has come. */
   readonly status: InboundStatus;
+  /** How many attempts have been settled. */
   readonly tries: number;
+  /** Not claimed before this time. */
   readonly processAfter: Millis;
+  /** Where it came from; `null` for what has no place. */
   readonly address: Address | null;
+  /** The outbound message that this one answers. */
   readonly inReplyTo: string | null;
+  /** The series that it is an occurrence of. */
   readonly seriesId: string | null;
+  /** Its content, by its kind. */
   readonly content: JsonObject;
   /** What its last failed attempt ended with; `null` when none has. */
   readonly error: string | null;
+  /** When it ended; `null` while it has not. */
   readonly settledAt: Millis | null;
 }
 
 /** A message of the agent and what became of its parts. */
 export interface OutboundEntry {
+  /** From the agent. */
   readonly type: 'out';
+  /** Odd: the number by which the agent knows it. */
   readonly seq: number;
+  /** Unique in the session. */
   readonly id: string;
   /** What the agent wrote, all of it its claim; `undefined` when neither side has it any more. */
   readonly message: OutboundMessage | undefined;
-  /** Empty for one that the host has not taken in yet. */
+  /** Empty for one that the host has not accepted yet. */
   readonly parts: readonly DeliveredPart[];
 }
 
@@ -65,7 +82,7 @@ export interface Timeline extends History {
 
 /**
  * The newest messages of both files, oldest first: the host's record with the agent's words, those that the host has
- * not taken in yet included. At most `page.limit`; of the agent's words as much as one read gives.
+ * not accepted yet included. At most `page.limit`; of the agent's words as much as one read gives.
  */
 export async function timeline(
   session: Pick<HostSession, 'history' | 'cursor' | 'liveRun'>,

@@ -2,33 +2,37 @@
  * What keeps a session from running, written down so that a restart of the host neither forgets nor repeats it: the
  * table `trouble` of `inbound.db`. Reached through `HostSession.trouble`.
  *
- * A failure is counted under a name (the run that failed), so looking at it again counts nothing. What the chat is to
- * be told stays owed until it has been said.
+ * A failure is counted under a name (the run that failed), so looking at it again counts nothing. The notice for the chat
+ * stays owed until it is marked as sent.
  */
 import { backoffMs, type RetryPolicy } from './lifecycle.ts';
-
 import type { Sqlite } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
 
 /** `wake`: no run can be started. `outbound`: what the container wrote cannot be read. */
 export type TroubleKind = 'wake' | 'outbound';
 
+/** What keeps a session from running, as it stands now. */
 export interface TroubleRecord {
+  /** What cannot be done. */
   readonly kind: TroubleKind;
-  /** How often in a row; 0 when it is over and that is still to be told. */
+  /** How often in a row; 0 when it is over and the notice of that is still owed. */
   readonly failures: number;
+  /** What the last failure ended with. */
   readonly error: string;
+  /** When the first failure in this row was. */
   readonly since: Millis;
   /** Not tried again before this time. */
   readonly retryAt: Millis;
-  /** What the chat has not been told yet. */
+  /** The notice that has not been sent to the chat yet: that the trouble began, or that it ended. */
   readonly noticeOwed: 'began' | 'ended' | null;
 }
 
-/** How long troubles wait, and after how many in a row the chat is told. */
+/** How long is waited after failures, and after how many in a row the chat gets a notice. */
 export interface TroublePolicy extends Pick<RetryPolicy, 'backoffBaseMs' | 'backoffMaxMs'> {
   /** From this many failures in a row on, only the longest wait: one trial at a time shows whether it is over. */
   readonly breakAfter: number;
+  /** From this many failures in a row on the chat gets a notice. */
   readonly noticeAfter: number;
 }
 
@@ -54,7 +58,7 @@ export class Trouble {
    * Counts a failure under `name`, sets when it is tried again, and owes the chat a notice after the policy's number in
    * a row. The same name twice in a row counts once. Returns the record as it then stands.
    */
-  failed(
+  recordFailure(
     kind: TroubleKind,
     name: string,
     error: string,
@@ -84,8 +88,8 @@ export class Trouble {
     this.#db.run('UPDATE trouble SET retry_at = :now WHERE kind = :kind AND retry_at > :now', { kind, now });
   }
 
-  /** It is over. Owes the chat that notice if the chat was told of the trouble. No write when there is none. */
-  over(kind: TroubleKind, now: Millis): void {
+  /** Records that it is over. Owes the chat a notice of that if it got one of the trouble. No write when there is none. */
+  resolve(kind: TroubleKind, now: Millis): void {
     const before = this.get(kind);
     if (before === undefined || before.failures === 0) return;
     this.#db.run('DELETE FROM trouble WHERE kind = :kind AND told = 0', { kind });
@@ -95,8 +99,8 @@ export class Trouble {
     );
   }
 
-  /** Records that the chat has been told what was owed. */
-  told(kind: TroubleKind, notice: 'began' | 'ended'): void {
+  /** Records that the owed notice has been sent to the chat. */
+  markNoticeSent(kind: TroubleKind, notice: 'began' | 'ended'): void {
     this.#db.run(
       `UPDATE trouble SET notice_owed = NULL, told = CASE WHEN notice_owed = 'began' THEN 1 ELSE 0 END
        WHERE kind = :kind AND notice_owed = :notice`,
@@ -112,7 +116,7 @@ export function troubleWaitMs(failures: number, policy: TroublePolicy): number {
   return backoffMs(failures, { ...policy, triesMax: policy.breakAfter });
 }
 
-// A trouble that comes back before its end was told is the same one for the chat, so that notice is taken back.
+// A trouble that comes back before the notice of its end was sent is the same one for the chat: that notice is taken back.
 const COUNT_FAILURE = `
   INSERT INTO trouble (kind, failures, counted, error, since, retry_at, notice_owed, told)
   VALUES (:kind, :failures, :name, :error, :now, :retryAt, CASE WHEN :tell = 1 THEN 'began' END, 0)

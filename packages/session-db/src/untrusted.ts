@@ -1,5 +1,5 @@
 /**
- * How the host reads what a container wrote. The file is a stranger's: its kind, size, schema, journals and every value
+ * How the host reads what a container wrote. The file is untrusted: its kind, size, schema, journals and every value
  * in it. Whatever is wrong with it is an answer here, not an exception, and concerns this session alone.
  *
  * One read per pass, opened and closed in one synchronous block, gives one plain value.
@@ -31,6 +31,7 @@ export interface OutboundCursor {
   readonly messagesAfter: number;
 }
 
+/** What to read. */
 export interface OutboundRequest extends OutboundCursor {
   /** Numbers of messages to read again, for deliveries that are tried once more. */
   readonly again: readonly number[];
@@ -40,6 +41,7 @@ export interface OutboundRequest extends OutboundCursor {
 
 /** What a container wrote, checked, as of one moment. */
 export interface OutboundContents {
+  /** The file was read. */
   readonly type: 'read';
   /** Claims that ended after the cursor, in the order of their changes. */
   readonly acks: readonly Ack[];
@@ -57,13 +59,17 @@ export interface OutboundContents {
   readonly again: readonly OutboundMessage[];
   /** Rows that no honest runner writes. They are passed over and reported. */
   readonly refused: readonly RefusedRow[];
+  /** What the runner says of itself; `undefined` when there is nothing usable. */
   readonly container: ContainerState | undefined;
 }
 
+/** A row that no honest runner writes. */
 export interface RefusedRow {
+  /** Where it is. */
   readonly table: 'messages_out' | 'processing_ack';
   /** The row's number: `seq` or `change`. */
   readonly row: number;
+  /** What is wrong with it, in one sentence. */
   readonly reason: string;
 }
 
@@ -81,9 +87,10 @@ export type OutboundFinding =
   | { readonly type: 'corrupt'; readonly detail: string }
   /** A link, a directory, a pipe or a device lies in its place. */
   | { readonly type: 'not-a-file'; readonly detail: string }
-  /** Whoever read it took too long or too much for it, and was ended: only a reader in a process of its own says so. */
+  /** The process that read it took too long or too much for it and was ended: only a reader in one of its own says so. */
   | { readonly type: 'overran'; readonly detail: string };
 
+/** What one read gives: the contents, or why there are none. */
 export type OutboundRead = OutboundContents | OutboundFinding;
 
 /** Reads a session's `outbound.db` for the host. Asynchronous, because it may be a process of its own. */
@@ -92,12 +99,17 @@ export interface OutboundReader {
   read(request: OutboundRequest): Promise<OutboundRead>;
 }
 
+/** How much of a container's file is believed and read at once. */
 export interface OutboundLimits {
+  /** Of the file and of its journal. */
   readonly fileBytesMax: number;
+  /** Of each kind in one read. */
   readonly rowsMax: number;
+  /** Of one message; a longer one is refused. */
   readonly contentBytesMax: number;
   /** Of all messages that one read gives. */
   readonly readBytesMax: number;
+  /** Levels of JSON in one message; a deeper one is refused. */
   readonly jsonDepthMax: number;
 }
 
@@ -171,7 +183,7 @@ export function outboundReading(
   };
 }
 
-/** A database that a stranger wrote. */
+/** A database that a container wrote. */
 export interface Untrusted {
   readonly path: string;
   readonly bytesMax: number;
@@ -182,7 +194,7 @@ export interface Untrusted {
 }
 
 /**
- * Opens a database that a stranger wrote, for reading, calls `read` within one transaction and closes it. Gives what
+ * Opens a database that a container wrote, for reading, calls `read` within one transaction and closes it. Gives what
  * `read` gives, or what is wrong with the file; `read` is not called then. Synchronous as a whole: no lock of it
  * outlives the call.
  */
@@ -378,7 +390,7 @@ function countWithin(sizes: readonly Size[], limits: OutboundLimits): number {
 
 /**
  * The highest number that is believed. Above it JavaScript rounds; and the host, which numbers its own messages above
- * what it has taken in, would run out of numbers.
+ * what it has accepted, would run out of numbers.
  */
 const NUMBER_MAX = 2 ** 52;
 
@@ -389,7 +401,7 @@ function beyondNumbers(db: Sqlite): RefusedRow[] {
        UNION ALL SELECT 'processing_ack', max(change) FROM processing_ack`,
     )
     .flatMap(({ table, row }) =>
-      row !== null && row > NUMBER_MAX ? [{ table, row, reason: 'Its number is beyond all counting.' }] : [],
+      row !== null && row > NUMBER_MAX ? [{ table, row, reason: 'Its number exceeds 2^52.' }] : [],
     );
 }
 
@@ -421,7 +433,7 @@ function bounded(column: string): string {
   return `iif(octet_length(${column}) > 1200, '', ${column}) AS ${column}`;
 }
 
-/** Rows as they come: of a file that a stranger made, each value may be of any type. */
+/** Rows as they come: of a file that a container made, each value may be of any type. */
 interface AckRow {
   readonly change: number;
   readonly message_id: unknown;

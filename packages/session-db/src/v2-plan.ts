@@ -1,5 +1,5 @@
 /**
- * What becomes of each row of a NanoClaw v2 session, as pure functions. The rows are a stranger's: any value of any type.
+ * What becomes of each row of a NanoClaw v2 session, as pure functions. The rows are untrusted: any value of any type.
  */
 import {
   type Address,
@@ -27,7 +27,7 @@ export interface ImportOptions {
   ) => { readonly type: 'fine'; readonly next: Millis } | { readonly type: 'refused'; readonly message: string };
 }
 
-/** Rows of files that a stranger could write: each value may be of any type, and columns may be missing. */
+/** Rows of files that a container could write: each value may be of any type, and columns may be missing. */
 export type Row = Readonly<Record<string, unknown>>;
 
 /** A v2 session, row by row. */

@@ -122,7 +122,7 @@ describe('a notice', () => {
 
   it('is owed no more once it has been given', () => {
     giveUp(chat('m1'));
-    for (const notice of session.host.notices.owed(10)) session.host.notices.told(notice);
+    for (const notice of session.host.notices.owed(10)) session.host.notices.markSent(notice);
     expect(session.host.notices.owed(10)).toEqual([]);
     expect(session.host.message('m1')).toMatchObject({ status: 'failed' });
   });
@@ -133,7 +133,7 @@ describe('a notice', () => {
     if (first === undefined) throw new Error('Nobody is owed a notice.');
     session.host.deadLetters.retry('m1', 2_000);
     failAll(2_000);
-    session.host.notices.told(first);
+    session.host.notices.markSent(first);
     expect(session.host.notices.owed(10)).toMatchObject([{ messageId: 'm1', at: 2_000 }]);
   });
 
@@ -175,7 +175,7 @@ describe('a notice', () => {
     expect(owed).toEqual([
       { type: 'paused', seriesId: 'daily', address: ADDRESS, reason: 'It failed 3 times in a row.', at: 3_000 },
     ]);
-    for (const notice of owed) session.host.notices.told(notice);
+    for (const notice of owed) session.host.notices.markSent(notice);
     expect(session.host.notices.owed(10)).toEqual([]);
 
     session.host.series.edit(4_000, (edit) => edit.owePaused('daily', 4_000));

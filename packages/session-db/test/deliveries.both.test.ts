@@ -42,8 +42,8 @@ function lane(platformId: string): string {
   return addressKey(place(platformId));
 }
 
-function takeIn(seq: number, platformId = 'a', more: object = {}, of: Partial<OutboundMessage> = {}): void {
-  deliveries.takeIn([{ message: message(seq, of), address: place(platformId), ...more }], seq, NOW);
+function accept(seq: number, platformId = 'a', more: object = {}, of: Partial<OutboundMessage> = {}): void {
+  deliveries.accept([{ message: message(seq, of), address: place(platformId), ...more }], seq, NOW);
 }
 
 /** Begins the first delivery that is due. */
@@ -141,33 +141,33 @@ describe('whether a due delivery is attempted', () => {
 
 describe('taking in', () => {
   it('twice is taking in once, and does not undo what happened since', () => {
-    takeIn(1);
+    accept(1);
     deliveries.record(begin(), sent, NOW);
-    takeIn(1);
+    accept(1);
     expect(deliveries.parts(1)).toMatchObject([{ status: 'delivered', attempts: 1 }]);
     expect(session.host.cursor().messagesAfter).toBe(1);
   });
 
   it('never moves the cursor back', () => {
-    deliveries.takeIn([], 9, NOW);
-    deliveries.takeIn([], 3, NOW);
+    deliveries.accept([], 9, NOW);
+    deliveries.accept([], 3, NOW);
     expect(session.host.cursor().messagesAfter).toBe(9);
   });
 });
 
 describe('lanes', () => {
   it('offer their first message only, and each lane its own', () => {
-    takeIn(1, 'a');
-    takeIn(3, 'a');
-    takeIn(5, 'b');
+    accept(1, 'a');
+    accept(3, 'a');
+    accept(5, 'b');
     expect(deliveries.due(NOW, 10).map(({ seq }) => seq)).toEqual([1, 5]);
     expect(deliveries.unstored(lane('a'), 10)).toEqual([1, 3]);
     expect(deliveries.head(lane('c'))).toBeUndefined();
   });
 
   it('wait for a head that waits, also when it was given its attempt back', () => {
-    takeIn(1, 'a');
-    takeIn(3, 'a');
+    accept(1, 'a');
+    accept(3, 'a');
     deliveries.record(begin(), deliverySettlement(1, { type: 'offline' }, NOW, POLICY), NOW);
     expect(deliveries.due(NOW, 10)).toEqual([]);
     expect(deliveries.nextAt()).toBe(NOW + OFFLINE_RETRY_MS);
@@ -175,8 +175,8 @@ describe('lanes', () => {
   });
 
   it('do not wait for a message that is for later, and get it in its time', () => {
-    takeIn(1, 'a', {}, { deliverAfter: NOW + 500 });
-    takeIn(3, 'a');
+    accept(1, 'a', {}, { deliverAfter: NOW + 500 });
+    accept(3, 'a');
     expect(deliveries.due(NOW, 10).map(({ seq }) => seq)).toEqual([3]);
     deliveries.record(begin(), sent, NOW);
     expect(deliveries.nextAt()).toBe(NOW + 500);
@@ -184,8 +184,8 @@ describe('lanes', () => {
   });
 
   it('may be held until a time', () => {
-    takeIn(1, 'a');
-    takeIn(3, 'b');
+    accept(1, 'a');
+    accept(3, 'b');
     expect(deliveries.nextAt(new Map([[lane('a'), NOW + 7]]))).toBe(NOW);
     expect(
       deliveries.nextAt(
@@ -200,7 +200,7 @@ describe('lanes', () => {
 
 describe('an attempt', () => {
   it('is on disk as failed so far before it is made: a host that dies leaves an ordinary retry', () => {
-    takeIn(1);
+    accept(1);
     begin();
     session.restartHost();
     deliveries = session.host.deliveries;
@@ -210,7 +210,7 @@ describe('an attempt', () => {
   });
 
   it('can be settled once: a late or repeated result changes nothing', () => {
-    takeIn(1);
+    accept(1);
     const first = begin();
     deliveries.record(first, deliverySettlement(1, { type: 'unknown', reason: 'x' }, NOW, POLICY), NOW);
     deliveries.record(first, sent, NOW);
@@ -223,7 +223,7 @@ describe('an attempt', () => {
   });
 
   it('is not begun for a delivery that has changed since it was looked at', () => {
-    takeIn(1);
+    accept(1);
     const due = deliveries.due(NOW, 10);
     begin();
     expect(deliveries.begin(due, NOW, POLICY)).toEqual([]);
@@ -232,7 +232,7 @@ describe('an attempt', () => {
 
 describe('a dead letter', () => {
   it('keeps its message, and starts over with all attempts when it is retried', () => {
-    takeIn(1);
+    accept(1);
     fail(begin());
     expect(deliveries.deadLetters(10)).toMatchObject([{ seq: 1, error: 'No.', message: message(1) }]);
     expect(deliveries.retry(1, NOW)).toBe(true);
@@ -243,7 +243,7 @@ describe('a dead letter', () => {
   });
 
   it('takes the parts after it along, is one letter, and comes back as its missing parts', () => {
-    takeIn(1, 'a', { parts: [{ text: 'x' }, { text: 'y' }, { text: 'z' }] });
+    accept(1, 'a', { parts: [{ text: 'x' }, { text: 'y' }, { text: 'z' }] });
     deliveries.record(begin(), sent, NOW);
     fail(begin());
     expect(deliveries.parts(1).map(({ status }) => status)).toEqual(['delivered', 'failed', 'failed']);
@@ -253,30 +253,30 @@ describe('a dead letter', () => {
   });
 
   it('is listed by number, a page at a time', () => {
-    for (const seq of [1, 3, 5]) takeIn(seq);
+    for (const seq of [1, 3, 5]) accept(seq);
     for (let i = 0; i < 3; i += 1) fail(begin());
     expect(deliveries.deadLetters(2).map(({ seq }) => seq)).toEqual([1, 3]);
     expect(deliveries.deadLetters(2, 3).map(({ seq }) => seq)).toEqual([5]);
   });
 
   it('is told until somebody says that it was', () => {
-    takeIn(1);
+    accept(1);
     fail(begin());
-    expect(deliveries.toDo(10).tell).toMatchObject([{ seq: 1 }]);
-    expect(deliveries.toDo(10).tell).toMatchObject([{ seq: 1 }]);
-    deliveries.done([{ seq: 1 }]);
-    expect(deliveries.toDo(10).tell).toEqual([]);
+    expect(deliveries.followUps(10).notify).toMatchObject([{ seq: 1 }]);
+    expect(deliveries.followUps(10).notify).toMatchObject([{ seq: 1 }]);
+    deliveries.markFollowedUp([{ seq: 1 }]);
+    expect(deliveries.followUps(10).notify).toEqual([]);
     expect(deliveries.deadLetters(10)).toHaveLength(1);
   });
 
   it('from the start is decided anew after a retry, and only then', () => {
-    deliveries.takeIn([{ message: message(1), refused: 'No such place.' }], 1, NOW);
-    takeIn(1, 'a');
+    deliveries.accept([{ message: message(1), refused: 'No such place.' }], 1, NOW);
+    accept(1, 'a');
     expect(deliveries.due(NOW, 10)).toEqual([]);
     deliveries.retry(1, NOW);
     expect(deliveries.due(NOW, 10)).toEqual([]);
     expect(deliveries.unrouted(10)).toEqual([message(1)]);
-    takeIn(1, 'a', { parts: [{ text: 'x' }, { text: 'y' }] });
+    accept(1, 'a', { parts: [{ text: 'x' }, { text: 'y' }] });
     expect(deliveries.due(NOW, 10)).toMatchObject([{ seq: 1, part: 0, lane: lane('a') }]);
     expect(deliveries.parts(1)).toHaveLength(2);
   });
@@ -284,28 +284,28 @@ describe('a dead letter', () => {
 
 describe('clean-up', () => {
   it('is asked for when the last part is through, not before', () => {
-    takeIn(1, 'a', { parts: [{ text: 'x' }, { text: 'y' }], cleansUp: true });
+    accept(1, 'a', { parts: [{ text: 'x' }, { text: 'y' }], cleansUp: true });
     deliveries.record(begin(), sent, NOW);
-    expect(deliveries.toDo(10).cleanUp).toEqual([]);
+    expect(deliveries.followUps(10).cleanUp).toEqual([]);
     deliveries.record(begin(), sent, NOW);
-    expect(deliveries.toDo(10).cleanUp).toEqual([{ seq: 1, messageOutId: 'o1' }]);
-    deliveries.done([{ seq: 1 }]);
-    expect(deliveries.toDo(10).cleanUp).toEqual([]);
+    expect(deliveries.followUps(10).cleanUp).toEqual([{ seq: 1, messageOutId: 'o1' }]);
+    deliveries.markFollowedUp([{ seq: 1 }]);
+    expect(deliveries.followUps(10).cleanUp).toEqual([]);
   });
 
   it('waits for an operator with a dead letter', () => {
-    takeIn(1, 'a', { cleansUp: true });
+    accept(1, 'a', { cleansUp: true });
     fail(begin());
-    deliveries.done([{ seq: 1 }]);
+    deliveries.markFollowedUp([{ seq: 1 }]);
     expect(deliveries.discard(1, NOW)).toBe(true);
-    expect(deliveries.toDo(10)).toMatchObject({ cleanUp: [{ seq: 1 }], tell: [] });
+    expect(deliveries.followUps(10)).toMatchObject({ cleanUp: [{ seq: 1 }], notify: [] });
   });
 });
 
 describe('the target of an edit', () => {
   it('is found by its number, in either file', () => {
     session.host.enqueue(chat('m1'), NOW);
-    takeIn(3);
+    accept(3);
     deliveries.record(begin(), sent, NOW);
     expect(deliveries.target(2)).toEqual({ type: 'person', messageId: 'm1', address: ADDRESS });
     expect(deliveries.target(3)).toMatchObject({ type: 'agent', parts: [{ platformMessageId: 'p' }] });
@@ -316,7 +316,7 @@ describe('the target of an edit', () => {
 
 describe('forgetting', () => {
   it('removes what ended long ago, and tells the runner up to where all has ended', () => {
-    for (const seq of [1, 3, 5, 7]) takeIn(seq);
+    for (const seq of [1, 3, 5, 7]) accept(seq);
     deliveries.record(begin(), sent, NOW);
     fail(begin());
     deliveries.record(begin(), sent, NOW + 99);
@@ -331,23 +331,23 @@ describe('forgetting', () => {
   });
 
   it('waits for what is still to be cleaned up, and for what is scheduled', () => {
-    takeIn(1, 'a', { cleansUp: true });
-    takeIn(3, 'a', {}, { deliverAfter: NOW + 1_000_000 });
+    accept(1, 'a', { cleansUp: true });
+    accept(3, 'a', {}, { deliverAfter: NOW + 1_000_000 });
     deliveries.record(begin(), sent, NOW);
     expect(deliveries.forget(NOW + 1, 100)).toBe(0);
     expect(settledThrough()).toBe(2);
-    deliveries.done([{ seq: 1 }]);
+    deliveries.markFollowedUp([{ seq: 1 }]);
     expect(deliveries.forget(NOW + 1, 100)).toBe(1);
   });
 });
 
 describe('moves made together', () => {
   it('are one commit, or none', () => {
-    takeIn(1);
+    accept(1);
     expect(() =>
-      deliveries.together(() => {
+      deliveries.inOneCommit(() => {
         deliveries.record(begin(), sent, NOW);
-        takeIn(3);
+        accept(3);
         throw new Error('stop');
       }),
     ).toThrow('stop');

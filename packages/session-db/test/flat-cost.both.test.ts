@@ -53,7 +53,7 @@ const WORK: Record<string, { before?: (sides: Sides) => void; counted: (sides: S
     counted: ({ host, session }) => {
       const { messages, messagesThrough } = session.contents();
       expect(messages).toHaveLength(1);
-      host.deliveries.takeIn(
+      host.deliveries.accept(
         messages.map((message) => ({ message, address: ADDRESS })),
         messagesThrough,
         5_000,
@@ -68,7 +68,9 @@ const WORK: Record<string, { before?: (sides: Sides) => void; counted: (sides: S
       host.deliveries.record(attempt, { to: 'delivered', platformMessageId: 'p' }, 5_000);
     },
   },
-  'asking what is left to do': { counted: ({ host }) => [host.deliveries.toDo(10), host.deliveries.deadLetters(10)] },
+  'asking what is left to do': {
+    counted: ({ host }) => [host.deliveries.followUps(10), host.deliveries.deadLetters(10)],
+  },
   'looking for series': { counted: ({ host }) => [host.series.live(), host.series.open()] },
   'forgetting, where nothing is old enough': {
     counted: ({ host, runner }) => {

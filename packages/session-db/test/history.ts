@@ -244,7 +244,7 @@ export class History implements Disposable {
         const read = this.#read();
         if (read === undefined) return;
         const taken = read.messages.map((message) => ({ message, address: ADDRESS }));
-        host.deliveries.takeIn(taken, read.messagesThrough, now);
+        host.deliveries.accept(taken, read.messagesThrough, now);
         return;
       }
       case 'restart-host':

@@ -272,7 +272,7 @@ describe('the import of a NanoClaw v2 session', () => {
     using host = HostSession.open(folder, openSqlite);
     const read = readOutbound(folder, openSqlite, { ...host.cursor(), again: [] });
     if (read.type !== 'read') throw new Error(JSON.stringify(read));
-    host.deliveries.takeIn(
+    host.deliveries.accept(
       read.messages.map((message) => ({ message, address: ADDRESS })),
       read.messagesThrough,
       NOW,

@@ -155,7 +155,7 @@ function walkDeadLetters(host: HostSession): void {
   const notices = watched('OwedNotices', host.notices);
   const [notice] = notices.owed(10);
   if (notice === undefined) throw new Error('Nobody is owed a notice.');
-  notices.told(notice);
+  notices.markSent(notice);
   const letters = watched('InboundDeadLetters', host.deadLetters);
   const [letter] = letters.list(10);
   if (letter === undefined) throw new Error('Nothing was given up.');
@@ -168,7 +168,7 @@ function walkDeadLetters(host: HostSession): void {
 function walkDeliveries(host: HostSession): void {
   const deliveries = watched('Deliveries', host.deliveries);
   const { messages, messagesThrough } = session.contents();
-  deliveries.takeIn(
+  deliveries.accept(
     messages.map((message) => ({ message, address: ADDRESS, cleansUp: true })),
     messagesThrough,
     3_000,
@@ -181,11 +181,11 @@ function walkDeliveries(host: HostSession): void {
   const message = messages.find(({ seq }) => seq === head?.seq);
   if (head === undefined || message === undefined) throw new Error('There is only one message to deliver.');
   const refused = { to: 'failed', uncertain: false, error: 'no' } as const;
-  deliveries.together(() => deliveries.end(head, refused, 3_000, message));
+  deliveries.inOneCommit(() => deliveries.end(head, refused, 3_000, message));
   deliveries.stored(head.seq, head.part);
   deliveries.unstored(addressKey(ADDRESS), 10);
-  const { cleanUp, tell } = deliveries.toDo(10);
-  deliveries.done([...cleanUp, ...tell]);
+  const { cleanUp, notify } = deliveries.followUps(10);
+  deliveries.markFollowedUp([...cleanUp, ...notify]);
   deliveries.target(head.seq);
   deliveries.parts(head.seq);
   deliveries.target(2);
@@ -193,7 +193,7 @@ function walkDeliveries(host: HostSession): void {
   deliveries.deadLetterCount();
   deliveries.isFull(1_000);
   deliveries.retry(head.seq, 3_000);
-  deliveries.takeIn([{ message: { ...message, seq: 101 }, refused: 'no' }], 101, 3_000);
+  deliveries.accept([{ message: { ...message, seq: 101 }, refused: 'no' }], 101, 3_000);
   deliveries.retry(101, 3_000);
   deliveries.unrouted(10);
   const [again] = deliveries.begin(deliveries.due(3_000, 10), 3_000, DELIVERY_RETRY);
@@ -201,7 +201,7 @@ function walkDeliveries(host: HostSession): void {
   const retry = { to: 'retry', spent: true, nextAttemptAt: 3_000, uncertain: true, plain: true, error: 'no' } as const;
   deliveries.record(again, retry, 3_000);
   deliveries.end({ ...again, attempts: again.attempt }, { to: 'discarded', error: 'no' }, 3_000);
-  deliveries.takeIn([{ message: { ...message, seq: 103 }, refused: 'no' }], 103, 3_000);
+  deliveries.accept([{ message: { ...message, seq: 103 }, refused: 'no' }], 103, 3_000);
   deliveries.discard(103, 3_000);
   deliveries.forget(1_000, 10);
 }
@@ -230,16 +230,16 @@ function walkSeriesAndTrouble(host: HostSession): void {
     edit.put({ ...SERIES, status: 'paused', reason: 'It failed.' });
     edit.owePaused('daily', 4_000);
   });
-  for (const notice of host.notices.owed(10)) host.notices.told(notice);
+  for (const notice of host.notices.owed(10)) host.notices.markSent(notice);
   host.history({ limit: 10 });
   series.prune(900_000);
 
   const trouble = watched('Trouble', host.trouble);
-  trouble.failed('wake', 'run-1', 'no image', 5_000, TROUBLE);
+  trouble.recordFailure('wake', 'run-1', 'no image', 5_000, TROUBLE);
   trouble.get('wake');
   trouble.retryNow('wake', 5_500);
-  trouble.told('wake', 'began');
-  trouble.over('wake', 6_000);
+  trouble.markNoticeSent('wake', 'began');
+  trouble.resolve('wake', 6_000);
 }
 
 /** Tables of which a scan is no walk through the history, and why. */

@@ -22,7 +22,7 @@ function history(count: number): void {
   const { host } = session;
   const seen = session.contents();
   host.settle(seen, 1_000, INBOUND_RETRY);
-  host.deliveries.takeIn(
+  host.deliveries.accept(
     seen.messages.map((message) => ({ message, address: ADDRESS })),
     seen.messagesThrough,
     1_000,
@@ -131,7 +131,7 @@ describe('retention (FAILURES 52)', () => {
     using runner = session.startRun(runId('run-2'), 2_000);
     runner.send(reply('lost', 'm0'), 2_000);
     const seen = session.contents();
-    session.host.deliveries.takeIn(
+    session.host.deliveries.accept(
       seen.messages.map((message) => ({ message, refused: 'no such place' })),
       seen.messagesThrough,
       2_000,

@@ -34,7 +34,7 @@ describe('a new outbound.db beside an old inbound.db', () => {
   it('counts on from where the host stands, from its first message and its first claim on', () => {
     session.host.enqueue(chat('m1'), 1_000);
     claimAndFinish('m1');
-    settleAndTakeIn();
+    settleAndAccept();
     runner[Symbol.dispose]();
     rmSync(session.folder.outbound.root, { recursive: true });
     runner = RunnerSession.open(session.folder, openSqlite, handshake(RUN), 3_000);
@@ -43,7 +43,7 @@ describe('a new outbound.db beside an old inbound.db', () => {
     expect(runner.send(reply('early', 'm1'), 3_000)).toBeGreaterThan(session.host.cursor().messagesAfter);
     session.host.enqueue(chat('m2'), 3_000);
     claimAndFinish('m2');
-    settleAndTakeIn();
+    settleAndAccept();
     expect(session.host.message('m2')).toMatchObject({ status: 'completed' });
   });
 });
@@ -135,10 +135,10 @@ function nextDueAt(now: number): unknown {
   return result.type === 'claimed' ? result.nextDueAt : result.type;
 }
 
-function settleAndTakeIn(): void {
+function settleAndAccept(): void {
   const read = session.contents();
   session.host.settle(read, 3_000, INBOUND_RETRY);
-  session.host.deliveries.takeIn([], read.messagesThrough, 3_000);
+  session.host.deliveries.accept([], read.messagesThrough, 3_000);
 }
 
 function claimAndFinish(id: string): void {

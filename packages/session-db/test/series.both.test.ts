@@ -216,7 +216,7 @@ describe('a request', () => {
 
 describe('trouble', () => {
   const POLICY: TroublePolicy = { backoffBaseMs: 1_000, backoffMaxMs: 60_000, breakAfter: 4, noticeAfter: 2 };
-  const fail = (name: string, now: number) => host.trouble.failed('wake', name, `error of ${name}`, now, POLICY);
+  const fail = (name: string, now: number) => host.trouble.recordFailure('wake', name, `error of ${name}`, now, POLICY);
 
   it('counts each failure once under its name, and waits longer each time until it is broken', () => {
     expect(fail('run-1', 0)).toMatchObject({ failures: 1, retryAt: 1_000 });
@@ -237,35 +237,35 @@ describe('trouble', () => {
     expect(fail('run-1', 0)?.noticeOwed).toBeNull();
     expect(fail('run-2', 0)?.noticeOwed).toBe('began');
     expect(fail('run-3', 0)?.noticeOwed).toBe('began');
-    host.trouble.told('wake', 'began');
+    host.trouble.markNoticeSent('wake', 'began');
     expect(fail('run-4', 0)?.noticeOwed).toBeNull();
-    host.trouble.over('wake', 1_000);
+    host.trouble.resolve('wake', 1_000);
     expect(host.trouble.get('wake')).toMatchObject({ failures: 0, noticeOwed: 'ended' });
-    host.trouble.told('wake', 'ended');
+    host.trouble.markNoticeSent('wake', 'ended');
     expect(host.trouble.get('wake')).toBeUndefined();
   });
 
   it('that the chat was never told of ends without a word', () => {
     fail('run-1', 0);
     fail('run-2', 0);
-    host.trouble.over('wake', 1_000);
+    host.trouble.resolve('wake', 1_000);
     expect(host.trouble.get('wake')).toBeUndefined();
   });
 
   it('that comes back before its end was told is still the same trouble', () => {
     fail('run-1', 0);
     fail('run-2', 0);
-    host.trouble.told('wake', 'began');
-    host.trouble.over('wake', 1_000);
+    host.trouble.markNoticeSent('wake', 'began');
+    host.trouble.resolve('wake', 1_000);
     expect(fail('run-3', 2_000)).toMatchObject({ failures: 1, noticeOwed: null });
-    host.trouble.over('wake', 3_000);
+    host.trouble.resolve('wake', 3_000);
     expect(host.trouble.get('wake')).toMatchObject({ noticeOwed: 'ended' });
   });
 
   it('of one kind is not that of the other', () => {
     fail('run-1', 0);
     expect(host.trouble.get('outbound')).toBeUndefined();
-    host.trouble.over('outbound', 0);
+    host.trouble.resolve('outbound', 0);
     expect(host.trouble.get('wake')).toBeDefined();
   });
 });

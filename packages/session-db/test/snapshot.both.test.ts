@@ -102,7 +102,7 @@ async function busySession(): Promise<void> {
   spoolAttachments(folder, 'r1', ['out.txt']);
   const seen = session.contents();
   host.settle(seen, 1_200, INBOUND_RETRY);
-  host.deliveries.takeIn(
+  host.deliveries.accept(
     seen.messages.map((message) => ({ message, address: ADDRESS })),
     seen.messagesThrough,
     1_200,

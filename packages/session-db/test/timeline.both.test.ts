@@ -31,7 +31,7 @@ function converse(): void {
   const read = session.contents();
   host.settle(read, 1_200, INBOUND_RETRY);
   const taken = read.messages.map((message) => ({ message, address: ADDRESS }));
-  host.deliveries.takeIn(taken, read.messagesThrough, 1_200);
+  host.deliveries.accept(taken, read.messagesThrough, 1_200);
   for (const attempt of host.deliveries.begin(host.deliveries.due(1_200, 1), 1_200, INBOUND_RETRY)) {
     host.deliveries.record(attempt, { to: 'delivered', platformMessageId: 'p1' }, 1_300);
   }
@@ -58,7 +58,7 @@ describe('a timeline', () => {
       { type: 'in', seq: 2, id: 'm1', status: 'completed', tries: 1 },
       { type: 'out', seq: 3, id: 'o1', parts: [{ status: 'delivered', platformMessageId: 'p1' }] },
       { type: 'in', seq: 4, id: 'm2', status: 'pending', tries: 0 },
-      // Written, and not taken in yet.
+      // Written, and not accepted yet.
       { type: 'out', seq: 5, id: 'o2', parts: [] },
     ]);
     expect(shown.openClaims).toMatchObject([{ messageId: 'm2', attempt: 1, runId: 'run-1' }]);
@@ -94,7 +94,7 @@ describe('a timeline', () => {
     const { host } = session;
     const [message] = session.contents().messages;
     if (message === undefined) throw new Error('There is no message.');
-    host.deliveries.takeIn([{ message, refused: 'It may not write there.' }], message.seq, 3_000);
+    host.deliveries.accept([{ message, refused: 'It may not write there.' }], message.seq, 3_000);
     const gone: OutboundReader = { read: async () => ({ type: 'absent' }) };
     const shown = await timeline(host, gone, { limit: 1 });
     expect(shown.entries).toMatchObject([

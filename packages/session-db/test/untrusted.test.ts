@@ -253,7 +253,7 @@ describe('rows that no honest runner writes (FAILURES 27, 46, 47, 49)', () => {
     });
   }
 
-  it('refuses numbers beyond all counting, and does not let them move its cursor', () => {
+  it('refuses numbers exceeds 2^52, and does not let them move its cursor', () => {
     answered();
     tampered((db) => {
       db.exec(`${MESSAGE} (9223372036854775807, 'p', 'run-1', 1, 'chat', '{}')`);

@@ -73,7 +73,7 @@ describe('the walk of one message through the two files', () => {
     expect(host.settle(seen, 1_300, INBOUND_RETRY)).toEqual([]);
     expect(host.dueCount(1_300)).toBe(0);
 
-    host.deliveries.takeIn(
+    host.deliveries.accept(
       seen.messages.map((message) => ({ message, address: ADDRESS })),
       seen.messagesThrough,
       1_300,

@@ -38,7 +38,7 @@ export interface SweepReport {
   readonly verdict: Verdict;
   /** Why the container's file was not read; `undefined` when it was. */
   readonly finding: OutboundFinding | undefined;
-  /** What the chat is to be told once; stays until `session.trouble.told` is called. */
+  /** What the chat is to be told once; stays until `session.trouble.markNoticeSent` is called. */
   readonly notices: readonly TroubleRecord[];
   /** When there is next something to do; `undefined` when only an event can bring it. */
   readonly lookAgainAt: Millis | undefined;
@@ -185,20 +185,20 @@ function planOptions(session: HostSession, read: OutboundRead, run: RunState, po
 function recordTrouble(session: HostSession, seen: Observation, now: Millis, policy: SweepPolicy): void {
   const { trouble } = session;
   const { run, read } = seen;
-  if (read.type === 'read') trouble.over('outbound', now);
+  if (read.type === 'read') trouble.resolve('outbound', now);
   else if (isHostile(read)) {
     const before = trouble.get('outbound');
     const known = before !== undefined && before.failures > 0 && before.retryAt > now;
-    if (!known) trouble.failed('outbound', `${read.type} ${now}`, detail(read), now, policy.quarantine);
+    if (!known) trouble.recordFailure('outbound', `${read.type} ${now}`, detail(read), now, policy.quarantine);
   }
 
-  if (run.type === 'live' && proves(seen, now, policy)) trouble.over('wake', now);
+  if (run.type === 'live' && proves(seen, now, policy)) trouble.resolve('wake', now);
   if (run.type !== 'none' || run.ended === undefined || counted(seen)) return;
-  if (worked(read, run.ended.runId)) trouble.over('wake', now);
+  if (worked(read, run.ended.runId)) trouble.resolve('wake', now);
   else if (isFailedWake(run.ended, session, now, policy)) {
     const { runId, how } = run.ended;
     const reason = how.type === 'failed' ? how.reason : 'The run left at once without taking a message.';
-    trouble.failed('wake', runId, reason, now, policy.wake);
+    trouble.recordFailure('wake', runId, reason, now, policy.wake);
   }
 }
 

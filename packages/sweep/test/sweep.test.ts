@@ -170,14 +170,14 @@ describe('failure 53: runs that cannot be started', () => {
     expect(third.notices).toMatchObject([{ kind: 'wake', noticeOwed: 'began', failures: 3 }]);
     // Owed until it has been given, and then not again.
     expect((await world.sweep(NOON + 2 * MINUTE)).notices).toHaveLength(1);
-    world.session.trouble.told('wake', 'began');
+    world.session.trouble.markNoticeSent('wake', 'began');
     expect((await failedWake(NOON + 4 * MINUTE)).notices).toEqual([]);
 
     world.start(NOON + HOUR);
     world.work(NOON + HOUR);
     const over = await world.sweep(NOON + HOUR);
     expect(over.notices).toMatchObject([{ kind: 'wake', noticeOwed: 'ended' }]);
-    world.session.trouble.told('wake', 'ended');
+    world.session.trouble.markNoticeSent('wake', 'ended');
     expect((await world.sweep(NOON + HOUR)).notices).toEqual([]);
     expect(world.session.trouble.get('wake')).toBeUndefined();
   });

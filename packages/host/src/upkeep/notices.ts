@@ -165,13 +165,13 @@ function troubleNotice(
       noticeOwed === 'began'
         ? `The agent cannot answer just now: ${reason} Your messages are kept and will be tried again automatically.`
         : 'The agent can answer again.',
-    markSent: (session) => session.trouble.told(kind, noticeOwed),
+    markSent: (session) => session.trouble.markNoticeSent(kind, noticeOwed),
   };
 }
 
 function owedNotice(sessionId: string, notice: OwedNotice): PendingNotice {
   const reason = oneLine(notice.reason, REASON_LENGTH_MAX);
-  const markSent = (session: HostSession) => session.notices.told(notice);
+  const markSent = (session: HostSession) => session.notices.markSent(notice);
   const { address, at } = notice;
   if (notice.type === 'paused') {
     const text = `A scheduled task was paused: ${reason} It runs again once it is resumed.`;

@@ -5,12 +5,13 @@
  * A driver keeps each statement it has prepared, by its text, until `close`: texts are constants, so they are few.
  */
 
+/** What a column holds, and what a parameter may be. */
 export type SqliteValue = string | number | null;
 
 /** Parameters by name, without the colon that the SQL text has: `{ id: 'm1' }` for `:id`. */
 export type Params = Readonly<Record<string, SqliteValue>>;
 
-/** An open database. Synchronous: whoever calls it is the only one who runs until it returns. */
+/** An open database. Synchronous: nothing else in the process runs until it returns. */
 export interface Sqlite {
   /** Runs one or several statements without parameters and without results. */
   exec(sql: string): void;
@@ -38,7 +39,9 @@ export type OpenSqlite = (path: string, mode: OpenMode) => Sqlite;
  * `SQLITE_READONLY_ROLLBACK`.
  */
 export class SqliteError extends Error {
+  /** Names the class, whatever a bundler makes of it. */
   override readonly name = 'SqliteError';
+  /** SQLite's extended code name. */
   readonly code: string;
 
   constructor(code: string, message: string, options?: ErrorOptions) {

@@ -73,7 +73,7 @@ host.series.edit(1_000, (edit) => {
 host.endRun(runId('run-1'));
 const read = session.contents();
 host.settle(read, 2_000, { triesMax: 5, backoffBaseMs: 5_000, backoffMaxMs: 300_000 });
-host.deliveries.takeIn(
+host.deliveries.accept(
   read.messages.map((message) => ({ message, address: message.address })),
   read.messagesThrough,
   2_000,
