@@ -2,7 +2,7 @@
  * One side is killed in mid-transaction, again and again, while the other goes on. Nothing that was acknowledged may be
  * missing at the end, and nothing may be there twice.
  *
- * 25 rounds a side; `pnpm crash` makes it a thousand. The schedule of the kills comes from a fixed seed.
+ * 15 rounds a side; `pnpm crash` makes it a thousand. The schedule of the kills comes from a fixed seed.
  */
 import { setImmediate as breath, setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -23,7 +23,7 @@ import { openSqlite } from '../src/sqlite/node.ts';
 import { Child, type Runtime } from './processes.ts';
 import { chat, handshake, LIMITS, reply, temporaryFolder } from './support.ts';
 
-const ROUNDS = Number(process.env['CRASH_ROUNDS'] ?? 25);
+const ROUNDS = Number(process.env['CRASH_ROUNDS'] ?? 15);
 const PATIENCE = { timeout: 20_000 + ROUNDS * 2_000 };
 const POLICY = { triesMax: 1_000_000, backoffBaseMs: 0, backoffMaxMs: 0 };
 
@@ -31,7 +31,7 @@ let stack: AsyncDisposableStack;
 let folder: SessionFolder;
 beforeEach(() => {
   stack = new AsyncDisposableStack();
-  folder = createSession(stack.use(temporaryFolder()).path);
+  folder = createSession(stack.use(temporaryFolder('disk')).path);
 });
 afterEach(() => stack.disposeAsync());
 

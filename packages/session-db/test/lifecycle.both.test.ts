@@ -13,6 +13,9 @@ import { backoffMs } from '../src/protocol.ts';
 import { History, operations } from './history.ts';
 import { chat, claim, idsOf, LIMITS, RUN, reply, TestSession } from './support.ts';
 
+/** `pnpm histories` makes it 2 000. */
+const HISTORIES = Number(process.env['HISTORIES'] ?? 40);
+
 const POLICY: RetryPolicy = { triesMax: 3, backoffBaseMs: 1_000, backoffMaxMs: 3_000 };
 
 function ack(attempt: number, status: AckStatus, run = 'run-1', error: string | null = null): Ack {
@@ -81,7 +84,7 @@ describe('settlement', () => {
 
 describe('a random history of both sides', () => {
   it('ends every message, with one try per dead run, no attempt claimed or settled twice, and numbers that only grow', {
-    timeout: 120_000,
+    timeout: 60_000 + HISTORIES * 500,
   }, () => {
     // A failure prints the seed and the path that replay it, and the shortest history that shows it.
     assert(
@@ -90,7 +93,7 @@ describe('a random history of both sides', () => {
         for (const operation of history) world.step(operation);
         world.drain();
       }),
-      { seed: 20_261_121, numRuns: 120 },
+      { seed: 20_261_121, numRuns: HISTORIES },
     );
   });
 });

@@ -1,5 +1,5 @@
 /** What the tests of this package share: a session in a temporary folder, and short ways to drive both of its sides. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -22,9 +22,16 @@ export const ADDRESS = { channelType: 'terminal', platformId: 'main', threadId: 
 export const LIMITS = { work: 10, control: 10, context: 10 };
 export const RUN = runId('run-1');
 
-/** A temporary folder that goes away with the scope. */
-export function temporaryFolder(): Disposable & { readonly path: string } {
-  const path = mkdtempSync(join(tmpdir(), 'nanoclaw-session-db-'));
+const MEMORY = '/dev/shm';
+
+/**
+ * A temporary folder that goes away with the scope: in memory where Linux has such a place, because no test cuts the power,
+ * and syncing each of thousands of commits to a disk would be most of their time. On `disk` a commit takes long enough to
+ * be killed in.
+ */
+export function temporaryFolder(on: 'memory' | 'disk' = 'memory'): Disposable & { readonly path: string } {
+  const parent = on === 'memory' && existsSync(MEMORY) ? MEMORY : tmpdir();
+  const path = mkdtempSync(join(parent, 'nanoclaw-session-db-'));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
