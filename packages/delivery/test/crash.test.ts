@@ -14,8 +14,8 @@ import { deliverAll, EXPECTED, ledger, prepare } from './crash/scenario.ts';
 import { temporaryFolder } from './support.ts';
 
 const CRASHES = Number(process.env['NANOCLAW_CRASHES'] ?? 0);
-const STEPS_SHORT = 24;
-const RANDOM_SHORT = 8;
+const STEPS_SHORT = 16;
+const RANDOM_SHORT = 4;
 const AT_ONCE = 2;
 
 let folder: ReturnType<typeof temporaryFolder>;

@@ -1,5 +1,5 @@
 /** A session in a temporary folder, with both sides in this process, for the tests of this package. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -26,6 +26,9 @@ import {
   sweepSession,
   type Vitals,
 } from '../src/index.ts';
+
+/** In memory where that can be had: these tests are about what is written, not about the disk, and sync by the thousand. */
+const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 export const ADDRESS = { channelType: 'terminal', platformId: 'main', threadId: null };
 export const LIMITS = { work: 10, control: 10, context: 10 };
@@ -59,7 +62,7 @@ export class World implements Disposable {
   #runs = 0;
 
   constructor() {
-    this.folder = createSession(join(mkdtempSync(join(tmpdir(), 'nanoclaw-sweep-')), 'session'));
+    this.folder = createSession(join(mkdtempSync(join(SCRATCH, 'nanoclaw-sweep-')), 'session'));
     this.session = HostSession.open(this.folder, openSqlite);
   }
 
