@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { Kysely, PGliteDialect } from 'kysely';
-import { afterAll, afterEach } from 'vitest';
+import { afterAll, afterEach, inject } from 'vitest';
 import type { Engine } from '../src/dialect.ts';
 import type { AgentGroup, MessagingGroup, Session, Tables, UserId, Wiring } from '../src/index.ts';
 import { migrate, openRegistry, Registry, userId } from '../src/index.ts';
@@ -25,15 +25,40 @@ export function temporaryFolder(): string {
 /** What the registry runs on. */
 export const ENGINES: readonly Engine[] = ['sqlite', 'postgres'];
 
-const postgres: { server?: PGlite } = {};
+const postgres: { server?: PGlite; isMigrated?: boolean } = {};
 
 afterAll(() => postgres.server?.close());
 
 /** An empty PostgreSQL database, until the next call; one server for all tests of a file, because it starts slowly. */
 export async function emptyPostgres(): Promise<Kysely<Tables>> {
-  postgres.server ??= await PGlite.create();
-  await postgres.server.exec('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
-  return new Kysely<Tables>({ dialect: new PGliteDialect({ pglite: postgres.server }) });
+  const server = await postgresServer();
+  await server.exec('DROP SCHEMA public CASCADE; CREATE SCHEMA public');
+  postgres.isMigrated = false;
+  return kyselyOver(server);
+}
+
+/** A PostgreSQL database of this schema without a row, until the next call: emptied, which is faster than made anew. */
+async function migratedPostgres(): Promise<Kysely<Tables>> {
+  if (postgres.isMigrated !== true) {
+    await migrate(await emptyPostgres(), 'postgres');
+    postgres.isMigrated = true;
+  }
+  const server = await postgresServer();
+  const { rows } = await server.query<{ tables: string }>(
+    "SELECT string_agg(tablename, ', ') AS tables FROM pg_tables WHERE schemaname = 'public' AND tablename !~ '^kysely'",
+  );
+  await server.exec(`TRUNCATE ${rows[0]?.tables} RESTART IDENTITY`);
+  return kyselyOver(server);
+}
+
+/** From the files of a new server, which `postgres-files.ts` has made once: to make them is most of its start. */
+async function postgresServer(): Promise<PGlite> {
+  postgres.server ??= await PGlite.create({ loadDataDir: new Blob([readFileSync(inject('postgresFiles'))]) });
+  return postgres.server;
+}
+
+function kyselyOver(pglite: PGlite): Kysely<Tables> {
+  return new Kysely<Tables>({ dialect: new PGliteDialect({ pglite }) });
 }
 
 /** An open registry on an engine whose clock is what `clock.now` says and whose ids count up. */
@@ -45,9 +70,7 @@ export async function registryOn(engine: Engine, clock?: { now: number }): Promi
     newId: () => `id-${String((made += 1)).padStart(6, '0')}`,
   };
   if (engine === 'postgres') {
-    const db = await emptyPostgres();
-    await migrate(db, engine);
-    return new Registry(db, options);
+    return new Registry(await migratedPostgres(), options);
   }
   const registry = await openRegistry({ ...options, file: join(temporaryFolder(), 'registry.db') });
   cleanups.push(() => registry.close());

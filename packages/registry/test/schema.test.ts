@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { type CompiledQuery, Kysely, SqliteDialect } from 'kysely';
@@ -79,15 +79,24 @@ describe('the schema refuses', () => {
 
   const instance = { name: 'libera', type: 'irc', first_seen: 0 };
 
+  const empty: { file?: Buffer } = {};
+
+  /** A registry without a row, made once and copied for each test. */
+  async function emptyDatabase(): Promise<Database.Database> {
+    const file = join(temporaryFolder(), 'registry.db');
+    if (empty.file === undefined) {
+      await (await openRegistry({ ...options, file })).close();
+      empty.file = readFileSync(file);
+    } else writeFileSync(file, empty.file);
+    return new Database(file);
+  }
+
   /**
    * The good rows of a test: agent a1, chats m1 and m2, wiring w1 (m1 × a1), session s1 (all of a1), user ann, question
-   * q1 of s1, approval p1 about ann, instance
-   * libera.
+   * q1 of s1, approval p1 about ann, instance libera.
    */
   async function goodDatabase(): Promise<Database.Database> {
-    const file = join(temporaryFolder(), 'registry.db');
-    await (await openRegistry({ ...options, file })).close();
-    const database = new Database(file);
+    const database = await emptyDatabase();
     insert(database, 'agent_groups', { ...agent, id: 'a1', folder: 'andy' });
     insert(database, 'messaging_groups', { ...chat, id: 'm1', platform_id: '1' });
     insert(database, 'messaging_groups', chat);
