@@ -50,7 +50,7 @@ describe('what an agent wishes', () => {
     expect((await install.nanoclaw('approvals', 'list')).value).toMatchObject([{ kind: 'action', state: 'open' }]);
 
     await owner.client.choose(card.questionId, 0);
-    await said(/^Approved: /, /The tools of files are there from now on\./);
+    await said(/^Approved: /, /The tools of files are available from now on\./);
     expect(await agent()).toMatchObject({ mcpServers: [{ name: 'files', command: 'files-server', args: [] }] });
     expect((await install.nanoclaw('approvals', 'list')).value).toEqual([]);
     await until(async () => (await audited()).length === 2);
@@ -64,7 +64,7 @@ describe('what an agent wishes', () => {
     await owner.say('add server files files-server');
     await owner.isAsked(/^“Nano” asks to add the MCP server files/);
     await owner.say('Deny');
-    await said(/^Denied: /, /Somebody who may decide it said no\.$/);
+    await said(/^Denied: /, /An admin denied the request, so nothing was changed\.$/);
     expect(await agent()).toMatchObject({ mcpServers: [] });
     await until(async () => (await audited()).length === 1);
     expect(await audited()).toEqual([['terminal:local', 'approval.action', 'denied']]);

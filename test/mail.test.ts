@@ -44,7 +44,9 @@ it('two agents that write to each other for ever are stopped, and the operator s
   await person.say('tell helper ping');
   await until(async () => (await install.nanoclaw('dead-letters', 'list')).rows().length > 0);
   const [letter] = (await install.nanoclaw('dead-letters', 'list')).rows();
-  expect(letter?.text('error')).toMatch(/^This exchange between agents went on for 4 mails without a person/);
+  expect(letter?.text('error')).toMatch(
+    /^This exchange between agents went on for 4 mails without a message of a person/,
+  );
   const [stop] = (await install.nanoclaw('audit', '--action', 'mail')).rows();
   expect(stop?.value).toMatchObject({
     outcome: 'refused',

@@ -7,7 +7,7 @@ import { WebhookChannel } from '@nanoclaw/channels/webhook';
 import { createHost, MAIN_CHAT, type RunningHost } from '@nanoclaw/host';
 import { type DataFolder, makeDataFolder } from '@nanoclaw/host/data';
 import { type Log, openLog } from '@nanoclaw/host/observability';
-import { converse, sayOnce } from './cli/chat.ts';
+import { converse, sendAndWait } from './cli/chat.ts';
 import { type Config, configValues, readConfig } from './config.ts';
 import { conversation, ports, RUNNER_FOLDER, SKILLS_FOLDER, stopSignal, untilAborted } from './process.ts';
 import { version } from './version.ts';
@@ -59,7 +59,7 @@ async function talk(
   const socket = terminalSocketPath(data.terminal);
   const { newId } = ports;
   if (say !== undefined) {
-    process.stdout.write(`${await sayOnce(say, { socket, newId, answerMs, unanswered })}\n`);
+    process.stdout.write(`${await sendAndWait(say, { socket, newId, answerMs, unanswered })}\n`);
     return;
   }
   process.stdout.write('Say something. /quit or Ctrl-D leaves.\n');

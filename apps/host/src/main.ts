@@ -20,17 +20,17 @@ import {
 import { messageOf, Problem } from '@nanoclaw/host/errors';
 import { readModuleReferences } from '@nanoclaw/host/modules';
 import {
-  type AnswerOptions,
-  answer,
-  harmless,
-  lookingAt,
+  type ExecuteOptions,
+  execute,
   OPERATOR_COMMANDS,
   type OperatorCommand,
-  type Page,
   parseCommandLine,
-  type Reading,
-  rendered,
+  type ReadContext,
+  type RenderOptions,
+  render,
+  stripControls,
   TOPICS,
+  withReadContext,
   withUsableFiles,
 } from '@nanoclaw/host/operator';
 import { chooseDriver, modelEnvironment, timeZoneOf } from '@nanoclaw/host/runs';
@@ -38,7 +38,7 @@ import { inProcessReader } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { converse } from './cli/chat.ts';
 import { printCompletion, printContinuations } from './cli/completion.ts';
-import { LOCAL_COMMANDS, type LocalCommand, type Machine } from './cli/local.ts';
+import { LOCAL_COMMANDS, type LocalActions, type LocalCommand } from './cli/local.ts';
 import { hostLog, runLog, showLog } from './cli/logs.ts';
 import { configHelp, configValues, dataFolderOf, readConfig } from './config.ts';
 import { start } from './daemon.ts';
@@ -64,8 +64,8 @@ async function main(words: readonly string[]): Promise<number> {
     case 'run': {
       const root = dataFolderOf(request.data, process.env);
       if (request.command.kind === 'local') return request.command.prepare(request.raw)(machine(root, request.isJson));
-      const value = await answer(request.command, request.raw, answerOptions(root));
-      process.stdout.write(`${request.isJson ? json(value) : rendered(value, request.command.view, page())}\n`);
+      const value = await execute(request.command, request.raw, answerOptions(root));
+      process.stdout.write(`${request.isJson ? json(value) : render(value, request.command.view, page())}\n`);
       return 0;
     }
   }
@@ -81,7 +81,7 @@ const PROGRAM = fileURLToPath(new URL('main.js', import.meta.url));
 const COMMANDS: readonly (OperatorCommand | LocalCommand)[] = [...LOCAL_COMMANDS, ...OPERATOR_COMMANDS];
 
 /** What the commands that are done here are made of. */
-function machine(root: string, isJson: boolean): Machine {
+function machine(root: string, isJson: boolean): LocalActions {
   const data = dataFolder(root);
   return {
     start: ({ say }) => start(say, root),
@@ -100,7 +100,7 @@ function machine(root: string, isJson: boolean): Machine {
     },
     backup: async (into) => {
       const options = answerOptions(root);
-      const sessions = () => lookingAt(options, savedSessions);
+      const sessions = () => withReadContext(options, savedSessions);
       const { sleep: wait, onProgress } = options;
       const saved = await backup({
         data,
@@ -111,7 +111,7 @@ function machine(root: string, isJson: boolean): Machine {
         onProgress,
       });
       process.stdout.write(`${isJson ? json(saved) : `${saved.sessions} sessions were saved in ${absolute(into)}.`}\n`);
-      if (!isJson) for (const sentence of saved.leftOut) process.stderr.write(`${harmless(sentence)}\n`);
+      if (!isJson) for (const sentence of saved.leftOut) process.stderr.write(`${stripControls(sentence)}\n`);
       return 0;
     },
     restore: async (from, session) => {
@@ -132,7 +132,7 @@ function machine(root: string, isJson: boolean): Machine {
   };
 }
 
-function answerOptions(root: string): AnswerOptions {
+function answerOptions(root: string): ExecuteOptions {
   const config = configValues(root, process.env);
   return {
     data: dataFolder(root),
@@ -142,7 +142,7 @@ function answerOptions(root: string): AnswerOptions {
     now: ports.clock.now,
     newId: ports.newId,
     newSecret: ports.newSecret,
-    onProgress: (line) => void process.stderr.write(`${harmless(line)}\n`),
+    onProgress: (line) => void process.stderr.write(`${stripControls(line)}\n`),
     scratch: ports.scratch,
     // Here, unlike in a daemon, a file that holds its reader holds one command, which a person can end.
     readerFor: (folder) => inProcessReader(folder, openSqlite),
@@ -155,7 +155,7 @@ function print(text: string): void {
   process.stdout.write(text);
 }
 
-function page(): Page {
+function page(): RenderOptions {
   const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
   return { width: process.stdout.isTTY ? process.stdout.columns : 80, timeZone };
 }
@@ -164,7 +164,7 @@ function json(value: unknown): string {
   return JSON.stringify(value, null, 2);
 }
 
-async function savedSessions(operator: Reading): Promise<readonly SavedSession[]> {
+async function savedSessions(operator: ReadContext): Promise<readonly SavedSession[]> {
   const saved: SavedSession[] = [];
   for (const session of await operator.registry.sessions()) {
     const run = await withUsableFiles(operator, session, ({ files }) => files.liveRun());
@@ -207,7 +207,9 @@ async function doctor(root: string, isJson: boolean): Promise<number> {
     dataFolder: root,
     config,
     machine: ports.machine,
-    agents: existsSync(options.data.registry) ? await lookingAt(options, ({ registry }) => registry.agentGroups()) : [],
+    agents: existsSync(options.data.registry)
+      ? await withReadContext(options, ({ registry }) => registry.agentGroups())
+      : [],
     modelEnv: modelEnvironment(process.env),
     runnerFolder: RUNNER_FOLDER,
     skillsFolder: SKILLS_FOLDER,
@@ -230,11 +232,11 @@ async function doctor(root: string, isJson: boolean): Promise<number> {
 function exitCodeOf(error: unknown): number {
   if (error instanceof Problem) {
     // It may quote what an agent or a stranger has written.
-    process.stderr.write(`nanoclaw: ${harmless(error.message)}\n`);
+    process.stderr.write(`nanoclaw: ${stripControls(error.message)}\n`);
     return error.exitCode;
   }
   process.stderr.write(
-    `nanoclaw: an unexpected error: ${harmless(messageOf(error))} Nothing accepted was lost; start it again.\n`,
+    `nanoclaw: an unexpected error: ${stripControls(messageOf(error))} Nothing accepted was lost; start it again.\n`,
   );
   if (error instanceof Error && process.env['NANOCLAW_LOG'] === 'debug') process.stderr.write(`${error.stack}\n`);
   return 1;

@@ -1,5 +1,12 @@
 import { EXIT_CODES, Problem } from '@nanoclaw/host/errors';
-import { ABSENT, label, OPERATOR_COMMANDS, parametersOf, parseCommandLine, TOPICS } from '@nanoclaw/host/operator';
+import {
+  MISSING_VERBS,
+  OPERATOR_COMMANDS,
+  parameterLabel,
+  parametersOf,
+  parseCommandLine,
+  TOPICS,
+} from '@nanoclaw/host/operator';
 import { describe, expect, it } from 'vitest';
 import { LOCAL_COMMANDS } from '../src/cli/local.ts';
 import { configHelp } from '../src/config.ts';
@@ -26,7 +33,7 @@ const VERBS = ['list', 'get', 'create', 'update', 'delete'];
 describe('the command line', () => {
   it.each(KEPT)('has list, get, create, update and delete for %s, or says what to use instead', (noun) => {
     const there = COMMANDS.filter(({ path }) => path[0] === noun).flatMap(({ path, alias }) => [path[1], alias]);
-    const [, said = ''] = /^There is no (.+?):/.exec(ABSENT[noun] ?? '') ?? [];
+    const [, said = ''] = /^There is no (.+?):/.exec(MISSING_VERBS[noun] ?? '') ?? [];
     expect([...said.matchAll(/`(\w+)`/g)].map(([, verb]) => verb)).toEqual(
       VERBS.filter((verb) => !there.includes(verb)),
     );
@@ -117,7 +124,7 @@ describe('the table of commands', () => {
         const name =
           parameter.place === 'argument'
             ? parameter.name.replace(/[A-Z]/g, '-$&').toLowerCase()
-            : label(parameter.name, parameter);
+            : parameterLabel(parameter.name, parameter);
         expect(text).toContain(name);
       }
       expect(text).toContain('Exit codes:');

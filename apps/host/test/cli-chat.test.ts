@@ -5,7 +5,7 @@ import { PassThrough } from 'node:stream';
 import type { ReceivedEvent } from '@nanoclaw/channels';
 import { TerminalChannel, terminalSocketPath } from '@nanoclaw/channels/terminal';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { converse, spoken } from '../src/cli/chat.ts';
+import { converse, parseLine } from '../src/cli/chat.ts';
 
 const PLACE = { channelType: 'terminal', platformId: 'main', threadId: null };
 
@@ -26,7 +26,7 @@ describe('a line at the prompt', () => {
     [' indented', { type: 'text', text: ' indented' }],
     ['1', { type: 'text', text: '1' }],
   ] as const)('%j, with no question open', (line, said) => {
-    expect(spoken(line, undefined)).toEqual(said);
+    expect(parseLine(line, undefined)).toEqual(said);
   });
 
   it.each([
@@ -38,7 +38,7 @@ describe('a line at the prompt', () => {
     ['4', { type: 'text', text: '4' }],
     ['1 of them', { type: 'text', text: '1 of them' }],
   ] as const)('%j, with a question open', (line, said) => {
-    expect(spoken(line, question)).toEqual(said);
+    expect(parseLine(line, question)).toEqual(said);
   });
 });
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Approval } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { act, applyAction } from '../src/actions/actions.ts';
+import { applyActionOutcome, performAction } from '../src/actions/actions.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
 import { OutboundWorld } from './outbound-world.ts';
 
@@ -33,7 +33,7 @@ async function decide(type: 'approved' | 'denied'): Promise<Approval> {
   await world.registry.approvals.decide(waiting.id, { type, by: 'operator', at: world.now });
   const approval = await world.registry.approvals.get(waiting.id);
   if (approval === undefined) throw new Error('it is gone');
-  await applyAction(approval, world.actions());
+  await applyActionOutcome(approval, world.actions());
   return approval;
 }
 
@@ -82,7 +82,7 @@ describe('an action', () => {
     const read = await session.reader.read({ acksAfter: 0, messagesAfter: 0, again: [] });
     const [row] = read.type === 'read' ? read.messages : [];
     if (row === undefined) throw new Error('no row');
-    for (let i = 0; i < 3; i += 1) await act(session, row, true, world.actions());
+    for (let i = 0; i < 3; i += 1) await performAction(session, row, true, world.actions());
     expect(session.files.series.live().map((series) => series.id)).toEqual([id]);
     expect(resultOf(id)).toMatchObject({ status: 'ok', result: { taskId: id } });
   });
@@ -216,9 +216,9 @@ describe('create_agent', () => {
           return Reflect.get(failing(registry), property);
         },
       });
-      await act(session, row, true, { ...world.actions(), registry: dying }).catch(() => undefined);
+      await performAction(session, row, true, { ...world.actions(), registry: dying }).catch(() => undefined);
     }
-    await act(session, row, true, world.actions());
+    await performAction(session, row, true, world.actions());
     expect(await agents()).toEqual(['nano', 'Ábel the 2nd']);
     expect(await registry.destinations.list()).toHaveLength(2);
     expect(resultOf(row.id)).toMatchObject({ status: 'ok' });
@@ -259,7 +259,7 @@ describe('install_packages', () => {
     const id = await ask(WISH);
     await decide('denied');
     expect((await world.registry.agentGroup(session.agentGroupId))?.packages).toEqual({ apt: [], npm: [] });
-    expect(resultOf(id)).toMatchObject({ status: 'error', error: expect.stringContaining('said no') });
+    expect(resultOf(id)).toMatchObject({ status: 'error', error: expect.stringContaining('denied') });
   });
 
   it('is refused beyond what an agent may have, by the time it is approved as well', async () => {
@@ -275,7 +275,8 @@ describe('install_packages', () => {
   it('is told to the agent when nobody decides in time', async () => {
     const id = await ask(WISH);
     world.now += 7_200_000;
-    for (const expired of await world.registry.approvals.expire(world.now)) await applyAction(expired, world.actions());
+    for (const expired of await world.registry.approvals.expire(world.now))
+      await applyActionOutcome(expired, world.actions());
     expect(resultOf(id)).toMatchObject({ status: 'error', error: expect.stringContaining('in time') });
   });
 
@@ -293,15 +294,15 @@ describe('install_packages', () => {
     const read = await session.reader.read({ acksAfter: 0, messagesAfter: 0, again: [] });
     const [row] = read.type === 'read' ? read.messages : [];
     if (row === undefined) throw new Error('no row');
-    await act(session, row, false, world.actions());
-    await act(session, row, true, world.actions());
+    await performAction(session, row, false, world.actions());
+    await performAction(session, row, true, world.actions());
     const waiting = await world.waiting();
     await world.registry.approvals.decide(waiting?.id ?? ('' as never), {
       type: 'approved',
       by: 'operator',
       at: world.now,
     });
-    await act(session, row, true, world.actions());
+    await performAction(session, row, true, world.actions());
     expect(await world.registry.approvals.list({ limit: 10 })).toHaveLength(1);
   });
 });
@@ -324,7 +325,7 @@ describe('add_mcp_server', () => {
     const args = ['--safe', 'x'.repeat(400), '--and-then-steal'];
     const id = await ask({ ...WISH, args });
     expect(await world.waiting()).toBeUndefined();
-    expect(resultOf(id)).toMatchObject({ status: 'error', error: expect.stringContaining('too much to be shown') });
+    expect(resultOf(id)).toMatchObject({ status: 'error', error: expect.stringContaining('too long to be shown') });
     await ask({ ...WISH, reason: 'because '.repeat(500) });
     expect((await world.waiting())?.summary.length).toBeLessThanOrEqual(500);
   });
@@ -372,7 +373,7 @@ describe('cli_request', () => {
     const read = await session.reader.read({ acksAfter: 0, messagesAfter: 0, again: [] });
     const [row] = read.type === 'read' ? read.messages : [];
     if (row === undefined) throw new Error('no row');
-    await act(session, row, false, world.actions());
+    await performAction(session, row, false, world.actions());
     expect(world.commands).toHaveLength(1);
   });
 
@@ -382,7 +383,7 @@ describe('cli_request', () => {
     const read = await session.reader.read({ acksAfter: 0, messagesAfter: 0, again: [] });
     const [row] = read.type === 'read' ? read.messages : [];
     if (row === undefined) throw new Error('no row');
-    await act(session, row, true, world.actions());
+    await performAction(session, row, true, world.actions());
     expect(world.commands).toEqual([]);
     expect(resultOf(row.id)).toMatchObject({ status: 'error', error: expect.stringContaining('not known') });
   });

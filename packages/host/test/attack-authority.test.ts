@@ -157,7 +157,7 @@ describe('a row of a container', () => {
   it('with an id that leaves the host no room is refused at once, and what follows it is done', async () => {
     world.row(session, { kind: 'system', id: 'x'.repeat(300), content: { action: 'dance' } });
     await rows({ action: 'dance' });
-    expect(letters()).toEqual(['The id of the message is longer than any honest one.']);
+    expect(letters()).toEqual(['The id of the message is too long.']);
     expect(errors()).toHaveLength(1);
   });
 

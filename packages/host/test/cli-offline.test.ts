@@ -8,9 +8,9 @@ import { dataFolder } from '../src/data/data-folder.ts';
 import { takeLease } from '../src/data/lease.ts';
 import { ControlServer } from '../src/operator/control.ts';
 import { dispatch } from '../src/operator/dispatch.ts';
-import { type AnswerOptions, answer } from '../src/operator/execute.ts';
-import { changing, lookingAt } from '../src/operator/offline.ts';
-import { prepare, runChanging, runReading } from '../src/operator/run.ts';
+import { type ExecuteOptions, execute } from '../src/operator/execute.ts';
+import { withReadContext, withWriteContext } from '../src/operator/offline.ts';
+import { prepare, runRead, runWrite } from '../src/operator/run.ts';
 import { commandOf, OPERATOR_COMMANDS } from '../src/operator/table.ts';
 import { NOW, OperatorInstall } from './operator-install.ts';
 
@@ -31,7 +31,7 @@ function command(...words: readonly string[]) {
 async function look(words: readonly string[], raw: object = {}) {
   const prepared = prepare(command(...words), raw);
   if (prepared.kind !== 'reads') throw new Error(`${words.join(' ')} does not only look.`);
-  return lookingAt(install.offline(), (operator) => runReading(prepared, operator));
+  return withReadContext(install.offline(), (operator) => runRead(prepared, operator));
 }
 
 /**
@@ -143,7 +143,7 @@ describe('a command that only looks, with the host down (failure 16)', () => {
   it('says what to do where there is no data folder, and makes none', async () => {
     const root = join(install.scratch, 'nowhere');
     const nowhere = { ...install.offline(), data: dataFolder(root) };
-    for (const use of [lookingAt(nowhere, async () => null), changing(nowhere, async () => null)]) {
+    for (const use of [withReadContext(nowhere, async () => null), withWriteContext(nowhere, async () => null)]) {
       await expect(use).rejects.toMatchObject({
         exitCode: 4,
         message: expect.stringMatching(
@@ -153,7 +153,7 @@ describe('a command that only looks, with the host down (failure 16)', () => {
     }
     expect(readdirSync(install.scratch)).toEqual([]);
     const empty = mkdtempSync(join(tmpdir(), 'nano-empty-'));
-    await expect(lookingAt({ ...nowhere, data: dataFolder(empty) }, async () => null)).rejects.toThrow(
+    await expect(withReadContext({ ...nowhere, data: dataFolder(empty) }, async () => null)).rejects.toThrow(
       /is no data folder/,
     );
     expect(readdirSync(empty)).toEqual([]);
@@ -166,13 +166,13 @@ function rename() {
   const raw = { group: 'main', name: 'Renamed' };
   const prepared = prepare(command('groups', 'update'), raw);
   if (prepared.kind === 'reads') throw new Error('It only looks.');
-  return changing(install.offline(), (operator) => runChanging(prepared, operator, raw));
+  return withWriteContext(install.offline(), (operator) => runWrite(prepared, operator, raw));
 }
 
 describe('a command that changes something, with the host down (failure 55)', () => {
   it('holds the lease on the data folder meanwhile and lets it go', async () => {
     await install.close();
-    await changing(install.offline(), async () => {
+    await withWriteContext(install.offline(), async () => {
       expect(() => takeLease(install.data.root, { pid: 1, since: new Date(NOW) })).toThrow(/process 4711/);
     });
     await rename();
@@ -190,7 +190,7 @@ describe('a command that changes something, with the host down (failure 55)', ()
 });
 
 /** Waits are only noted. */
-function options(waits: number[]): AnswerOptions {
+function options(waits: number[]): ExecuteOptions {
   return { ...install.offline(), sleep: async (ms) => void waits.push(ms) };
 }
 
@@ -204,12 +204,12 @@ describe('the answer to a command', () => {
     });
     try {
       using _lease = takeLease(install.data.root, { pid: 1, since: new Date(NOW) });
-      expect(await answer(command('status'), {}, options([]))).toMatchObject({ host: 'running', pid: 4711 });
-      expect(await answer(command('drain'), {}, options([]))).toMatchObject({ unfinished: [] });
+      expect(await execute(command('status'), {}, options([]))).toMatchObject({ host: 'running', pid: 4711 });
+      expect(await execute(command('drain'), {}, options([]))).toMatchObject({ unfinished: [] });
       expect(install.asked.toSorted()).toEqual(['drain', 'progress: waiting for one session']);
       const raw = { group: 'main', name: 'Renamed' };
-      expect(await answer(command('groups', 'update'), raw, options([]))).toMatchObject({ name: 'Renamed' });
-      await expect(answer(command('groups', 'get'), { group: 'nowhere' }, options([]))).rejects.toMatchObject({
+      expect(await execute(command('groups', 'update'), raw, options([]))).toMatchObject({ name: 'Renamed' });
+      await expect(execute(command('groups', 'get'), { group: 'nowhere' }, options([]))).rejects.toMatchObject({
         exitCode: 6,
       });
     } finally {
@@ -218,13 +218,13 @@ describe('the answer to a command', () => {
   });
 
   it('comes from the files when no host runs, and waits for somebody who is changing them just now', async () => {
-    expect(await answer(command('status'), {}, options([]))).toMatchObject({ host: 'down' });
-    await expect(answer(command('drain'), {}, options([]))).rejects.toMatchObject({ exitCode: 9 });
+    expect(await execute(command('status'), {}, options([]))).toMatchObject({ host: 'down' });
+    await expect(execute(command('drain'), {}, options([]))).rejects.toMatchObject({ exitCode: 9 });
     const other = takeLease(install.data.root, { pid: 1, since: new Date(NOW) });
     const waits: number[] = [];
     const raw = { group: 'main', name: 'Renamed' };
     const letsGo = { ...options(waits), sleep: async (ms: number) => void (waits.push(ms), other[Symbol.dispose]()) };
-    expect(await answer(command('groups', 'update'), raw, letsGo)).toMatchObject({ name: 'Renamed' });
+    expect(await execute(command('groups', 'update'), raw, letsGo)).toMatchObject({ name: 'Renamed' });
     expect(waits).toHaveLength(1);
   });
 
@@ -232,7 +232,7 @@ describe('the answer to a command', () => {
     using _lease = takeLease(install.data.root, { pid: 1, since: new Date(NOW) });
     const waits: number[] = [];
     const raw = { group: 'main', name: 'Renamed' };
-    await expect(answer(command('groups', 'update'), raw, options(waits))).rejects.toMatchObject({ exitCode: 3 });
+    await expect(execute(command('groups', 'update'), raw, options(waits))).rejects.toMatchObject({ exitCode: 3 });
     expect(waits).toHaveLength(29);
     expect(await install.agent()).toMatchObject({ name: 'main' });
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { harmless, rendered } from '../src/operator/render.ts';
+import { render, stripControls } from '../src/operator/render.ts';
 import { column, type View } from '../src/operator/view.ts';
 
 const PAGE = { width: 80, timeZone: 'UTC' };
@@ -21,7 +21,7 @@ describe('a table', () => {
       { id: 'aaaaaaaa-1', createdAt: AT, place: { name: 'main' }, said: 'hello' },
       { id: 'bbbbbbbb-2', createdAt: null, place: { name: '' }, said: true },
     ];
-    expect(rendered(rows, TABLE, PAGE)).toBe(
+    expect(render(rows, TABLE, PAGE)).toBe(
       [
         'ID        SINCE                PLACE  SAID',
         'aaaaaaaa  2026-11-21 12:00:00  main   hello',
@@ -31,14 +31,14 @@ describe('a table', () => {
   });
 
   it('cuts ids to what tells them apart', () => {
-    const text = rendered([{ id: 'aaaaaaaaaa-1' }, { id: 'aaaaaaaaaa-2' }], TABLE, PAGE);
+    const text = render([{ id: 'aaaaaaaaaa-1' }, { id: 'aaaaaaaaaa-2' }], TABLE, PAGE);
     expect(text).toContain('aaaaaaaaaa-1');
     expect(text).toContain('aaaaaaaaaa-2');
   });
 
   it('stays within the width of the terminal, and loses no word for it', () => {
     const said = Array.from({ length: 60 }, (_, at) => `word${at}`).join(' ');
-    const text = rendered([{ id: 'a', createdAt: AT, place: { name: 'x'.repeat(100) }, said }], TABLE, PAGE);
+    const text = render([{ id: 'a', createdAt: AT, place: { name: 'x'.repeat(100) }, said }], TABLE, PAGE);
     expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
     expect(text.replace(/\s/g, '')).toContain('2026-11-21');
     for (const word of ['word0', 'word59']) expect(text.replace(/\s+/g, '')).toContain(word);
@@ -47,13 +47,13 @@ describe('a table', () => {
   it('breaks lines between words, and only words that are longer than their column', () => {
     const view: View = { type: 'table', columns: [column('SAID', 'said')], empty: '' };
     const said = `one two three ${'x'.repeat(30)} four`;
-    expect(rendered([{ said }], view, { ...PAGE, width: 20 })).toBe(
+    expect(render([{ said }], view, { ...PAGE, width: 20 })).toBe(
       ['SAID', 'one two three', 'x'.repeat(20), `${'x'.repeat(10)} four`].join('\n'),
     );
   });
 
   it('says so when it is empty', () => {
-    expect(rendered([], TABLE, PAGE)).toBe('There is nothing.');
+    expect(render([], TABLE, PAGE)).toBe('There is nothing.');
   });
 });
 
@@ -68,7 +68,7 @@ describe('a record', () => {
       denied: false,
       model: null,
     };
-    expect(rendered(value, { type: 'record' }, PAGE)).toBe(
+    expect(render(value, { type: 'record' }, PAGE)).toBe(
       [
         'name          main',
         'next due      2026-11-21 12:00:00',
@@ -87,7 +87,7 @@ it('shows objects of a list one per line', () => {
     { type: 'terminal', state: 'online', reason: null },
     { type: 'webhook', state: 'offline', reason: 'The port is taken.' },
   ];
-  expect(rendered({ channels }, { type: 'record' }, PAGE)).toBe(
+  expect(render({ channels }, { type: 'record' }, PAGE)).toBe(
     ['channels  terminal, online', '          webhook, offline, reason The port is taken.'].join('\n'),
   );
 });
@@ -107,9 +107,9 @@ describe('what strangers have written', () => {
       within: { said: hostile, list: [hostile], deep: { json: [{ hostile }] } },
     };
     for (const view of views) {
-      const text = rendered(view.type === 'table' ? [value] : value, view, PAGE);
+      const text = render(view.type === 'table' ? [value] : value, view, PAGE);
       expect(text.replaceAll('\n', '')).not.toMatch(/\p{Cc}|\u202e/u);
     }
-    expect(harmless('line\n\ttab')).toBe('line\n\ttab');
+    expect(stripControls('line\n\ttab')).toBe('line\n\ttab');
   });
 });

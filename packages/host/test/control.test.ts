@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Problem } from '../src/errors/problem.ts';
 import { type ControlRequest, ControlServer, controlSocket } from '../src/operator/control.ts';
-import { askHost } from '../src/operator/control-client.ts';
+import { sendControlRequest } from '../src/operator/control-client.ts';
 
 let folder: string;
 let control: ControlServer;
@@ -53,7 +53,7 @@ function listen(): Promise<ControlServer> {
 }
 
 function ask(command: string, onProgress: (line: string) => void = () => undefined) {
-  return askHost(controlSocket(folder), { command: [command], parameters: { name: 'x' } }, onProgress);
+  return sendControlRequest(controlSocket(folder), { command: [command], parameters: { name: 'x' } }, onProgress);
 }
 
 async function joined(): Promise<Socket> {
@@ -177,8 +177,8 @@ describe('a host that does not keep to the protocol', () => {
     server.listen(controlSocket(folder));
     await once(server, 'listening');
     try {
-      await expect(ask('look')).rejects.toThrow(/use both of one version/);
-      await expect(ask('look')).rejects.toThrow(/use both of one version/);
+      await expect(ask('look')).rejects.toThrow(/must have the same version/);
+      await expect(ask('look')).rejects.toThrow(/must have the same version/);
       await expect(ask('look')).rejects.toThrow(/may have been done or not/);
     } finally {
       server.close();

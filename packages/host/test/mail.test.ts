@@ -98,7 +98,7 @@ describe('a mail', () => {
     anna.files.setRouting({ destinations: [...destinations, self], replyTo }, world.now);
     world.row(anna, { address: to(anna), inReplyTo: asked });
     await world.deliver(anna);
-    expect(errors(anna)).toEqual(['An agent does not write to itself.']);
+    expect(errors(anna)).toEqual(['An agent cannot write to itself.']);
     expect(mailIn(anna)).toEqual([]);
   });
 
@@ -151,7 +151,7 @@ describe('two agents that write to each other for ever', () => {
     const rounds = await chatter(50, (mail) => mail.id);
     expect(rounds).toBe(MAIL_LIMITS.hopsMax);
     expect(await world.registry.mail.count(`${anna.id}/${asked}`)).toBe(MAIL_LIMITS.hopsMax);
-    const reason = expect.stringContaining(`went on for ${MAIL_LIMITS.hopsMax} mails without a person`);
+    const reason = expect.stringContaining(`went on for ${MAIL_LIMITS.hopsMax} mails without a message of a person`);
     expect(world.notices).toMatchObject([{ reason }]);
     expect(errors(anna)).toEqual([reason]);
     const told = anna.files.inHand(world.now, 100).find(({ id }) => id.startsWith('undelivered/'));
@@ -215,7 +215,7 @@ describe('two agents that write to each other for ever', () => {
     await world.registry.prune(world.now + 1, 100);
     world.row(box, { address: to(anna), inReplyTo: mail?.id ?? '' });
     await world.deliver(box);
-    expect(errors(box)).toEqual([expect.stringContaining('without a person')]);
+    expect(errors(box)).toEqual([expect.stringContaining('without a message of a person')]);
     expect(mailIn(await mailbox(anna))).toEqual([]);
   });
 

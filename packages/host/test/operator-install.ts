@@ -19,7 +19,7 @@ import { type DataFolder, makeDataFolder } from '../src/data/data-folder.ts';
 import { parseCommandLine } from '../src/operator/arguments.ts';
 import type { LiveHost } from '../src/operator/contexts.ts';
 import type { OfflineOptions } from '../src/operator/offline.ts';
-import { run as done, type Operators, prepare } from '../src/operator/run.ts';
+import { type CommandContexts, runPrepared as done, prepare } from '../src/operator/run.ts';
 import { OwnSessionFiles, SessionViews } from '../src/operator/session-files.ts';
 import { OPERATOR_COMMANDS, TOPICS } from '../src/operator/table.ts';
 
@@ -132,12 +132,12 @@ export class OperatorInstall implements AsyncDisposable {
   }
 
   /** The host that has the registry open, as commands see it; `live`: what they may ask of it. */
-  operators(live?: LiveHost): Operators {
+  operators(live?: LiveHost): CommandContexts {
     const { registry } = this;
     const common = { ...this.offline(), live };
     return {
-      reading: { ...common, registry, sessions: new SessionViews(common) },
-      changing: { ...common, registry, sessions: new OwnSessionFiles(common), actor: 'operator' },
+      read: { ...common, registry, sessions: new SessionViews(common) },
+      write: { ...common, registry, sessions: new OwnSessionFiles(common), actor: 'operator' },
     };
   }
 

@@ -1,7 +1,7 @@
 import type { CommandScope } from '@nanoclaw/registry';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parametersOf } from '../src/operator/command.ts';
-import { runOperatorCommand } from '../src/operator/scope.ts';
+import { runAgentCommand } from '../src/operator/scope.ts';
 import { OPERATOR_COMMANDS } from '../src/operator/table.ts';
 import { OperatorInstall } from './operator-install.ts';
 
@@ -19,7 +19,7 @@ afterAll(() => install[Symbol.asyncDispose]());
 /** What comes of a command of the agent `main`. OWN and FOREIGN stand for its session and another agent's. */
 async function ask(line: string, scope: CommandScope) {
   const words = line.split(' ').map((word) => (word === 'OWN' ? own : word === 'FOREIGN' ? foreign : word));
-  return runOperatorCommand(words, scope, (await install.agent()).id, install.operators(install.live));
+  return runAgentCommand(words, scope, (await install.agent()).id, install.operators(install.live));
 }
 
 async function outcome(line: string, scope: CommandScope): Promise<string> {

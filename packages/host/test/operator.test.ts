@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Problem } from '../src/errors/problem.ts';
 import { parametersOf } from '../src/operator/command.ts';
-import { rendered } from '../src/operator/render.ts';
+import { render } from '../src/operator/render.ts';
 import { commandOf, OPERATOR_COMMANDS } from '../src/operator/table.ts';
 import { readEndpoints } from '../src/operator/webhook-endpoints.ts';
 import { NOW, OperatorInstall } from './operator-install.ts';
@@ -74,7 +74,9 @@ describe('the operator commands', () => {
         ...install.live,
         rebuildImage: async () => ({ type: 'failed' as const, reason: 'no such package' }),
       };
-      await expect(install.run(['groups', 'rebuild', 'main'], live)).rejects.toThrow(/no such package.*goes on/);
+      await expect(install.run(['groups', 'rebuild', 'main'], live)).rejects.toThrow(
+        /no such package.*keeps the image/,
+      );
     });
   });
 
@@ -161,7 +163,7 @@ describe('the operator commands', () => {
       const numbers = install.giveUp(session);
       install.enqueue(session, 'waits', { text: 'this one waits' });
       expect(await install.run(['sessions', 'list', '--group', 'main'])).toMatchObject([
-        { id: session.id, agent: 'main', chat: 'terminal:main', state: 'resting' },
+        { id: session.id, agent: 'main', chat: 'terminal:main', state: 'idle' },
       ]);
       expect(await install.run(['sessions', 'get', session.id])).toMatchObject({
         due: 1,
@@ -390,7 +392,7 @@ describe('the operator commands', () => {
       const entry = { at: NOW, actor: 'host', action: 'mail', target: 'other', outcome: 'refused' } as const;
       await install.registry.audit.add({ ...entry, detail: { reason, hop: 20 } });
       const audit = commandOf(['audit'], OPERATOR_COMMANDS);
-      const shown = audit && rendered(await install.run(['audit']), audit.view, { width: 200, timeZone: 'UTC' });
+      const shown = audit && render(await install.run(['audit']), audit.view, { width: 200, timeZone: 'UTC' });
       expect(shown).toContain(reason);
     });
   });

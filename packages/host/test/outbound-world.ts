@@ -32,11 +32,11 @@ import {
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { messageFiles } from '@nanoclaw/session-db/protocol';
-import type { ActionContext } from '../src/actions/action.ts';
-import { act } from '../src/actions/actions.ts';
+import type { ActionPorts } from '../src/actions/action.ts';
+import { performAction } from '../src/actions/actions.ts';
 import { dataFolder, makeDataFolder } from '../src/data/data-folder.ts';
 import { Questions } from '../src/decisions/questions.ts';
-import { cleanUp, type OutboundContext, routeOf, send } from '../src/outbound/outbound.ts';
+import { cleanUp, type OutboundPorts, routeOf, send } from '../src/outbound/outbound.ts';
 import type { ImageRebuilt } from '../src/runs/group-images.ts';
 import { destinationsOf } from '../src/session/destinations.ts';
 import { inboundId } from '../src/session/received.ts';
@@ -285,7 +285,7 @@ export class OutboundWorld implements AsyncDisposable {
     return new Map([[this.channel.type, this.channel]]);
   }
 
-  outbound(): OutboundContext {
+  outbound(): OutboundPorts {
     const questions = new Questions({
       registry: this.registry,
       sessions: this.sessions,
@@ -302,11 +302,11 @@ export class OutboundWorld implements AsyncDisposable {
       isFirst: (name) => this.gate.rates.take([{ key: name, burst: 1, everyMs: 86_400_000 }], this.now) === 0,
       channels: this.channels(),
       openQuestion: (session, message, address) => questions.open(session, message, address),
-      act: (session, row, attempt) => act(session, row, attempt.uncertain, this.actions()),
+      performAction: (session, row, attempt) => performAction(session, row, attempt.uncertain, this.actions()),
     };
   }
 
-  actions(): ActionContext {
+  actions(): ActionPorts {
     return {
       registry: this.registry,
       sessions: this.sessions,
@@ -324,7 +324,7 @@ export class OutboundWorld implements AsyncDisposable {
       },
       rebuildImage: async () => this.image,
       replaceOutdatedRuns: async () => void (this.replacements += 1),
-      runOperatorCommand: async (words, scope, agentGroupId) => {
+      runAgentCommand: async (words, scope, agentGroupId) => {
         this.commands.push({ words, scope, agentGroupId });
         if (words[0] === 'explode') throw new Error('There is no such command.');
         return { did: words.join(' ') };

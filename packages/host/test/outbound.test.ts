@@ -159,7 +159,7 @@ describe('a message with files', () => {
     const { id } = world.row(session, { content: { text: 'look', files: ['a.txt'] } });
     world.files(session, id, { 'a.txt': 'more' });
     await world.deliver(session);
-    expect(texts()).toEqual(['look\n(The file a.txt was not sent: It has 4 bytes, and its channel takes at most 3.)']);
+    expect(texts()).toEqual(['look\n(The file a.txt was not sent: It has 4 bytes, and its channel allows at most 3.)']);
   });
 
   it('names its files where the channel shows none, and removes them all the same', async () => {

@@ -73,7 +73,7 @@ export class World implements AsyncDisposable {
       onRing: () => undefined,
     });
     this.#channel = ground.platform.channel();
-    const applyAction: ApprovalEffect = async (approval) => {
+    const applyActionOutcome: ApprovalEffect = async (approval) => {
       if (this.actionFailures-- > 0) throw new Error('The image could not be built.');
       this.acted.push(approval);
     };
@@ -84,7 +84,7 @@ export class World implements AsyncDisposable {
       now: () => ground.clock.now,
       newChats: () => 'ask',
       defaultAgent: async () => undefined,
-      applyAction,
+      applyActionOutcome,
       wake: (id) => this.woken.push(id),
       onDropped: (_, reason) => this.dropped.push(reason),
       onTrouble: (_, reason) => this.troubles.push(reason),

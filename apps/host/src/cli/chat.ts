@@ -1,4 +1,4 @@
-/** The terminal's end of a conversation: one message and its reply, or a prompt. */
+/** Chat in a terminal: one message and its reply, or a prompt. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { createInterface, type Interface } from 'node:readline/promises';
@@ -11,11 +11,13 @@ import {
 } from '@nanoclaw/channels/terminal';
 import { MAIN_CHAT } from '@nanoclaw/host';
 import { messageOf, Problem } from '@nanoclaw/host/errors';
-import { harmless } from '@nanoclaw/host/operator';
+import { stripControls } from '@nanoclaw/host/operator';
 
-/** Where the host listens, and names for messages. */
+/** What both forms of the chat need. */
 export interface ChatOptions {
+  /** The path of the terminal channel's socket. */
   readonly socket: string;
+  /** A new id for each message. */
   readonly newId: () => string;
 }
 
@@ -24,7 +26,7 @@ export interface ChatOptions {
  * the reason why no reply will come now, or when no reply comes within `answerMs` milliseconds; the message is kept and
  * answered at the next start.
  */
-export async function sayOnce(
+export async function sendAndWait(
   text: string,
   options: ChatOptions & { readonly unanswered: Promise<string>; readonly answerMs: number },
 ): Promise<string> {
@@ -34,7 +36,7 @@ export async function sayOnce(
     chat: MAIN_CHAT,
     newId: options.newId,
     onMessage: (message) => {
-      if (message.inReplyTo === id) reply.resolve(harmless(terminalText(message)));
+      if (message.inReplyTo === id) reply.resolve(stripControls(terminalText(message)));
     },
   });
   const late = setTimeout(() => {
@@ -59,12 +61,12 @@ function refuse(reason: string): never {
   throw new Problem(`${reason} The message is kept and will be tried again at the next start.`, 5);
 }
 
-/** What a conversation needs. */
+/** What a prompt needs. */
 export interface ConversationOptions extends ChatOptions {
   readonly chat: string;
   /** How many of the last messages are shown first. */
   readonly history: number;
-  /** Where it is remembered what was seen, so that what comes meanwhile is shown the next time. */
+  /** A folder that remembers what was shown, so that messages that come meanwhile are shown the next time. */
   readonly memory: string;
   readonly input: NodeJS.ReadableStream;
   readonly output: NodeJS.WritableStream;
@@ -72,13 +74,13 @@ export interface ConversationOptions extends ChatOptions {
 }
 
 /**
- * A prompt, until the person ends it (Ctrl-D, Ctrl-C, `/quit`), the signal aborts or the connection ends. Throws a
- * `Problem` (exit code 9) when nobody listens on the socket.
+ * Runs a prompt until the user ends it (Ctrl-D, Ctrl-C, `/quit`), the signal aborts or the connection ends. Rejects with a
+ * `Problem` (exit code 9) when no host listens on the socket.
  */
 export async function converse(options: ConversationOptions): Promise<void> {
   const { input, output, signal } = options;
   const lines = createInterface({ input, output, prompt: PROMPT });
-  // From the start: lines that come before somebody iterates are lost.
+  // From the start: lines that come before the loop below are lost.
   const typed = lines[Symbol.asyncIterator]();
   const screen = new Screen(lines, output);
   let question: OpenQuestion | undefined;
@@ -101,10 +103,10 @@ export async function converse(options: ConversationOptions): Promise<void> {
     if (options.history > 0) for (const past of await client.history(options.history)) screen.show(pastText(past));
     screen.prompt();
     for await (const line of typed) {
-      const said = spoken(line, question);
-      if (said.type === 'quit') break;
-      if (said.type === 'choice') question = undefined;
-      await toldIfRefused(() => carryOut(said, client, screen), screen);
+      const parsed = parseLine(line, question);
+      if (parsed.type === 'quit') break;
+      if (parsed.type === 'choice') question = undefined;
+      await showRefusal(() => carryOut(parsed, client, screen), screen);
       screen.prompt();
     }
   } finally {
@@ -133,15 +135,18 @@ A question is answered with the number or the wording of a choice. Everything el
 type OpenQuestion = Extract<TerminalMessage, { kind: 'question' }>;
 
 /** What a line at the prompt means. */
-export type Spoken =
+export type PromptLine =
   | { readonly type: 'nothing' | 'quit' | 'help' }
   | { readonly type: 'text'; readonly text: string }
   | { readonly type: 'file'; readonly path: string; readonly text: string | undefined }
   | { readonly type: 'history'; readonly count: number }
   | { readonly type: 'choice'; readonly questionId: string; readonly choice: number };
 
-/** Reads a line, while a question may be open. Pure. A command of the agent's, such as `/clear`, is a text. */
-export function spoken(line: string, question: Pick<OpenQuestion, 'questionId' | 'choices'> | undefined): Spoken {
+/** Parses a line, while a question may be open. Pure. A command of the agent's, such as `/clear`, is a text. */
+export function parseLine(
+  line: string,
+  question: Pick<OpenQuestion, 'questionId' | 'choices'> | undefined,
+): PromptLine {
   const text = line.trim();
   if (text === '') return { type: 'nothing' };
   if (text === '/quit') return { type: 'quit' };
@@ -150,18 +155,18 @@ export function spoken(line: string, question: Pick<OpenQuestion, 'questionId' |
   if (history) return { type: 'history', count: Math.min(100, Math.max(1, Number(history[1] ?? 20))) };
   const file = /^\/send\s+(?:"([^"]+)"|(\S+))(?:\s+(.+))?$/.exec(text);
   if (file) return { type: 'file', path: file[1] ?? file[2] ?? '', text: file[3] };
-  const choice = question === undefined ? -1 : chosen(text, question.choices);
+  const choice = question === undefined ? -1 : choiceIndex(text, question.choices);
   if (question !== undefined && choice !== -1) return { type: 'choice', questionId: question.questionId, choice };
   return { type: 'text', text: line };
 }
 
-function chosen(text: string, choices: readonly string[]): number {
+function choiceIndex(text: string, choices: readonly string[]): number {
   const at = /^\d{1,2}$/.test(text) ? Number(text) - 1 : choices.indexOf(text);
   return at >= 0 && at < choices.length ? at : -1;
 }
 
 async function carryOut(
-  said: Exclude<Spoken, { type: 'quit' }>,
+  said: Exclude<PromptLine, { type: 'quit' }>,
   client: TerminalClient,
   screen: Screen,
 ): Promise<void> {
@@ -188,8 +193,8 @@ async function carryOut(
   }
 }
 
-/** What the host refuses, or cannot be read here, is told, and the conversation goes on. */
-async function toldIfRefused(action: () => Promise<void>, screen: Screen): Promise<void> {
+/** Shows what the host refuses, or what cannot be read here, and goes on. */
+async function showRefusal(action: () => Promise<void>, screen: Screen): Promise<void> {
   try {
     await action();
   } catch (error) {
@@ -215,7 +220,7 @@ function pastText(past: TerminalPast): string {
   return [`${PROMPT}${past.text}`, ...past.files.map((name) => `${PROMPT}[file ${name}]`)].join('\n');
 }
 
-/** How long it is shown that somebody writes, unless it is said again, in milliseconds. */
+/** How long the typing indicator is shown after the last sign of it, in milliseconds. */
 const TYPING_MS = 8_000;
 
 /** What is shown above the prompt, with what was typed so far below it. */
@@ -235,11 +240,11 @@ class Screen {
 
   show(text: string): void {
     this.#endTyping();
-    this.#output.write(`\r\u001b[K${harmless(text)}\n`);
+    this.#output.write(`\r\u001b[K${stripControls(text)}\n`);
     this.prompt();
   }
 
-  /** Shows the prompt, with what was typed so far, unless there is nobody any more who could type. */
+  /** Shows the prompt, with what was typed so far, unless the input has ended. */
   prompt(): void {
     if (!this.#isOver) this.#lines.prompt(true);
   }

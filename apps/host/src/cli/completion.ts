@@ -1,10 +1,10 @@
-/** What a shell is told about the commands, from the table. */
+/** Completion of the commands in a shell, from the table. */
 import { RootCommand, script } from '@bomb.sh/tab';
-import { kebab, type Parsable, parametersOf, type Topics } from '@nanoclaw/host/operator';
+import { kebabCase, type ParsableCommand, parametersOf, type Topics } from '@nanoclaw/host/operator';
 import type { Shell } from './local.ts';
 
 /**
- * Prints, on standard output, the script for a shell. `program` is what the script asks, word by word: a checkout has no
+ * Prints, on standard output, the script for a shell. `program` is the command that the script runs, word by word: a checkout has no
  * `nanoclaw` in the path of a shell.
  */
 export function printCompletion(shell: Shell, program: readonly string[]): void {
@@ -39,11 +39,15 @@ function inQuotes(word: string): string {
 }
 
 /** Prints, on standard output, what may follow the words, as the script wants it. The last word is the one being typed. */
-export function printContinuations(words: readonly string[], commands: readonly Parsable[], topics: Topics): void {
+export function printContinuations(
+  words: readonly string[],
+  commands: readonly ParsableCommand[],
+  topics: Topics,
+): void {
   completions(commands, topics).parse([...words]);
 }
 
-function completions(commands: readonly Parsable[], topics: Topics): RootCommand {
+function completions(commands: readonly ParsableCommand[], topics: Topics): RootCommand {
   const root = new RootCommand();
   root.option('data', 'the data folder').option('json', 'print the result as JSON').option('help', 'print the help');
   const begun = new Set(commands.filter(({ path }) => path.length > 1).map(({ path }) => path[0] ?? ''));
@@ -57,8 +61,8 @@ function completions(commands: readonly Parsable[], topics: Topics): RootCommand
           for (const choice of choices) complete(choice, '');
         };
         if (place === 'argument') made.argument(name, offer);
-        else if (place === 'flag') made.option(kebab(name), help);
-        else made.option(kebab(name), help, offer);
+        else if (place === 'flag') made.option(kebabCase(name), help);
+        else made.option(kebabCase(name), help, offer);
       }
     }
   }

@@ -1,17 +1,25 @@
-/** The commands that the command line does itself, in its own process. Declared like those of the table. */
+/** The commands that the command line runs itself, in its own process. Declared like those of the host's table. */
 
-import { argument, checkedParameters, type Declared, flag, option, Text, whole } from '@nanoclaw/host/operator';
+import {
+  argument,
+  type CommandDeclaration,
+  checkedParameters,
+  flag,
+  option,
+  Text,
+  whole,
+} from '@nanoclaw/host/operator';
 import { z } from 'zod';
 
-/** A command that is done here. */
-export type LocalCommand = Pick<Declared, 'path' | 'alias' | 'summary' | 'parameters'> & {
+/** A command that the command line runs itself. */
+export type LocalCommand = Pick<CommandDeclaration, 'path' | 'alias' | 'summary' | 'parameters'> & {
   readonly kind: 'local';
   /** Checks the parameters as they were typed. Throws a `Problem` (exit code 2). */
-  prepare(raw: unknown): (machine: Machine) => Promise<number>;
+  prepare(raw: unknown): (actions: LocalActions) => Promise<number>;
 };
 
-/** What of the machine they need; each gives the exit code. */
-export interface Machine {
+/** What the local commands do; each resolves with the exit code. */
+export interface LocalActions {
   start(options: { readonly say?: string }): Promise<number>;
   chat(options: { readonly chat: string; readonly history: number }): Promise<number>;
   doctor(): Promise<number>;
@@ -22,12 +30,12 @@ export interface Machine {
   completion(shell: Shell): Promise<number>;
 }
 
-/** The shells that can be told what may follow. */
+/** The shells for which there is a completion script. */
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
-/** A shell that can be told what may follow. */
+/** A shell for which there is a completion script. */
 export type Shell = (typeof SHELLS)[number];
 
-/** The commands that need no table of the host. */
+/** The local commands, in the order of the help. */
 export const LOCAL_COMMANDS: readonly LocalCommand[] = [
   local({
     path: ['start'],
@@ -35,61 +43,61 @@ export const LOCAL_COMMANDS: readonly LocalCommand[] = [
     parameters: z.object({
       say: option(Text.exactOptional(), 'start, send one message, print the reply, and stop', { value: 'message' }),
     }),
-    run: (machine, options) => machine.start(options),
+    run: (actions, options) => actions.start(options),
   }),
   local({
     path: ['chat'],
-    summary: 'chat with an agent of the host that is running',
+    summary: 'chat with an agent of the running host',
     parameters: z.object({
       chat: argument(Text.default('main'), 'the terminal chat; main when left out'),
-      history: option(whole(0, 100).default(10), 'how much of what was said before is shown, 0 to 100 (10)', {
+      history: option(whole(0, 100).default(10), 'how many earlier messages are shown, 0 to 100 (10)', {
         value: 'n',
       }),
     }),
-    run: (machine, options) => machine.chat(options),
+    run: (actions, options) => actions.chat(options),
   }),
   local({
     path: ['doctor'],
-    summary: 'look at what the agents need on this machine, and say what to do',
+    summary: 'check what the agents need on this machine, and say what to do',
     parameters: z.object({}),
-    run: (machine) => machine.doctor(),
+    run: (actions) => actions.doctor(),
   }),
   local({
     path: ['logs'],
-    summary: "show the host's log, or with --session what the last run of a session has printed",
+    summary: "show the host's log, or with --session the output of a session's last run",
     parameters: z.object({
       session: option(Text.exactOptional(), 'the id of a session, or the beginning of it'),
-      lines: option(whole(1, 100_000).default(50), 'how many of the last lines (50)', { value: 'n' }),
-      follow: flag('go on with what is written from now on, until Ctrl-C'),
+      lines: option(whole(1, 100_000).default(50), 'the number of last lines (50)', { value: 'n' }),
+      follow: flag('keep showing new lines, until Ctrl-C'),
     }),
-    run: (machine, options) => machine.logs(options),
+    run: (actions, options) => actions.logs(options),
   }),
   local({
     path: ['backup'],
-    summary: 'save the whole data folder while the host works',
+    summary: 'back up the whole data folder while the host runs',
     parameters: z.object({ into: argument(Text, 'a folder that does not exist yet') }),
-    run: (machine, { into }) => machine.backup(into),
+    run: (actions, { into }) => actions.backup(into),
   }),
   local({
     path: ['restore'],
-    summary: 'make a data folder from a backup; or put one session back, with the host stopped',
+    summary: 'restore a data folder from a backup; or one session, with the host stopped',
     parameters: z.object({
       from: argument(Text, 'the folder of the backup'),
       session: option(Text.exactOptional(), 'only this session, by its whole id'),
     }),
-    run: (machine, { from, session }) => machine.restore(from, session),
+    run: (actions, { from, session }) => actions.restore(from, session),
   }),
   local({
     path: ['service', 'install'],
-    summary: 'write the file by which this machine starts the host by itself, and say what comes next',
+    summary: 'write the service file that starts the host with this machine, and print the next steps',
     parameters: z.object({}),
-    run: (machine) => machine.installService(),
+    run: (actions) => actions.installService(),
   }),
   local({
     path: ['completion'],
-    summary: 'print the script that teaches a shell to complete these commands',
+    summary: 'print the completion script of a shell',
     parameters: z.object({ shell: argument(z.enum(SHELLS), 'the shell', { choices: SHELLS }) }),
-    run: (machine, { shell }) => machine.completion(shell),
+    run: (actions, { shell }) => actions.completion(shell),
   }),
 ];
 
@@ -97,7 +105,7 @@ function local<Shape extends z.ZodRawShape>(declaration: {
   readonly path: readonly string[];
   readonly summary: string;
   readonly parameters: z.ZodObject<Shape>;
-  readonly run: (machine: Machine, parameters: z.output<z.ZodObject<Shape>>) => Promise<number>;
+  readonly run: (actions: LocalActions, parameters: z.output<z.ZodObject<Shape>>) => Promise<number>;
 }): LocalCommand {
   const { path, summary, parameters, run } = declaration;
   return {
@@ -107,7 +115,7 @@ function local<Shape extends z.ZodRawShape>(declaration: {
     parameters,
     prepare: (raw) => {
       const checked = checkedParameters(declaration, raw);
-      return (machine) => run(machine, checked);
+      return (actions) => run(actions, checked);
     },
   };
 }

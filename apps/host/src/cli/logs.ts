@@ -3,11 +3,13 @@ import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, stat
 import { join } from 'node:path';
 import type { DataFolder } from '@nanoclaw/host/data';
 import { Problem, systemCode } from '@nanoclaw/host/errors';
-import { harmless } from '@nanoclaw/host/operator';
+import { stripControls } from '@nanoclaw/host/operator';
 
 /** How a log is shown. */
 export interface LogOptions {
+  /** How many of the last lines are shown first. */
   readonly lines: number;
+  /** Whether lines that are written later are shown too. */
   readonly follow: boolean;
   /** As they were written, instead of as a person reads them. */
   readonly isRaw: boolean;
@@ -17,7 +19,7 @@ export interface LogOptions {
   readonly signal: AbortSignal;
 }
 
-/** Shows the end of a log; goes on, if asked to, until the signal aborts. A file that is put aside is followed by its successor. */
+/** Shows the end of a log, and with `follow` what is written later until the signal aborts, also after the file was rotated. */
 export async function showLog(file: string, options: LogOptions): Promise<void> {
   const { lines, follow, isRaw, write, sleep, signal } = options;
   using log = new Tail(file);
@@ -54,7 +56,7 @@ export function runLog(data: DataFolder, session: string): string {
     .map((name) => join(only.logs, name))
     .toSorted((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs);
   const last = logs.at(-1);
-  if (last === undefined) throw new Problem(`The session ${only.id} has not run yet, so nothing was printed.`, 6);
+  if (last === undefined) throw new Problem(`The session ${only.id} has not run yet, so it has no output.`, 6);
   return last;
 }
 
@@ -127,10 +129,12 @@ function names(folder: string): string[] {
 /** A line of the host's log as `time level message, details`; any other line without what drives a terminal. */
 function readable(line: string): string {
   const entry = parsed(line);
-  if (entry === undefined) return harmless(line);
+  if (entry === undefined) return stripControls(line);
   const { time, level, msg, ...details } = entry;
   const rest = Object.entries(details).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
-  return harmless([time, LEVELS[String(level)] ?? level, msg, ...rest].filter((part) => part !== undefined).join(' '));
+  return stripControls(
+    [time, LEVELS[String(level)] ?? level, msg, ...rest].filter((part) => part !== undefined).join(' '),
+  );
 }
 
 /** pino's numbers. */

@@ -1,9 +1,15 @@
 /** The reference of all commands as Markdown, made from the table. Pure. */
 import { EXIT_CODES } from '@nanoclaw/host/errors';
-import { label, type ParameterDeclared, type Parsable, parametersOf, type Topics } from '@nanoclaw/host/operator';
+import {
+  type ParameterDescription,
+  type ParsableCommand,
+  parameterLabel,
+  parametersOf,
+  type Topics,
+} from '@nanoclaw/host/operator';
 
 /** The text of `COMMANDS.md`. `absent`: by topic, what of it there is no command for. */
-export function reference(commands: readonly Parsable[], topics: Topics, absent: Topics): string {
+export function reference(commands: readonly ParsableCommand[], topics: Topics, absent: Topics): string {
   const single = commands.filter(({ path }) => path.length === 1);
   const titles = [...new Set(commands.filter(({ path }) => path.length > 1).map(({ path }) => path[0] ?? ''))];
   const parts = titles.map((title) => {
@@ -27,22 +33,24 @@ const INTRODUCTION = `# Commands of nanoclaw
 Made from the table of commands: change it there, and run \`vitest run cli-reference -u\` in \`apps/host\`. Every command takes
 \`--data DIR\` and \`--json\`. Ids may be cut to their beginning, where it is the only one.`;
 
-function entry(command: Parsable): string {
+function entry(command: ParsableCommand): string {
   const parameters = parametersOf(command);
   const usage = ['nanoclaw', ...command.path, ...parameters.map(usageOf)].join(' ');
   const alias = command.alias === undefined ? '' : ` Also \`${command.alias}\`.`;
-  const lines = parameters.map((parameter) => `- \`${label(parameter.name, parameter)}\`: ${helpOf(parameter)}`);
+  const lines = parameters.map(
+    (parameter) => `- \`${parameterLabel(parameter.name, parameter)}\`: ${helpOf(parameter)}`,
+  );
   const head = `### ${command.path.join(' ')}\n\n${sentence(command.summary)}.${alias}\n\n\`${usage}\``;
   return lines.length === 0 ? head : `${head}\n\n${lines.join('\n')}`;
 }
 
-function usageOf(parameter: ParameterDeclared): string {
-  const name = label(parameter.name, parameter);
+function usageOf(parameter: ParameterDescription): string {
+  const name = parameterLabel(parameter.name, parameter);
   const text = parameter.place === 'option' ? `${name} ${(parameter.value || parameter.name).toUpperCase()}` : name;
   return parameter.isOptional ? `[${text}]` : text;
 }
 
-function helpOf({ help, choices }: ParameterDeclared): string {
+function helpOf({ help, choices }: ParameterDescription): string {
   const named = choices.length === 0 ? help : `${help} (${choices.map((choice) => `\`${choice}\``).join(', ')})`;
   return `${named}.`;
 }

@@ -1,38 +1,42 @@
-/** What an action is: its request, what it works with, and what can come of it. */
+/** What an action is: its request, what it needs, and its result. */
 import type { Actor, AgentGroupId, CommandScope, Registry } from '@nanoclaw/registry';
 import type { Json, JsonObject, Millis, OutboundMessage } from '@nanoclaw/session-db';
 import type { DataFolder } from '../data/index.ts';
 import type { ImageRebuilt } from '../runs/index.ts';
 import type { ActionResult, SessionHandle, Sessions } from '../session/index.ts';
 
-/** Does what a row asks for. `waits`: somebody has been asked, and what comes of it is told later. */
-export type Action = (request: ActionRequest, context: ActionContext) => Promise<ActionResult | 'waits'>;
+/** Performs what a row requests. `waits`: an admin was asked, and the result is written once that is decided. */
+export type Action = (request: ActionRequest, ports: ActionPorts) => Promise<ActionResult | 'waits'>;
 
-/** What an agent asks for, and which of its sessions asks. */
+/** A request of an agent, and the session that it comes from. */
 export interface ActionRequest {
+  /** The session whose agent requests it. */
   readonly session: SessionHandle;
   /** A request of a container: nothing in it is known to be true. */
   readonly row: OutboundMessage;
-  /** An earlier attempt was made, and nobody knows how far it came. */
+  /** Whether an earlier attempt was made, of which it is not known how far it came. */
   readonly isRepeated: boolean;
 }
 
-/** Does what somebody has approved. Doing it again changes nothing. */
-export type Approved = (approved: ApprovedRequest, context: EffectContext) => Promise<ActionResult>;
+/** Performs what was approved. Idempotent. */
+export type ApprovedAction = (approved: ApprovedRequest, ports: EffectContext) => Promise<ActionResult>;
 
-/** What was asked for, and who has approved it. */
+/** What was requested, and who approved it. */
 export interface ApprovedRequest {
+  /** The session whose agent requested it. */
   readonly session: SessionHandle;
-  /** As it stood when somebody was asked. */
+  /** The request as it was when the approval was asked for. */
   readonly payload: JsonObject;
+  /** Who approved it. */
   readonly by: Actor;
 }
 
-/** What actions work with. */
-export interface ActionContext extends EffectContext {
-  /** Asks those who may decide. The same subject again asks nobody twice. */
-  readonly requestApproval: (wish: ActionWish) => Promise<ApprovalAsked>;
-  readonly runOperatorCommand: RunOperatorCommand;
+/** What actions need. */
+export interface ActionPorts extends EffectContext {
+  /** Asks an admin. The same subject again is the same request. */
+  readonly requestApproval: (request: ActionApprovalRequest) => Promise<ApprovalRequestOutcome>;
+  /** Runs one of the operator's commands for an agent. */
+  readonly runAgentCommand: RunAgentCommand;
 }
 
 /** What is needed to do what has been approved. */
@@ -42,6 +46,7 @@ export interface EffectContext {
   readonly data: Pick<DataFolder, 'agent'>;
   /** The zone of times that name none; IANA. */
   readonly timeZone: string;
+  /** Wall-clock milliseconds. */
   readonly now: () => Millis;
   /** Called for a session that has something new to do. Must not throw. */
   readonly wake: (sessionId: string) => void;
@@ -51,36 +56,41 @@ export interface EffectContext {
   readonly replaceOutdatedRuns: () => Promise<void>;
 }
 
-/** What an agent wishes that only a person may allow. */
-export interface ActionWish {
+/** A request of an agent that only an admin may approve. */
+export interface ActionApprovalRequest {
+  /** As approvals distinguish it from requests about strangers. */
   readonly kind: 'action';
-  /** Names the row for good. */
+  /** Identifies the row for good. */
   readonly subject: string;
+  /** The agent that requests it. */
   readonly agentGroupId: AgentGroupId;
+  /** The session that gets the result. */
   readonly sessionId: SessionHandle['id'];
+  /** The agent, for the audit log. */
   readonly requestedBy: Actor;
-  /** One line for whoever decides. */
+  /** One line for the admin who decides. */
   readonly summary: string;
+  /** What will be done, checked. */
   readonly payload: JsonObject;
 }
 
-/** Whether somebody was asked. */
-export type ApprovalAsked =
+/** Whether an admin was asked. */
+export type ApprovalRequestOutcome =
   | { readonly type: 'asked' }
-  /** Too many wait already, or there is nobody who could decide. One sentence. */
+  /** Too many requests wait already. One sentence. */
   | { readonly type: 'refused'; readonly reason: string };
 
 /**
- * Runs a command of the operator's command line for an agent, as far as its scope allows. Rejects with an `Error` whose
+ * Runs one of the operator's commands for an agent, as far as its scope allows. Rejects with an `Error` whose
  * message is for the agent when it is refused or fails.
  */
-export type RunOperatorCommand = (
+export type RunAgentCommand = (
   words: readonly string[],
   scope: Exclude<CommandScope, 'none'>,
   agentGroupId: AgentGroupId,
 ) => Promise<Json>;
 
-/** An action that failed for a reason the agent is told. */
+/** The result of an action that failed; `error` is one sentence for the agent. */
 export function failed(error: string): ActionResult {
   return { status: 'error', error };
 }

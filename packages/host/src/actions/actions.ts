@@ -1,17 +1,17 @@
 /**
- * What an agent asks of the host: its `system` rows. Each action is in a file of its own under `actions/`; here is the table
- * of them by name, and what holds for all: a row is done at most once, what came of it goes back to the session under an id
- * derived from the row, and what only a person may allow waits for an approval.
+ * The actions that agents request with `system` rows. Each is in a file of its own beside this one; here is the table of
+ * them by name, and what holds for all: a row is done at most once, its result goes back to the session under an id derived
+ * from the row, and what only an admin may allow waits for an approval.
  */
 import type { Approval } from '@nanoclaw/registry';
 import type { JsonObject, OutboundMessage } from '@nanoclaw/session-db';
 import { isSchedulingAction } from '@nanoclaw/sweep';
 import { type ActionResult, hasResult, type RequestRow, type SessionHandle, writeResult } from '../session/index.ts';
-import type { Action, ActionContext, Approved, EffectContext } from './action.ts';
-import { addMcpServer, mcpServerApproved } from './add-mcp-server.ts';
+import type { Action, ActionPorts, ApprovedAction, EffectContext } from './action.ts';
+import { addApprovedMcpServer, addMcpServer } from './add-mcp-server.ts';
 import { cliRequest } from './cli-request.ts';
-import { agentApproved, createAgent } from './create-agent.ts';
-import { installPackages, packagesApproved } from './install-packages.ts';
+import { createAgent, createApprovedAgent } from './create-agent.ts';
+import { installApprovedPackages, installPackages } from './install-packages.ts';
 import { schedule } from './schedule.ts';
 
 const ACTIONS: ReadonlyMap<string, Action> = new Map([
@@ -21,69 +21,73 @@ const ACTIONS: ReadonlyMap<string, Action> = new Map([
   ['cli_request', cliRequest],
 ]);
 
-/** What is done once somebody has approved. */
-const APPROVED: ReadonlyMap<string, Approved> = new Map([
-  ['create_agent', agentApproved],
-  ['install_packages', packagesApproved],
-  ['add_mcp_server', mcpServerApproved],
+/** What is done once an admin has approved. */
+const APPROVED: ReadonlyMap<string, ApprovedAction> = new Map([
+  ['create_agent', createApprovedAgent],
+  ['install_packages', installApprovedPackages],
+  ['add_mcp_server', addApprovedMcpServer],
 ]);
 
 /**
- * Does what a row asks for, or asks somebody whether it may be done. Doing it again changes nothing. Rejects when it cannot
+ * Performs the action of a row, or asks an admin whether it may be done. Doing it again changes nothing. Rejects when it cannot
  * be done now.
  *
- * `isRepeated`: an earlier attempt was made, and nobody knows how far it came.
+ * `isRepeated`: an earlier attempt was made, of which it is not known how far it came.
  */
-export async function act(
+export async function performAction(
   session: SessionHandle,
   row: OutboundMessage,
   isRepeated: boolean,
-  context: ActionContext,
+  ports: ActionPorts,
 ): Promise<void> {
   if (hasResult(session.files, row.id)) return;
-  const came = await actionFor(row.content)({ session, row, isRepeated }, context);
-  if (came === 'waits') return;
-  writeResult(session.files, row, actionName(row.content), came, context.now());
-  context.wake(session.id);
+  const result = await actionFor(row.content)({ session, row, isRepeated }, ports);
+  if (result === 'waits') return;
+  writeResult(session.files, row, actionName(row.content), result, ports.now());
+  ports.wake(session.id);
 }
 
 /**
- * Does what follows from an approval of kind `action` that was decided or has expired, and tells the agent. Doing it again
+ * Does what follows from an approval of kind `action` that was decided or has expired, and writes the result. Doing it again
  * changes nothing; an approval is to be marked as applied when this resolves. Rejects when it cannot be done now.
  */
-export async function applyAction(approval: Approval, context: EffectContext): Promise<void> {
+export async function applyActionOutcome(approval: Approval, ports: EffectContext): Promise<void> {
   const { sessionId, outcome, payload } = approval;
-  const session = sessionId === null ? undefined : context.sessions.known(sessionId);
-  const asked = askedOf(payload);
-  if (session === undefined || outcome === null || asked === undefined) return;
-  if (hasResult(session.files, asked.id)) return;
+  const session = sessionId === null ? undefined : ports.sessions.known(sessionId);
+  const row = requestRowOf(payload);
+  if (session === undefined || outcome === null || row === undefined) return;
+  if (hasResult(session.files, row.id)) return;
   const action = actionName(payload);
-  const came = await cameOf(action, session, approval, context);
-  writeResult(session.files, asked, action, came, context.now());
-  context.wake(session.id);
+  const result = await resultOf(action, session, approval, ports);
+  writeResult(session.files, row, action, result, ports.now());
+  ports.wake(session.id);
 }
 
-async function cameOf(
+async function resultOf(
   action: string,
   session: SessionHandle,
   { outcome, payload, id }: Approval,
-  context: EffectContext,
+  ports: EffectContext,
 ): Promise<ActionResult> {
-  if (outcome?.type === 'denied') return { status: 'error', error: 'Somebody who may decide it said no.' };
+  if (outcome?.type === 'denied')
+    return { status: 'error', error: 'An admin denied the request, so nothing was changed.' };
   const apply = APPROVED.get(action);
   if (outcome?.type !== 'approved' || apply === undefined) {
-    return { status: 'error', error: 'Nobody decided it in time, so nothing was changed. You may ask again.' };
+    return {
+      status: 'error',
+      error: 'No admin decided on the request in time, so nothing was changed. You may ask again.',
+    };
   }
-  const came = await apply({ session, payload, by: outcome.by }, context);
-  await context.registry.audit.add({
-    at: context.now(),
+  const result = await apply({ session, payload, by: outcome.by }, ports);
+  await ports.registry.audit.add({
+    at: ports.now(),
     actor: outcome.by,
     action,
     target: session.agentGroupId,
-    outcome: came.status === 'ok' ? 'done' : came.error,
+    outcome: result.status === 'ok' ? 'done' : result.error,
     detail: { approval: id, session: session.id },
   });
-  return came;
+  return result;
 }
 
 function actionFor(content: JsonObject): Action {
@@ -96,8 +100,8 @@ const unknown: Action = async ({ row }) => ({
   error: `This host cannot do ${actionName(row.content)}; nothing was changed.`,
 });
 
-/** The row that an approval is about, as `askApproval` has written it down. */
-function askedOf({ rowId, timestamp, inReplyTo }: JsonObject): RequestRow | undefined {
+/** The row that an approval is about, as `askApproval` has written it into the payload. */
+function requestRowOf({ rowId, timestamp, inReplyTo }: JsonObject): RequestRow | undefined {
   if (typeof rowId !== 'string' || typeof timestamp !== 'number') return undefined;
   return { id: rowId, timestamp, inReplyTo: typeof inReplyTo === 'string' ? inReplyTo : null };
 }

@@ -1,8 +1,8 @@
-/** `add_mcp_server`: a server of tools for the agent. Always for somebody to approve. */
+/** `add_mcp_server`: an MCP server for the agent. Always needs an approval. */
 import type { McpServer } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
-import { type Action, type Approved, failed } from './action.ts';
-import { askApproval, inMarks, reasonOf } from './approval.ts';
+import { type Action, type ApprovedAction, failed } from './action.ts';
+import { askApproval, quoted, reasonOf } from './approval.ts';
 
 const NAME = /^[a-z0-9][a-z0-9-]{0,39}$/;
 /** A program by its name or its path, without anything that a shell would read. */
@@ -11,7 +11,7 @@ const COMMAND = /^[A-Za-z0-9@/][A-Za-z0-9@/._+-]{0,199}$/;
 /** Taken by the agent's own tools. */
 const OWN_NAME = 'nanoclaw';
 
-/** What whoever decides would not see as it is: control characters, and those that turn or break a line. */
+/** What an admin would not see as it is: control characters, and those that turn or break a line. */
 const UNSHOWN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u;
 
 const ARGS_MAX = 50;
@@ -20,48 +20,46 @@ const SERVERS_MAX = 20;
 const TOO_MANY = `An agent has at most ${SERVERS_MAX} servers; nothing was changed.`;
 
 /** Asks whether the server may be added. */
-export const addMcpServer: Action = async (request, context) => {
+export const addMcpServer: Action = async (request, ports) => {
   const { content } = request.row;
   const server = serverOf(content);
   if (server === undefined) {
-    return failed(
-      'name, command or args is not as it must be: a short name, a program, plain texts. Nothing was changed.',
-    );
+    return failed('name must be a short name, command a program, and args a list of plain texts; nothing was changed.');
   }
-  const agent = await context.registry.agentGroup(request.session.agentGroupId);
+  const agent = await ports.registry.agentGroup(request.session.agentGroupId);
   if (agent === undefined) return failed('This agent is no longer registered; nothing was changed.');
   if (agent.mcpServers.some(({ name }) => name === server.name)) {
     return failed(`There is a server named ${server.name} already; nothing was changed. Choose another name.`);
   }
   if (agent.mcpServers.length >= SERVERS_MAX) return failed(TOO_MANY);
-  const line = [server.command, ...server.args].map((word) => inMarks(word, ARG_LENGTH_MAX)).join(' ');
-  const what = `${inMarks(agent.name, 60)} asks to add the MCP server ${server.name}, which runs ${line}. Its reason:`;
+  const line = [server.command, ...server.args].map((word) => quoted(word, ARG_LENGTH_MAX)).join(' ');
+  const what = `${quoted(agent.name, 60)} asks to add the MCP server ${server.name}, which runs ${line}. Its reason:`;
   const { name, command, args } = server;
   return askApproval(
     request,
     { what, why: reasonOf(content) },
     { action: 'add_mcp_server', name, command, args },
-    context,
+    ports,
   );
 };
 
 /** Adds it and restarts the agent. */
-export const mcpServerApproved: Approved = async ({ session, payload }, { registry, replaceOutdatedRuns }) => {
+export const addApprovedMcpServer: ApprovedAction = async ({ session, payload }, { registry, replaceOutdatedRuns }) => {
   const server = serverOf(payload);
   const agent = await registry.agentGroup(session.agentGroupId);
   if (server === undefined || agent === undefined) {
-    return failed('The request or its agent is no longer there; nothing was changed.');
+    return failed('The request or its agent no longer exists; nothing was changed.');
   }
   const known = agent.mcpServers.find(({ name }) => name === server.name);
   if (known !== undefined && JSON.stringify(known) !== JSON.stringify(server)) {
-    return failed(`There is another server named ${server.name} by now; nothing was changed.`);
+    return failed(`Another server named ${server.name} was added meanwhile; nothing was changed.`);
   }
   if (known === undefined) {
     if (agent.mcpServers.length >= SERVERS_MAX) return failed(TOO_MANY);
     await registry.updateAgentGroup(agent.id, { mcpServers: [...agent.mcpServers, server] });
   }
   await replaceOutdatedRuns();
-  return { status: 'ok', result: { text: `The tools of ${server.name} are there from now on.` } };
+  return { status: 'ok', result: { text: `The tools of ${server.name} are available from now on.` } };
 };
 
 function serverOf({ name, command, args = [] }: JsonObject): McpServer | undefined {

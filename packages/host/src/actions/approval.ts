@@ -1,55 +1,55 @@
-/** Asking a person to allow what an agent wishes. */
+/** Asking an admin to approve what an agent requests. */
 import { agentActor } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { oneLine } from '../channels/index.ts';
 import type { ActionResult } from '../session/index.ts';
-import { type ActionContext, type ActionRequest, failed } from './action.ts';
+import { type ActionPorts, type ActionRequest, failed } from './action.ts';
 
 /** What the registry takes as a summary, in characters. */
 const SUMMARY_LENGTH_MAX = 500;
 
-/** What of it is kept for the reason. */
+/** What of it is kept for the reason, in characters. */
 const REASON_LENGTH_MIN = 60;
 
 /**
- * Asks those who may decide, once per row. `payload` is what will be done, checked. `what` tells them all of it, and is
+ * Asks an admin, once per row. `payload` is what will be done, checked. `what` tells all of it, and is
  * never cut: what does not fit is not asked. `why` is the agent's own word and may be cut.
  */
 export async function askApproval(
   { session, row }: ActionRequest,
   { what, why }: { readonly what: string; readonly why: string },
   payload: JsonObject & { readonly action: string },
-  context: ActionContext,
+  ports: ActionPorts,
 ): Promise<ActionResult | 'waits'> {
   const room = SUMMARY_LENGTH_MAX - what.length - ABOUT.length;
   if (room < REASON_LENGTH_MIN) {
-    return failed('It is too much to be shown to whoever decides, so nobody was asked. Ask for less at once.');
+    return failed('The request is too long to be shown to an admin, so no admin was asked. Ask for less at once.');
   }
   const subject = `${session.id}/${row.id}`;
-  // Decided while the host was away from this row: what comes of it is told by whoever applies it.
-  const latest = await context.registry.approvals.latest('action', subject);
+  // Decided while the host was away from this row: the result is written when the decision is applied.
+  const latest = await ports.registry.approvals.latest('action', subject);
   if (latest !== undefined && latest.outcome !== null) return 'waits';
-  const asked = await context.requestApproval({
+  const outcome = await ports.requestApproval({
     kind: 'action',
     subject,
     agentGroupId: session.agentGroupId,
     sessionId: session.id,
     requestedBy: agentActor(session.agentGroupId),
-    summary: why === '' ? what : `${what} ${inMarks(why, room)}`,
+    summary: why === '' ? what : `${what} ${quoted(why, room)}`,
     payload: { ...payload, rowId: row.id, timestamp: row.timestamp, inReplyTo: row.inReplyTo },
   });
-  return asked.type === 'asked' ? 'waits' : failed(`${asked.reason} Nothing was changed.`);
+  return outcome.type === 'asked' ? 'waits' : failed(`${outcome.reason} Nothing was changed.`);
 }
 
-/** What stands around a reason: a blank and its marks. */
+/** What stands around a reason: a blank and its quotation marks. */
 const ABOUT = ' “”';
 
-/** Why an agent wishes something, in its own words. */
+/** Why an agent requests something, in its own words. */
 export function reasonOf({ reason }: JsonObject): string {
   return typeof reason === 'string' && reason.trim() !== '' ? reason : 'none given';
 }
 
-/** A text of an agent for people to read: on one line, bounded, and in marks that show where it ends. */
-export function inMarks(text: string, lengthMax = 200): string {
+/** A text of an agent for people to read: on one line, bounded, and in quotation marks that show where it ends. */
+export function quoted(text: string, lengthMax = 200): string {
   return `“${oneLine(text.replaceAll(/[“”]/gu, '"'), lengthMax)}”`;
 }

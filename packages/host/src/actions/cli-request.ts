@@ -1,4 +1,4 @@
-/** `cli_request`: a command of the operator's command line from inside, as far as the agent group's scope allows. */
+/** `cli_request`: one of the operator's commands from inside, as far as the agent group's command scope allows. */
 import { agentActor } from '@nanoclaw/registry';
 import { messageOf } from '../errors/index.ts';
 import { type Action, failed } from './action.ts';
@@ -9,8 +9,8 @@ const WORD_LENGTH_MAX = 2_000;
 /** The longest result that is given back, as JSON: an agent reads it as part of its prompt. */
 const RESULT_LENGTH_MAX = 50_000;
 
-/** Does the command, within the scope of the agent group. */
-export const cliRequest: Action = async ({ session, row, isRepeated }, { registry, runOperatorCommand, now }) => {
+/** Runs the command, within the scope of the agent group. */
+export const cliRequest: Action = async ({ session, row, isRepeated }, { registry, runAgentCommand, now }) => {
   const words = wordsOf(row.content['words']);
   if (words === undefined) return failed(`words must be a list of 1 to ${WORDS_MAX} texts; nothing was done.`);
   const agent = await registry.agentGroup(session.agentGroupId);
@@ -22,18 +22,20 @@ export const cliRequest: Action = async ({ session, row, isRepeated }, { registr
       action: 'cli_request',
       target: session.agentGroupId,
       outcome,
-      detail: { words: noted(words), scope, session: session.id, causedBy: row.inReplyTo },
+      detail: { words: auditWords(words), scope, session: session.id, causedBy: row.inReplyTo },
     });
   if (scope === 'none') {
     await note('refused');
-    return failed('This agent may give no commands; nothing was done. An operator can change its command scope.');
+    return failed('This agent may use no commands; nothing was done. The operator can change its command scope.');
   }
   // A command cannot be taken back, and the host may have died in the middle of it.
   if (isRepeated) {
-    return failed('The host stopped while it did this, and how far it came is not known. Look before you ask again.');
+    return failed(
+      'The host stopped during this command, and it is not known how far it came. Check before you ask again.',
+    );
   }
   try {
-    const result = await runOperatorCommand(words, scope, session.agentGroupId);
+    const result = await runAgentCommand(words, scope, session.agentGroupId);
     await note('done');
     const text = JSON.stringify(result);
     if (text.length <= RESULT_LENGTH_MAX) return { status: 'ok', result: { value: result } };
@@ -45,7 +47,7 @@ export const cliRequest: Action = async ({ session, row, isRepeated }, { registr
 };
 
 /** Of a command's words what an operator needs to see: the log is kept for a year, and agents fill it. */
-function noted(words: readonly string[]): string[] {
+function auditWords(words: readonly string[]): string[] {
   return words.slice(0, 10).map((word) => word.slice(0, 100).toWellFormed());
 }
 

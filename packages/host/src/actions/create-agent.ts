@@ -1,12 +1,12 @@
-/** `create_agent`: another agent, which the asking one can write to. For an admin's message at once, else with approval. */
+/** `create_agent`: another agent, to which the requesting one can write. On an admin's message at once, else with an approval. */
 import { createHash } from 'node:crypto';
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentGroup, AgentGroupId, Registry } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { type ActionResult, actingAdmin, destinationsOf, freeName, type SessionHandle } from '../session/index.ts';
-import { type Action, type Approved, type EffectContext, failed } from './action.ts';
-import { askApproval, inMarks } from './approval.ts';
+import { type Action, type ApprovedAction, type EffectContext, failed } from './action.ts';
+import { askApproval, quoted } from './approval.ts';
 
 const NAME_LENGTH_MAX = 100;
 const INSTRUCTIONS_LENGTH_MAX = 20_000;
@@ -18,63 +18,68 @@ const AGENTS_MAX = 20;
 const NOTES_FILE = 'CLAUDE.md';
 
 /** Creates the agent, or asks whether it may be created. */
-export const createAgent: Action = async (request, context) => {
+export const createAgent: Action = async (request, ports) => {
   const { session, row } = request;
-  const wish = wishOf(row.content, session, row.id);
-  if (wish === undefined) {
+  const agent = newAgentOf(row.content, session, row.id);
+  if (agent === undefined) {
     return failed(
       `name must be a text of 1 to ${NAME_LENGTH_MAX} characters, and instructions one of at most ` +
         `${INSTRUCTIONS_LENGTH_MAX}; nothing was changed.`,
     );
   }
-  const { registry, now } = context;
+  const { registry, now } = ports;
   const parent = await registry.agentGroup(session.agentGroupId);
   if (parent === undefined) return failed('This agent is no longer registered; nothing was changed.');
   // A host that died half way goes on: whether it may be done was decided then.
-  if ((await registry.agentGroupByFolder(wish.folder)) !== undefined) return created(session, parent, wish, context);
+  if ((await registry.agentGroupByFolder(agent.folder)) !== undefined)
+    return createWithDestinations(session, parent, agent, ports);
   const agents = (await registry.destinations.list(parent.id)).filter(({ target }) => target.type === 'agent');
   if (agents.length >= AGENTS_MAX) {
     return failed(`An agent has at most ${AGENTS_MAX} agents to write to; nothing was changed.`);
   }
   const admin = await actingAdmin(session.files, row, parent.id, registry, now());
   if (admin === undefined) {
-    const { length } = wish.instructions;
-    const told = length === 0 ? '' : ` Its instructions, of ${length} characters, begin:`;
-    const what = `${inMarks(parent.name, 60)} asks to create an agent named ${inMarks(wish.name)}.${told}`;
-    return askApproval(request, { what, why: wish.instructions }, { action: 'create_agent', ...wish }, context);
+    const { length } = agent.instructions;
+    const begin = length === 0 ? '' : ` Its instructions, of ${length} characters, begin:`;
+    const what = `${quoted(parent.name, 60)} asks to create an agent named ${quoted(agent.name)}.${begin}`;
+    return askApproval(request, { what, why: agent.instructions }, { action: 'create_agent', ...agent }, ports);
   }
-  const came = await created(session, parent, wish, context);
+  const result = await createWithDestinations(session, parent, agent, ports);
   await registry.audit.add({
     at: now(),
     actor: admin,
     action: 'create_agent',
-    target: wish.folder,
+    target: agent.folder,
     outcome: 'done',
-    detail: { name: wish.name, by: parent.id, session: session.id, causedBy: row.inReplyTo },
+    detail: { name: agent.name, by: parent.id, session: session.id, causedBy: row.inReplyTo },
   });
-  return came;
+  return result;
 };
 
-/** Creates it, for somebody said so. */
-export const agentApproved: Approved = async ({ session, payload }, context) => {
+/** Creates it, once it was approved. */
+export const createApprovedAgent: ApprovedAction = async ({ session, payload }, ports) => {
   const { rowId } = payload;
-  const wish = typeof rowId === 'string' ? wishOf(payload, session, rowId) : undefined;
-  const parent = await context.registry.agentGroup(session.agentGroupId);
-  if (wish === undefined || parent === undefined) {
-    return failed('The request or its agent is no longer there; nothing was changed.');
+  const agent = typeof rowId === 'string' ? newAgentOf(payload, session, rowId) : undefined;
+  const parent = await ports.registry.agentGroup(session.agentGroupId);
+  if (agent === undefined || parent === undefined) {
+    return failed('The request or its agent no longer exists; nothing was changed.');
   }
-  return created(session, parent, wish, context);
+  return createWithDestinations(session, parent, agent, ports);
 };
 
 /** What is to be created, checked. */
-interface Wish extends JsonObject {
+interface NewAgent extends JsonObject {
   readonly name: string;
   readonly instructions: string;
   /** Of its own, and the same each time the row is looked at. */
   readonly folder: string;
 }
 
-function wishOf({ name, instructions = '' }: JsonObject, session: SessionHandle, rowId: string): Wish | undefined {
+function newAgentOf(
+  { name, instructions = '' }: JsonObject,
+  session: SessionHandle,
+  rowId: string,
+): NewAgent | undefined {
   if (typeof name !== 'string' || typeof instructions !== 'string') return undefined;
   const called = name.replaceAll(/[\p{Cc}\p{Cf}]+/gu, ' ').trim();
   if (called === '' || called.length > NAME_LENGTH_MAX || instructions.length > INSTRUCTIONS_LENGTH_MAX)
@@ -97,15 +102,15 @@ function slug(name: string): string {
   return letters === '' ? 'agent' : letters;
 }
 
-/** Makes the agent with its instructions, and each a destination of the other. Each step is done once. */
-async function created(
+/** Creates the agent with its instructions, and each a destination of the other. Each step is done once. */
+async function createWithDestinations(
   session: SessionHandle,
   parent: AgentGroup,
-  wish: Wish,
-  context: EffectContext,
+  agent: NewAgent,
+  ports: EffectContext,
 ): Promise<ActionResult> {
-  const { registry, now } = context;
-  const child = (await registry.agentGroupByFolder(wish.folder)) ?? (await newAgent(parent, wish, context));
+  const { registry, now } = ports;
+  const child = (await registry.agentGroupByFolder(agent.folder)) ?? (await registerAgent(parent, agent, ports));
   const name = await destinationTo(parent.id, child, slug(child.name), registry);
   await destinationTo(child.id, parent, slug(parent.name), registry);
   const { replyTo } = session.files.routing();
@@ -117,18 +122,22 @@ async function created(
  * Its instructions are on disk before there is an agent, so nothing but the host has ever been in that folder. It gets the
  * model and the network of the agent that asked, and nothing else of it: no packages, servers, mounts or commands.
  */
-async function newAgent(parent: AgentGroup, wish: Wish, { registry, data }: EffectContext): Promise<AgentGroup> {
-  const folder = data.agent(wish.folder);
+async function registerAgent(
+  parent: AgentGroup,
+  agent: NewAgent,
+  { registry, data }: EffectContext,
+): Promise<AgentGroup> {
+  const folder = data.agent(agent.folder);
   mkdirSync(folder, { recursive: true });
-  if (wish.instructions !== '') {
+  if (agent.instructions !== '') {
     const partial = join(folder, `${NOTES_FILE}.new`);
-    writeFileSync(partial, `${wish.instructions}\n`);
+    writeFileSync(partial, `${agent.instructions}\n`);
     renameSync(partial, join(folder, NOTES_FILE));
   }
   const { provider, model, effort, messagesPerPrompt, network } = parent;
   return registry.createAgentGroup({
-    folder: wish.folder,
-    name: wish.name,
+    folder: agent.folder,
+    name: agent.name,
     provider,
     model,
     effort,

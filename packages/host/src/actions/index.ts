@@ -1,3 +1,3 @@
-/** What agents ask of their host. */
-export type { ActionContext, EffectContext } from './action.ts';
-export { act, applyAction } from './actions.ts';
+/** What agents request of their host: tasks, packages, servers of tools, other agents, commands. */
+export type { ActionPorts, EffectContext } from './action.ts';
+export { applyActionOutcome, performAction } from './actions.ts';

@@ -1,8 +1,8 @@
-/** `install_packages`: Debian and npm packages for the agent's image. Always for somebody to approve. */
+/** `install_packages`: Debian and npm packages for the agent's image. Always needs an approval. */
 import type { AgentGroupId, Packages } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
-import { type Action, type Approved, type EffectContext, failed } from './action.ts';
-import { askApproval, inMarks, reasonOf } from './approval.ts';
+import { type Action, type ApprovedAction, type EffectContext, failed } from './action.ts';
+import { askApproval, quoted, reasonOf } from './approval.ts';
 
 /** As Debian and npm allow them, without versions, ranges, links and options. */
 const APT_NAME = /^[a-z0-9][a-z0-9+.-]{1,80}$/;
@@ -13,41 +13,46 @@ const NAMES_MAX = 20;
 const PACKAGES_MAX = 50;
 
 /** Asks whether the packages that are not there yet may be installed. */
-export const installPackages: Action = async (request, context) => {
+export const installPackages: Action = async (request, ports) => {
   const { content } = request.row;
-  const wanted = packagesOf(content);
-  if (wanted === undefined) {
+  const requested = packagesOf(content);
+  if (requested === undefined) {
     return failed(`apt and npm must be lists of plain package names, at most ${NAMES_MAX} each; nothing was changed.`);
   }
-  const agent = await context.registry.agentGroup(request.session.agentGroupId);
+  const agent = await ports.registry.agentGroup(request.session.agentGroupId);
   if (agent === undefined) return failed('This agent is no longer registered; nothing was changed.');
-  const news = without(wanted, agent.packages);
-  if (count(news) === 0) return { status: 'ok', result: { text: 'All of them are installed already.' } };
-  if (isTooMany(joined(agent.packages, news))) return failed(TOO_MANY);
-  const names = [...news.apt.map((name) => `${name} (apt)`), ...news.npm.map((name) => `${name} (npm)`)].join(', ');
-  const what = `${inMarks(agent.name, 60)} asks to install ${names}. Its reason:`;
-  return askApproval(request, { what, why: reasonOf(content) }, { action: 'install_packages', ...news }, context);
+  const missing = without(requested, agent.packages);
+  if (count(missing) === 0) return { status: 'ok', result: { text: 'All of them are installed already.' } };
+  if (isTooMany(joined(agent.packages, missing))) return failed(TOO_MANY);
+  const names = [...missing.apt.map((name) => `${name} (apt)`), ...missing.npm.map((name) => `${name} (npm)`)].join(
+    ', ',
+  );
+  const what = `${quoted(agent.name, 60)} asks to install ${names}. Its reason:`;
+  return askApproval(request, { what, why: reasonOf(content) }, { action: 'install_packages', ...missing }, ports);
 };
 
 /**
  * Adds them, builds the image and restarts the agent. When the image cannot be built they are taken out again, so that the
  * next attempt is not lost with them.
  */
-export const packagesApproved: Approved = async ({ session, payload }, context) => {
+export const installApprovedPackages: ApprovedAction = async ({ session, payload }, ports) => {
   const wanted = packagesOf(payload);
-  if (wanted === undefined) return failed('The request cannot be read any more; nothing was changed.');
+  if (wanted === undefined) return failed('The request can no longer be read; nothing was changed.');
   const { agentGroupId } = session;
-  const agent = await context.registry.agentGroup(agentGroupId);
+  const agent = await ports.registry.agentGroup(agentGroupId);
   if (agent === undefined) return failed('This agent is no longer registered; nothing was changed.');
   if (isTooMany(joined(agent.packages, wanted))) return failed(TOO_MANY);
-  await changePackages(context, agentGroupId, (before) => joined(before, wanted));
-  const built = await context.rebuildImage(agentGroupId);
+  await changePackages(ports, agentGroupId, (before) => joined(before, wanted));
+  const built = await ports.rebuildImage(agentGroupId);
   if (built.type === 'failed') {
-    await changePackages(context, agentGroupId, (before) => without(before, wanted));
+    await changePackages(ports, agentGroupId, (before) => without(before, wanted));
     return failed(`The image could not be built, and the old one stays in force: ${built.reason}`);
   }
-  await context.replaceOutdatedRuns();
-  return { status: 'ok', result: { text: 'Installed; they are there from now on.', apt: wanted.apt, npm: wanted.npm } };
+  await ports.replaceOutdatedRuns();
+  return {
+    status: 'ok',
+    result: { text: 'Installed; they are available from now on.', apt: wanted.apt, npm: wanted.npm },
+  };
 };
 
 async function changePackages(

@@ -8,10 +8,10 @@ import { type Action, failed } from './action.ts';
 export const schedule: Action = async ({ session, row }, { timeZone, now }) => {
   const address = answeredMessage(session.files, row)?.address ?? session.files.routing().replyTo;
   const result = applyScheduling(session.files, row.content, { actionId: row.id, address, timeZone }, now());
-  return result.type === 'refused' ? failed(result.message) : { status: 'ok', result: told(result) };
+  return result.type === 'refused' ? failed(result.message) : { status: 'ok', result: toResult(result) };
 };
 
-function told(result: Exclude<SchedulingResult, { type: 'refused' }>): JsonObject {
+function toResult(result: Exclude<SchedulingResult, { type: 'refused' }>): JsonObject {
   return 'nextAt' in result
     ? { type: result.type, taskId: result.taskId, nextAt: result.nextAt === null ? null : isoTime(result.nextAt) }
     : { type: result.type, taskId: result.taskId };

@@ -47,7 +47,9 @@ export type ApprovalEffect = (approval: EndedApproval) => Promise<void>;
 
 /** What approvals need. */
 export interface ApprovalsOptions {
+  /** Keeps requests and decisions, and says who may decide. */
   readonly registry: Registry;
+  /** Sends the cards. */
   readonly messenger: HostMessenger;
   /** Wall-clock milliseconds. */
   readonly now: () => Millis;

@@ -22,7 +22,9 @@ import { answeredMessage, authorOf, inboundId, type SessionHandle, type Sessions
 
 /** What questions need. */
 export interface QuestionsOptions {
+  /** Keeps questions and answers, and says who may answer. */
   readonly registry: Registry;
+  /** Finds the session that asked. */
   readonly sessions: Pick<Sessions, 'forKey'>;
   /** Wall-clock milliseconds. */
   readonly now: () => Millis;

@@ -25,13 +25,13 @@ import {
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { checkedPolicy, SWEEP_POLICY } from '@nanoclaw/sweep';
-import { type ActionContext, act, applyAction, type EffectContext } from '../actions/index.ts';
+import { type ActionPorts, applyActionOutcome, type EffectContext, performAction } from '../actions/index.ts';
 import { type HostMessenger, hostMessenger } from '../channels/index.ts';
 import { messageOf, Problem } from '../errors/index.ts';
 import { People } from '../inbound/index.ts';
 import { type Counting, Metrics } from '../observability/index.ts';
-import { type Operators, runOperatorCommand } from '../operator/index.ts';
-import { cleanUp, type OutboundContext, routeOf, send } from '../outbound/index.ts';
+import { type CommandContexts, runAgentCommand } from '../operator/index.ts';
+import { cleanUp, type OutboundPorts, routeOf, send } from '../outbound/index.ts';
 import { GroupImages, providerOf, Runs, timeZoneOf } from '../runs/index.ts';
 import { destinationsOf, type SessionHandle, Sessions } from '../session/index.ts';
 import { Activity, type RetentionPolicy, rateLimitedMessenger, Typing, Upkeep } from '../upkeep/index.ts';
@@ -60,7 +60,7 @@ export interface HostParts {
   readonly delivery: DeliveryLoop;
   readonly sweep: SessionLoop;
   readonly metrics: Metrics;
-  readonly operators: Operators;
+  readonly operators: CommandContexts;
 }
 
 /** Puts a host together over its registry. What has to be closed is left in `opened`, in order. Nothing runs yet. */
@@ -96,7 +96,7 @@ export function composeHost(
   const delivery = composeDelivery(setup, ground, people, {
     ...effects,
     requestApproval: (wish) => approvalFor(wish, people),
-    runOperatorCommand: (words, scope, agentGroupId) => operatorCommand(words, scope, agentGroupId, operators),
+    runAgentCommand: (words, scope, agentGroupId) => operatorCommand(words, scope, agentGroupId, operators),
   });
   const sweep = composeUpkeep(setup, ground, runs, delivery);
   return { registry, sessions, runs, groupImages, people, delivery, sweep, metrics, operators };
@@ -235,7 +235,7 @@ function composePeople(setup: HostSetup, ground: Ground, effects: EffectContext)
     now: ports.clock.now,
     newChats: (instance) => connections.newChats(instance),
     defaultAgent: () => defaultAgent(registry),
-    applyAction: (approval) => applyAction(approval, effects),
+    applyActionOutcome: (approval) => applyActionOutcome(approval, effects),
     wake: (id) => void events.emit('wake', id),
     onDropped: ({ address }, reason) => {
       metrics.count('messages_dropped', reason);
@@ -246,20 +246,20 @@ function composePeople(setup: HostSetup, ground: Ground, effects: EffectContext)
 }
 
 async function approvalFor(
-  wish: Parameters<ActionContext['requestApproval']>[0],
+  wish: Parameters<ActionPorts['requestApproval']>[0],
   people: People,
-): ReturnType<ActionContext['requestApproval']> {
+): ReturnType<ActionPorts['requestApproval']> {
   const asked = await people.approvals.request({ ...wish, messagingGroupId: null });
   return asked.type === 'open' ? { type: 'asked' } : { type: 'refused', reason: 'Too many requests wait already.' };
 }
 
 async function operatorCommand(
-  words: Parameters<ActionContext['runOperatorCommand']>[0],
-  scope: Parameters<ActionContext['runOperatorCommand']>[1],
-  agentGroupId: Parameters<ActionContext['runOperatorCommand']>[2],
-  operators: Operators,
+  words: Parameters<ActionPorts['runAgentCommand']>[0],
+  scope: Parameters<ActionPorts['runAgentCommand']>[1],
+  agentGroupId: Parameters<ActionPorts['runAgentCommand']>[2],
+  operators: CommandContexts,
 ) {
-  const came = await runOperatorCommand(words, scope, agentGroupId, operators);
+  const came = await runAgentCommand(words, scope, agentGroupId, operators);
   if (came.type === 'refused') throw new Problem(came.reason, 8);
   return came.result;
 }
@@ -278,12 +278,12 @@ function countedMessenger(messenger: HostMessenger, counting: Counting): HostMes
 
 // ── Delivery ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function composeDelivery(setup: HostSetup, ground: Ground, people: People, actions: ActionContext): DeliveryLoop {
+function composeDelivery(setup: HostSetup, ground: Ground, people: People, actions: ActionPorts): DeliveryLoop {
   const { registry, sessions, events, metrics, rates } = ground;
   const { connections, guard, ports } = setup;
   const { now } = ports.clock;
   const log = setup.log.logger;
-  const outbound: OutboundContext = {
+  const outbound: OutboundPorts = {
     registry,
     sessions,
     channels: connections.byInstance,
@@ -293,7 +293,7 @@ function composeDelivery(setup: HostSetup, ground: Ground, people: People, actio
     remove: (session, messageId) => guard.remove(session.folder, messageId),
     isFirst: (key) => rates.take([{ key, burst: 1, everyMs: DAY_MS }], now()) === 0,
     openQuestion: (session, message, address) => people.questions.open(session, message, address),
-    act: (session, row, { uncertain }) => act(session, row, uncertain, actions),
+    performAction: (session, row, { uncertain }) => performAction(session, row, uncertain, actions),
   };
   const delivery = new DeliveryLoop(deliveryWorld(setup, sessions, outbound, new Gate(rates)), {
     // The sweep reads what runners write, and hands it on.
@@ -308,7 +308,7 @@ function composeDelivery(setup: HostSetup, ground: Ground, people: People, actio
   return delivery;
 }
 
-function deliveryWorld(setup: HostSetup, sessions: Sessions, outbound: OutboundContext, gate: Gate): DeliveryLoopPorts {
+function deliveryWorld(setup: HostSetup, sessions: Sessions, outbound: OutboundPorts, gate: Gate): DeliveryLoopPorts {
   const { ports, onUnanswered } = setup;
   const log = setup.log.logger;
   return {

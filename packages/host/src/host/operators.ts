@@ -8,10 +8,10 @@ import type { Connections, WebhookEndpoints } from '../channels/index.ts';
 import type { People } from '../inbound/index.ts';
 import type { Gauges, Readiness } from '../observability/index.ts';
 import {
+  type CommandContexts,
   type DrainReport,
   type LiveHost,
   type LiveStatus,
-  type Operators,
   openSessionFiles,
   SessionViews,
 } from '../operator/index.ts';
@@ -50,7 +50,7 @@ export interface Drain {
 }
 
 /** What operators work with while the host runs. */
-export function operatorsOf(host: Reachable, setup: HostSetup, drain: Drain): Operators {
+export function operatorsOf(host: Reachable, setup: HostSetup, drain: Drain): CommandContexts {
   const { data, configValues, settings, version, guard, ports } = setup;
   const { registry, sessions } = host;
   const { newId, newSecret, scratch } = ports;
@@ -65,11 +65,11 @@ export function operatorsOf(host: Reachable, setup: HostSetup, drain: Drain): Op
     registry,
   };
   return {
-    reading: {
+    read: {
       ...common,
       sessions: new SessionViews({ data, readerFor: (folder) => guard.reader(folder), scratch }),
     },
-    changing: {
+    write: {
       ...common,
       sessions: openSessionFiles(sessions),
       actor: 'operator',

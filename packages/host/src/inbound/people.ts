@@ -13,15 +13,18 @@ import { type AdmissionPorts, admitChat, admitSender } from './strangers.ts';
 
 /** What the parts about people need. */
 export interface PeopleOptions {
+  /** Who people are, and which agents are wired to which chats. */
   readonly registry: Registry;
+  /** Finds the session that gets a message. */
   readonly sessions: Pick<Sessions, 'forKey'>;
+  /** Sends replies, cards and outcomes. */
   readonly messenger: HostMessenger;
   /** Wall-clock milliseconds. */
   readonly now: () => Millis;
   readonly newChats: InboundPorts['newChats'];
   readonly defaultAgent: InboundPorts['defaultAgent'];
   /** Does what follows from the decision about an action of an agent. */
-  readonly applyAction: ApprovalEffect;
+  readonly applyActionOutcome: ApprovalEffect;
   /** Called for a session that has something new to do. Must not throw. */
   readonly wake: (sessionId: string) => void;
   /** Called for an event that went to no agent, with the reason. Must not throw. */
@@ -42,8 +45,18 @@ export class People {
   readonly #underWay = new Map<string, Promise<void>>();
 
   constructor(options: PeopleOptions) {
-    const { registry, sessions, messenger, now, wake, newChats, defaultAgent, onDropped, onTrouble, applyAction } =
-      options;
+    const {
+      registry,
+      sessions,
+      messenger,
+      now,
+      wake,
+      newChats,
+      defaultAgent,
+      onDropped,
+      onTrouble,
+      applyActionOutcome,
+    } = options;
     const admission: AdmissionPorts = {
       registry,
       messenger,
@@ -56,7 +69,7 @@ export class People {
       messenger,
       now,
       onTrouble,
-      effects: { sender: admitSender(admission), channel: admitChat(admission), action: applyAction },
+      effects: { sender: admitSender(admission), channel: admitChat(admission), action: applyActionOutcome },
     });
     this.#now = now;
     const { questions, approvals } = this;

@@ -89,10 +89,15 @@ export async function routeMessage(
 
 /** What routing a message needs. */
 export interface InboundPorts {
+  /** Wirings, people and rules. */
   readonly registry: Registry;
+  /** Finds the session that gets a message. */
   readonly sessions: Pick<Sessions, 'forKey'>;
+  /** Takes answers to questions. */
   readonly questions: Questions;
+  /** Takes decisions, and requests about strangers. */
   readonly approvals: Approvals;
+  /** Sends replies to refused commands and to decisions. */
   readonly messenger: HostMessenger;
   /** Wall-clock milliseconds. */
   readonly now: () => Millis;

@@ -19,8 +19,11 @@ import type { ApprovalEffect, Approvals, EndedApproval, RequestOutcome } from '.
 
 /** What requesting an approval for a stranger or a chat needs. */
 export interface StrangerPorts {
+  /** Knows the sender from then on. */
   readonly registry: Registry;
+  /** Takes the request. */
   readonly approvals: Approvals;
+  /** Confirms the request to the sender. */
   readonly messenger: HostMessenger;
 }
 
@@ -79,7 +82,9 @@ export async function requestChatApproval(
 
 /** What carrying out a decision about a stranger or a chat needs. */
 export interface AdmissionPorts {
+  /** Gets the membership or the wiring. */
   readonly registry: Registry;
+  /** Notifies the sender of a denial or an expiry. */
   readonly messenger: HostMessenger;
   /** Wall-clock milliseconds. */
   readonly now: () => Millis;

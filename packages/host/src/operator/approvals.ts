@@ -1,78 +1,78 @@
-/** `nanoclaw approvals`: what waits for a person's yes or no. Never for agents: it is they who are asked about. */
+/** `nanoclaw approvals`: requests that wait for an admin's decision. Never for agents: the requests are theirs. */
 import { type Approval, isOpen } from '@nanoclaw/registry';
 import type { Millis } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
 import { argument, changes, flag, type OperatorCommand, reads } from './command.ts';
-import type { Changing, RegistryReader } from './contexts.ts';
+import type { RegistryReader, WriteContext } from './contexts.ts';
 import { oneOf } from './lookup.ts';
 import { limit, Text } from './parameters.ts';
 import { column } from './view.ts';
 
 const approval = argument(Text, 'the approval: its id, or the beginning of it');
 
-/** The approvals. */
+/** The commands about approvals. */
 export const approvalCommands: readonly OperatorCommand[] = [
   reads({
     path: ['approvals', 'list'],
-    summary: 'list what waits for a yes or a no',
-    parameters: z.object({ all: flag('those that are decided or expired, too'), limit: limit(100) }),
+    summary: 'list the requests that wait for approval',
+    parameters: z.object({ all: flag('include those that are decided or expired'), limit: limit(100) }),
     agents: 'never',
     view: {
       type: 'table',
       columns: [
         column('ID', 'id', 'id'),
         column('KIND', 'kind'),
-        column('ABOUT', 'summary'),
-        column('ASKED BY', 'requestedBy'),
-        column('UNTIL', 'expiresAt', 'time'),
+        column('REQUEST', 'summary'),
+        column('REQUESTED BY', 'requestedBy'),
+        column('EXPIRES', 'expiresAt', 'time'),
         column('STATE', 'state'),
       ],
-      empty: 'Nothing waits for an approval.',
+      empty: 'No request waits for approval.',
     },
     run: async ({ registry, now }, { all, limit: most }) => {
       const at = now();
       const only = all ? {} : ({ state: 'open', now: at } as const);
-      return (await registry.approvals.list({ ...only, limit: most })).map((each) => told(each, at));
+      return (await registry.approvals.list({ ...only, limit: most })).map((each) => toView(each, at));
     },
   }),
   reads({
     path: ['approvals', 'get'],
-    summary: 'show one approval, with what would be done',
+    summary: 'show one request, with what it would do',
     parameters: z.object({ approval }),
     agents: 'never',
     view: { type: 'record' },
-    run: async ({ registry, now }, parameters) => told(await approvalNamed(registry, parameters.approval), now()),
+    run: async ({ registry, now }, parameters) => toView(await approvalNamed(registry, parameters.approval), now()),
   }),
   changes({
     path: ['approvals', 'approve'],
-    summary: 'say yes: what was asked for is done',
+    summary: 'approve a request: what it asks for is done',
     parameters: z.object({ approval }),
     agents: 'never',
     view: { type: 'message' },
-    run: (operator, parameters) => decide(operator, parameters.approval, 'approved'),
+    run: (context, parameters) => decide(context, parameters.approval, 'approved'),
   }),
   changes({
     path: ['approvals', 'deny'],
-    summary: 'say no',
+    summary: 'deny a request',
     parameters: z.object({ approval }),
     agents: 'never',
     view: { type: 'message' },
-    run: (operator, parameters) => decide(operator, parameters.approval, 'denied'),
+    run: (context, parameters) => decide(context, parameters.approval, 'denied'),
   }),
 ];
 
-async function decide(operator: Changing, named: string, type: 'approved' | 'denied') {
-  const { registry, now, actor, live } = operator;
+async function decide(context: WriteContext, named: string, type: 'approved' | 'denied') {
+  const { registry, now, actor, live } = context;
   const { id, summary } = await approvalNamed(registry, named);
-  const came = await registry.approvals.decide(id, { type, by: actor, at: now() });
-  if (came !== 'decided') {
-    const why = came === 'expired' ? 'It has expired' : 'Somebody has decided it already';
+  const result = await registry.approvals.decide(id, { type, by: actor, at: now() });
+  if (result !== 'decided') {
+    const why = result === 'expired' ? 'It has expired' : 'It was already decided';
     throw new Problem(`${why}; nothing was changed. See \`nanoclaw approvals get ${id}\`.`, 7);
   }
   // What follows from it is written down with it, and done at the next start when no host runs now.
   await live?.applyApproval(id);
-  const when = live === undefined ? ' What follows is done when the host starts.' : '';
+  const when = live === undefined ? ' It takes effect when the host starts.' : '';
   return { id, outcome: type, message: `${type === 'approved' ? 'Approved' : 'Denied'}: ${summary}.${when}` };
 }
 
@@ -82,7 +82,7 @@ async function approvalNamed(registry: RegistryReader, text: string): Promise<Ap
   return oneOf(listed, text, 'approval', 'approvals list --all');
 }
 
-function told(of: Approval, now: Millis) {
+function toView(of: Approval, now: Millis) {
   // One whose time is over is noted as expired some time after it.
   return { ...of, state: isOpen(of, now) ? 'open' : (of.outcome?.type ?? 'expired') };
 }

@@ -4,20 +4,20 @@
  */
 import { CommanderError, Option, Command as Parser } from 'commander';
 import { EXIT_CODES, Problem } from '../errors/index.ts';
-import { type Declared, kebab, type ParameterDeclared, parametersOf } from './command.ts';
+import { type CommandDeclaration, kebabCase, type ParameterDescription, parametersOf } from './command.ts';
 
-/** What of a command the parser needs to know. */
-export type Parsable = Pick<Declared, 'path' | 'alias' | 'summary' | 'parameters'>;
+/** What of a command the parser needs to know; commands of an app's own are declared with it too. */
+export type ParsableCommand = Pick<CommandDeclaration, 'path' | 'alias' | 'summary' | 'parameters'>;
 
-/** What somebody wants. */
-export type Request<Command extends Parsable> =
-  /** `isAsked`: they asked for it; otherwise a word is missing. */
+/** What a command line asks for. */
+export type ParsedCommandLine<Command extends ParsableCommand> =
+  /** `isAsked`: the help was asked for; otherwise a word is missing. */
   | { readonly type: 'help'; readonly text: string; readonly isAsked: boolean }
   | { readonly type: 'version' }
-  | ({ readonly type: 'run'; readonly command: Command; readonly raw: Raw } & GlobalOptions);
+  | ({ readonly type: 'run'; readonly command: Command; readonly raw: RawParameters } & GlobalOptions);
 
-/** By the names of the parameters, as they were typed. */
-export type Raw = { readonly [name: string]: string | boolean | readonly string[] };
+/** The parameters as they were typed, by their names. */
+export type RawParameters = { readonly [name: string]: string | boolean | readonly string[] };
 
 interface GlobalOptions {
   /** The data folder, if it was named. */
@@ -25,20 +25,20 @@ interface GlobalOptions {
   readonly isJson: boolean;
 }
 
-/** What `nanoclaw groups` and its like are about, by their first word. */
+/** What the commands of a first word, such as `groups`, are about: by that word. */
 export type Topics = Readonly<Record<string, string>>;
 
 /**
- * Reads the words after the program's name; without a command among them it is `start`. `notes` end the help of the whole.
+ * Parses the words after the program's name; without a command among them it is `start`. `notes` end the help of the whole.
  * Throws a `Problem` (exit code 2) for what it does not know.
  */
-export function parseCommandLine<Command extends Parsable>(
+export function parseCommandLine<Command extends ParsableCommand>(
   words: readonly string[],
   commands: readonly Command[],
   topics: Topics,
   notes = '',
-): Request<Command> {
-  let request: Request<Command> | undefined;
+): ParsedCommandLine<Command> {
+  let request: ParsedCommandLine<Command> | undefined;
   let text = '';
   const output = { writeOut: (part: string) => void (text += part), writeErr: (part: string) => void (text += part) };
   const program = parser(commands, topics, notes, output, (command, raw) => {
@@ -57,14 +57,14 @@ export function parseCommandLine<Command extends Parsable>(
     if (error.code === 'commander.version') return { type: 'version' };
     if (error.code === 'commander.helpDisplayed') return { type: 'help', text, isAsked: true };
     if (error.code === 'commander.help') return { type: 'help', text, isAsked: false };
-    const see = error.code === 'commander.unknownCommand' ? verbs(program, words) : undefined;
+    const see = error.code === 'commander.unknownCommand' ? availableVerbs(program, words) : undefined;
     throw new Problem(sentence(error.message, see), 2, { cause: error });
   }
   return request ?? { type: 'help', text: program.helpInformation(), isAsked: false };
 }
 
 /** The commands that there are of what the words are about; `undefined` when they are about nothing that is known. */
-function verbs(program: Parser, words: readonly string[]): string | undefined {
+function availableVerbs(program: Parser, words: readonly string[]): string | undefined {
   const [about] = program.parseOptions([...words]).operands;
   const of = program.commands.find((each) => each.name() === about);
   const names = of?.commands.map((each) => [each.name(), ...each.aliases()].join(' or ')) ?? [];
@@ -77,12 +77,12 @@ function withCommand(words: readonly string[], program: Parser): readonly string
   return program.parseOptions([...words]).operands.length === 0 ? ['start', ...words] : words;
 }
 
-function parser<Command extends Parsable>(
+function parser<Command extends ParsableCommand>(
   commands: readonly Command[],
   topics: Topics,
   notes: string,
   output: { writeOut(part: string): void; writeErr(part: string): void },
-  onCommand: (command: Command, raw: Raw) => void,
+  onCommand: (command: Command, raw: RawParameters) => void,
 ): Parser {
   const program = new Parser('nanoclaw')
     .description('nanoclaw runs AI agents, each in a place of its own, and lets you talk to them.')
@@ -90,7 +90,7 @@ function parser<Command extends Parsable>(
     .option('--data <dir>', 'the data folder (NANOCLAW_DATA, else ./data)')
     .option('--json', 'print the result as JSON')
     .version('', '--version', 'print the version')
-    .helpOption('-h, --help', 'print this text; after a command, the text for it')
+    .helpOption('-h, --help', 'print this help; after a command, the help for it')
     .helpCommand(false)
     .exitOverride()
     .configureOutput({ ...output, getOutHelpWidth: () => HELP_WIDTH, getErrHelpWidth: () => HELP_WIDTH })
@@ -113,7 +113,7 @@ function topic(parent: Parser, word: string, topics: Topics): Parser {
     .helpCommand(false);
 }
 
-function leaf(command: Parsable, onCommand: (raw: Raw) => void): Parser {
+function leaf(command: ParsableCommand, onCommand: (raw: RawParameters) => void): Parser {
   const name = command.path.at(-1) ?? '';
   const parameters = parametersOf(command);
   const parsed = new Parser(name).description(command.summary).allowExcessArguments(false);
@@ -126,27 +126,27 @@ function leaf(command: Parsable, onCommand: (raw: Raw) => void): Parser {
       const word = parsed.args[at];
       return word === undefined ? [] : [[of, word] as const];
     });
-    const options: Readonly<Record<string, Raw[string] | undefined>> = parsed.opts();
+    const options: Readonly<Record<string, RawParameters[string] | undefined>> = parsed.opts();
     const named = Object.entries(options).flatMap(([of, value]) => (value === undefined ? [] : [[of, value] as const]));
     onCommand(Object.fromEntries([...named, ...given]));
   });
 }
 
-function optionOf(parameter: ParameterDeclared): Option {
-  const name = `--${kebab(parameter.name)}`;
+function optionOf(parameter: ParameterDescription): Option {
+  const name = `--${kebabCase(parameter.name)}`;
   if (parameter.place === 'flag') return new Option(name, parameter.help);
-  const made = new Option(`${name} <${parameter.value || kebab(parameter.name)}>`, helpOf(parameter));
+  const made = new Option(`${name} <${parameter.value || kebabCase(parameter.name)}>`, helpOf(parameter));
   if (parameter.isRepeatable) {
     made.argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value]);
   }
   return made.makeOptionMandatory(!parameter.isOptional);
 }
 
-function placeholder({ name, isOptional }: ParameterDeclared): string {
-  return isOptional ? `[${kebab(name)}]` : `<${kebab(name)}>`;
+function placeholder({ name, isOptional }: ParameterDescription): string {
+  return isOptional ? `[${kebabCase(name)}]` : `<${kebabCase(name)}>`;
 }
 
-function helpOf({ help, choices, isRepeatable }: ParameterDeclared): string {
+function helpOf({ help, choices, isRepeatable }: ParameterDescription): string {
   const notes = [choices.length > 0 ? choices.join(', ') : '', isRepeatable ? 'may be repeated' : ''].filter(Boolean);
   return notes.length === 0 ? help : `${help} (${notes.join('; ')})`;
 }

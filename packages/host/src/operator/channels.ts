@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { messageOf, Problem } from '../errors/index.ts';
 import { type ChannelReference, InstanceName, readModuleReferences, writeChannelReference } from '../modules/index.ts';
-import { argument, asks, changes, type OperatorCommand, option, reads } from './command.ts';
-import type { Changing } from './contexts.ts';
+import { argument, changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
+import type { WriteContext } from './contexts.ts';
 import { notFound } from './lookup.ts';
 import { jsonOf, Text } from './parameters.ts';
 import { column } from './view.ts';
@@ -82,16 +82,16 @@ export const channelCommands: readonly OperatorCommand[] = [
     }),
     agents: 'never',
     view: { type: 'message' },
-    run: async (operator, { instance: name, ...reference }) => {
-      const { channels } = readModuleReferences(operator.data.root);
-      const taken = operator.live?.status().channels.find((each) => each.instance === name);
+    run: async (context, { instance: name, ...reference }) => {
+      const { channels } = readModuleReferences(context.data.root);
+      const taken = context.live?.status().channels.find((each) => each.instance === name);
       if (channels[name] !== undefined || taken !== undefined) {
         throw new Problem(`There is a channel ${name} already; nothing was changed. Remove it first.`, 7);
       }
-      await checked(operator, name, reference);
-      writeChannelReference(operator.data.root, name, reference);
-      await operator.live?.addChannel(name, reference);
-      const state = operator.live?.status().channels.find((each) => each.instance === name);
+      await checked(context, name, reference);
+      writeChannelReference(context.data.root, name, reference);
+      await context.live?.addChannel(name, reference);
+      const state = context.live?.status().channels.find((each) => each.instance === name);
       return { instance: name, message: addedText(name, state) };
     },
   }),
@@ -109,16 +109,16 @@ export const channelCommands: readonly OperatorCommand[] = [
       return { instance: name, message: `The channel ${name} was removed. Its chats and sessions stay.` };
     },
   }),
-  asks({
+  liveOnly({
     path: ['channels', 'check'],
     summary: 'see whether a chat platform of the configuration can be used, without connecting it',
     parameters: z.object({ instance }),
     agents: 'never',
     view: { type: 'message' },
-    run: async (operator, { instance: name }) => {
-      const reference = readModuleReferences(operator.data.root).channels[name];
+    run: async (context, { instance: name }) => {
+      const reference = readModuleReferences(context.data.root).channels[name];
       if (reference === undefined) throw notFound('channel in the configuration', name, 'channels list');
-      const type = await checked(operator, name, reference);
+      const type = await checked(context, name, reference);
       return {
         instance: name,
         type,
@@ -130,7 +130,7 @@ export const channelCommands: readonly OperatorCommand[] = [
 
 /** Gives the type of the channel; nothing is known of it while the host is down. Throws a `Problem` (exit code 2). */
 async function checked(
-  { live }: Pick<Changing, 'live'>,
+  { live }: Pick<WriteContext, 'live'>,
   name: string,
   reference: ChannelReference,
 ): Promise<string | undefined> {

@@ -2,82 +2,94 @@
  * One command of `nanoclaw`, declared once. From the declaration come its parser, its help, its completion, its place in
  * the control socket and what an agent may do with it from inside.
  *
- * A command gets an operator that can do no more than its kind needs: what only reads has nothing to write with.
+ * A command gets a context that can do no more than its kind needs: one that only reads has nothing to write with.
  */
 import type { AgentGroupId } from '@nanoclaw/registry';
 import type { Json } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
-import type { Changing, Live, Reading } from './contexts.ts';
+import type { LiveContext, ReadContext, WriteContext } from './contexts.ts';
 import type { View } from './view.ts';
 
 /** A command of the table. */
 export type OperatorCommand =
-  /** Looks and changes nothing, with a running host or without one. */
-  | (Declared & { readonly kind: 'reads'; prepare(raw: unknown): Invocation<Reading> })
+  /** Changes nothing; with a running host or without one. */
+  | (CommandDeclaration & { readonly kind: 'reads'; prepare(raw: unknown): Invocation<ReadContext> })
   /** Changes something; without a running host it holds the lease on the data folder meanwhile. */
-  | (Declared & { readonly kind: 'changes'; prepare(raw: unknown): Invocation<Changing> })
-  /** Asks something of the running host itself. */
-  | (Declared & { readonly kind: 'live'; prepare(raw: unknown): Invocation<Live> });
+  | (CommandDeclaration & { readonly kind: 'changes'; prepare(raw: unknown): Invocation<WriteContext> })
+  /** Needs the running host itself. */
+  | (CommandDeclaration & { readonly kind: 'live'; prepare(raw: unknown): Invocation<LiveContext> });
 
-/** What every command says of itself. */
-export interface Declared {
+/** The declaration of a command: all that its parser, its help and its completion need. */
+export interface CommandDeclaration {
   /** Its words after `nanoclaw`: `groups`, `create`. */
   readonly path: readonly string[];
   /** Another last word for it. */
   readonly alias?: string;
   /** What it does, as one line without a full stop. */
   readonly summary: string;
+  /** Each parameter is made with `argument`, `option` or `flag`. */
   readonly parameters: z.ZodObject;
+  /** How its result is shown to a person. */
   readonly view: View;
-  readonly agents: AgentUse;
+  /** Whether agents may use it. */
+  readonly agents: AgentAccess;
 }
 
 /**
  * Whether an agent may use it from inside: `never`; only with the scope `all`; or, with the narrower scopes too, for
  * what is its own.
  */
-export type AgentUse = 'never' | 'all' | 'own';
+export type AgentAccess = 'never' | 'all' | 'own';
 
 /** A command with its parameters, checked. */
 export interface Invocation<Operator> {
-  /** The same for one agent's own things only; `undefined` when it names something that is not its own. */
-  within(own: AgentGroupId, operator: Reading): Promise<Invocation<Operator> | undefined>;
-  /** Does it. Gives plain data. Throws a `Problem`, or what the registry refuses. */
-  run(operator: Operator): Promise<Json>;
+  /** The same, confined to what belongs to one agent; `undefined` when it names something that does not. */
+  confinedTo(own: AgentGroupId, context: ReadContext): Promise<Invocation<Operator> | undefined>;
+  /** Runs it. Gives plain data. Rejects with a `Problem`, or with what the registry refuses. */
+  run(context: Operator): Promise<Json>;
 }
 
-/** What is written down of a command: `Parameters` is inferred from its schema. */
-interface Declaration<Operator, Shape extends z.ZodRawShape> extends Omit<Declared, 'parameters' | 'agents'> {
+/** A command as it is written down: the type of its parameters is inferred from their schema. */
+interface CommandDefinition<Operator, Shape extends z.ZodRawShape>
+  extends Omit<CommandDeclaration, 'parameters' | 'agents'> {
   readonly parameters: z.ZodObject<Shape>;
-  /** The parameters as far as they concern the agent's own things, or `undefined`. A word where no looking is needed. */
+  /** `never`, `all`, or how the parameters are confined to what belongs to one agent. */
   readonly agents: 'never' | 'all' | Confine<z.output<z.ZodObject<Shape>>>;
-  readonly run: (operator: Operator, parameters: z.output<z.ZodObject<Shape>>) => Promise<unknown>;
+  readonly run: (context: Operator, parameters: z.output<z.ZodObject<Shape>>) => Promise<unknown>;
 }
 
-/** Limits parameters to what belongs to one agent; `undefined` when they name something that does not. */
+/** Confines parameters to what belongs to one agent; `undefined` when they name something that does not. */
 export type Confine<Parameters> = (
   parameters: Parameters,
   own: AgentGroupId,
-  operator: Reading,
+  context: ReadContext,
 ) => Promise<Parameters | undefined>;
 
-/** A command that only looks. */
-export function reads<Shape extends z.ZodRawShape>(declaration: Declaration<Reading, Shape>): OperatorCommand {
-  return { ...declared(declaration), kind: 'reads', prepare: (raw) => prepared(declaration, raw) };
+/** Declares a command that changes nothing. */
+export function reads<Shape extends z.ZodRawShape>(
+  declaration: CommandDefinition<ReadContext, Shape>,
+): OperatorCommand {
+  return { ...declarationOf(declaration), kind: 'reads', prepare: (raw) => prepareInvocation(declaration, raw) };
 }
 
-/** A command that changes something. */
-export function changes<Shape extends z.ZodRawShape>(declaration: Declaration<Changing, Shape>): OperatorCommand {
-  return { ...declared(declaration), kind: 'changes', prepare: (raw) => prepared(declaration, raw) };
+/** Declares a command that changes something. */
+export function changes<Shape extends z.ZodRawShape>(
+  declaration: CommandDefinition<WriteContext, Shape>,
+): OperatorCommand {
+  return { ...declarationOf(declaration), kind: 'changes', prepare: (raw) => prepareInvocation(declaration, raw) };
 }
 
-/** A command that only a running host can do. */
-export function asks<Shape extends z.ZodRawShape>(declaration: Declaration<Live, Shape>): OperatorCommand {
-  return { ...declared(declaration), kind: 'live', prepare: (raw) => prepared(declaration, raw) };
+/** Declares a command that only a running host can do. */
+export function liveOnly<Shape extends z.ZodRawShape>(
+  declaration: CommandDefinition<LiveContext, Shape>,
+): OperatorCommand {
+  return { ...declarationOf(declaration), kind: 'live', prepare: (raw) => prepareInvocation(declaration, raw) };
 }
 
-function declared<Operator, Shape extends z.ZodRawShape>(declaration: Declaration<Operator, Shape>): Declared {
+function declarationOf<Operator, Shape extends z.ZodRawShape>(
+  declaration: CommandDefinition<Operator, Shape>,
+): CommandDeclaration {
   const { path, alias, summary, parameters, view, agents } = declaration;
   return {
     path,
@@ -89,24 +101,24 @@ function declared<Operator, Shape extends z.ZodRawShape>(declaration: Declaratio
   };
 }
 
-function prepared<Operator, Shape extends z.ZodRawShape>(
-  declaration: Declaration<Operator, Shape>,
+function prepareInvocation<Operator, Shape extends z.ZodRawShape>(
+  declaration: CommandDefinition<Operator, Shape>,
   raw: unknown,
 ): Invocation<Operator> {
   return invocation(declaration, checkedParameters(declaration, raw));
 }
 
 function invocation<Operator, Shape extends z.ZodRawShape>(
-  declaration: Declaration<Operator, Shape>,
+  declaration: CommandDefinition<Operator, Shape>,
   parameters: z.output<z.ZodObject<Shape>>,
 ): Invocation<Operator> {
   const { agents } = declaration;
   return {
-    within: async (own, operator) => {
-      const confined = typeof agents === 'function' ? await agents(parameters, own, operator) : undefined;
+    confinedTo: async (own, context) => {
+      const confined = typeof agents === 'function' ? await agents(parameters, own, context) : undefined;
       return confined && invocation(declaration, confined);
     },
-    run: async (operator) => plain(await declaration.run(operator, parameters)),
+    run: async (context) => toJson(await declaration.run(context, parameters)),
   };
 }
 
@@ -122,7 +134,9 @@ export function checkedParameters<Shape extends z.ZodRawShape>(
   const shape: Readonly<Record<string, unknown>> = command.parameters.shape;
   const declaredAs = typeof name === 'string' ? shape[name] : undefined;
   const of =
-    typeof name === 'string' && declaredAs instanceof z.ZodType ? label(name, parameterMeta(declaredAs)) : 'Parameters';
+    typeof name === 'string' && declaredAs instanceof z.ZodType
+      ? parameterLabel(name, parameterMeta(declaredAs))
+      : 'Parameters';
   throw new Problem(
     `${of}: ${issue?.message ?? 'not acceptable'}. Nothing was changed. See \`nanoclaw ${command.path.join(' ')} --help\`.`,
     2,
@@ -130,7 +144,7 @@ export function checkedParameters<Shape extends z.ZodRawShape>(
 }
 
 /** A result as data and nothing else, as it also arrives over the control socket. */
-function plain(value: unknown): Json {
+function toJson(value: unknown): Json {
   return value === undefined ? null : JSON.parse(JSON.stringify(value));
 }
 
@@ -158,17 +172,17 @@ interface ParameterOptions {
   readonly isOperatorsOnly?: boolean;
 }
 
-/** A word in its place: `groups get GROUP`. Optional where the schema is. */
+/** Declares a positional parameter: `groups get GROUP`. Optional where the schema is. */
 export function argument<Schema extends z.ZodType>(schema: Schema, help: string, options: ParameterOptions = {}) {
   return described(schema, 'argument', help, options);
 }
 
-/** A named value: `--name NAME`. Optional where the schema is; one that may be repeated gives an array. */
+/** Declares a named parameter: `--name NAME`. Optional where the schema is; one that may be repeated gives an array. */
 export function option<Schema extends z.ZodType>(schema: Schema, help: string, options: ParameterOptions = {}) {
   return described(schema, 'option', help, options);
 }
 
-/** A name without a value: `--all`. */
+/** Declares a named parameter without a value: `--all`. */
 export function flag(help: string, options: ParameterOptions = {}) {
   return described(z.boolean().default(false), 'flag', help, options);
 }
@@ -196,7 +210,7 @@ function parameterMeta(schema: z.ZodType): ParameterMeta {
 }
 
 /** The parameters of a command with how they are written, in the order of their declaration. */
-export function parametersOf(command: Pick<Declared, 'parameters'>): readonly ParameterDeclared[] {
+export function parametersOf(command: Pick<CommandDeclaration, 'parameters'>): readonly ParameterDescription[] {
   const missing = command.parameters.safeParse({}).error?.issues ?? [];
   const required = new Set(missing.map(({ path }) => path[0]));
   return Object.entries(command.parameters.shape).map(([name, schema]) => {
@@ -205,18 +219,20 @@ export function parametersOf(command: Pick<Declared, 'parameters'>): readonly Pa
   });
 }
 
-/** A parameter of a command. */
-export interface ParameterDeclared extends ParameterMeta {
+/** A parameter of a command, as help and completion show it. */
+export interface ParameterDescription extends ParameterMeta {
+  /** Its key in the schema, such as `messagesPerPrompt`. */
   readonly name: string;
+  /** Whether the command runs without it. */
   readonly isOptional: boolean;
 }
 
 /** The name of a parameter as it is typed: `--messages-per-prompt`, or `GROUP` for an argument. */
-export function label(name: string, { place }: Pick<ParameterMeta, 'place'>): string {
-  return place === 'argument' ? name.toUpperCase() : `--${kebab(name)}`;
+export function parameterLabel(name: string, { place }: Pick<ParameterMeta, 'place'>): string {
+  return place === 'argument' ? name.toUpperCase() : `--${kebabCase(name)}`;
 }
 
 /** `messagesPerPrompt` as `messages-per-prompt`. */
-export function kebab(name: string): string {
+export function kebabCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }

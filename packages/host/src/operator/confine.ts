@@ -1,8 +1,8 @@
-/** What is an agent's own, decided from the registry and never from what the agent says of itself. */
+/** Confines parameters to what belongs to one agent, as the registry has it and never as the agent claims. */
 import type { Confine } from './command.ts';
 import { agentGroupNamed, sessionNamed } from './lookup.ts';
 
-/** For commands about one agent group. */
+/** Confines a command about one agent group to the agent's own. */
 export function ownGroup<Parameters extends { readonly group: string }>(): Confine<Parameters> {
   return async (parameters, own, { registry }) => {
     const { id } = await agentGroupNamed(registry, parameters.group);
@@ -10,7 +10,7 @@ export function ownGroup<Parameters extends { readonly group: string }>(): Confi
   };
 }
 
-/** For lists that may be narrowed to an agent group: they are, to its own. */
+/** Narrows a list to the agent's own group. */
 export function ownGroupOnly<Parameters extends { readonly group?: string | undefined }>(): Confine<Parameters> {
   return async (parameters, own, { registry }) => {
     if (parameters.group === undefined) return { ...parameters, group: own };
@@ -19,10 +19,10 @@ export function ownGroupOnly<Parameters extends { readonly group?: string | unde
   };
 }
 
-/** For commands about one session. */
+/** Confines a command about one session to the agent's own. */
 export function ownSession<Parameters extends { readonly session: string }>(): Confine<Parameters> {
-  return async (parameters, own, operator) => {
-    const session = await sessionNamed(operator, parameters.session);
+  return async (parameters, own, context) => {
+    const session = await sessionNamed(context, parameters.session);
     return session.key.agentGroupId === own ? { ...parameters, session: session.id } : undefined;
   };
 }

@@ -1,6 +1,6 @@
 /**
- * What operator commands work with. The same three shapes serve a running host, which hands out what it has open, and a
- * command line beside a host that is down (`cli/offline.ts`).
+ * What operator commands work with. The same three contexts serve a running host, which hands out what it has open, and a
+ * command line beside a host that is down (`offline.ts`).
  */
 import type { Actor, AgentGroupId, ApprovalId, Registry, Session } from '@nanoclaw/registry';
 import type { HostSession, Millis, OutboundReader, SessionFolder, SessionView } from '@nanoclaw/session-db';
@@ -9,45 +9,55 @@ import type { ChannelReference, ModuleReference } from '../modules/index.ts';
 import type { ImageRebuilt } from '../runs/index.ts';
 import type { WebhookEndpoint } from './webhook-endpoints.ts';
 
-/** For commands that only look: nothing in it writes. */
-export interface Reading {
+/** The context of commands that change nothing: nothing in it writes. */
+export interface ReadContext {
+  /** The registry, for reading only. */
   readonly registry: RegistryReader;
+  /** The files of sessions, for reading only. */
   readonly sessions: SessionFiles<SessionView>;
+  /** The data folder. */
   readonly data: DataFolder;
-  /** Every key of the configuration with its value and where that comes from. */
+  /** Every key of the configuration with its value and its source. */
   readonly config: readonly ConfigValue[];
   /** The zone of times that name none; IANA. */
   readonly timeZone: string;
+  /** The version of the host's program. */
   readonly version: string;
+  /** Wall-clock milliseconds. */
   readonly now: () => Millis;
   /** The running host; `undefined` when it is down. */
   readonly live: LiveHost | undefined;
 }
 
-/** For commands that change something. The host is running, or the lease on the data folder is held. */
-export interface Changing extends Omit<Reading, 'registry' | 'sessions'> {
+/** The context of commands that change something. The host is running, or the lease on the data folder is held. */
+export interface WriteContext extends Omit<ReadContext, 'registry' | 'sessions'> {
+  /** The whole registry. */
   readonly registry: Registry;
+  /** The files of sessions, for reading and writing. */
   readonly sessions: SessionFiles<HostSession>;
-  /** Who asks, for the audit log. */
+  /** The caller, for the audit log. */
   readonly actor: Actor;
+  /** A new unique id. */
   readonly newId: () => string;
-  /** A new secret that nobody can guess, of 43 characters or so. */
+  /** A new random secret of at least 128 bits, as text. */
   readonly newSecret: () => string;
-  /** Says how far a long work has come. Must not throw. */
+  /** Called with the progress of long work, one line each time. Must not throw. */
   readonly onProgress: (line: string) => void;
 }
 
-/** For commands that ask something of the host itself. */
-export interface Live extends Omit<Changing, 'live'> {
+/** The context of commands that need the running host itself. */
+export interface LiveContext extends Omit<WriteContext, 'live'> {
+  /** The running host. */
   readonly live: LiveHost;
 }
 
-/** The running host, as far as operator commands reach into it. */
+/** What operator commands ask of the running host. */
 export interface LiveHost {
+  /** What only the running host knows of itself. */
   status(): LiveStatus;
-  /** Stops taking up work, lets what is under way end within the configured time, and then stops the host itself. */
+  /** Takes no new work, lets what is under way end within the configured time, and then stops the host itself. */
   drain(onProgress: (line: string) => void): Promise<DrainReport>;
-  /** Something of the session has changed: sweep and delivery look at it at once. */
+  /** Makes sweep and delivery look at a session at once, because something in it has changed. */
   poke(sessionId: string): void;
   /** Stops the session's run after its grace. False when it has none. Rejects when the runtime could not. */
   stopRun(sessionId: string, reason: string): Promise<boolean>;
@@ -64,9 +74,9 @@ export interface LiveHost {
   addChannel(instance: string, reference: ChannelReference): Promise<void>;
   /** Disconnects a channel and forgets it. Rejects as the channel's `stop` does. */
   removeChannel(instance: string): Promise<void>;
-  /** Takes over the endpoints of the webhook channel. */
+  /** Replaces the endpoints of the webhook channel. */
   reloadWebhooks(endpoints: readonly WebhookEndpoint[]): Promise<void>;
-  /** Builds the image of the agent group's packages and puts it in force. */
+  /** Builds the image of the agent group's packages and uses it for new runs. A failure is in the result. */
   rebuildImage(agentGroupId: AgentGroupId, onProgress: (line: string) => void): Promise<ImageRebuilt>;
 }
 
@@ -84,9 +94,11 @@ export interface LiveChannel {
 
 /** What only the running host knows of itself. */
 export interface LiveStatus {
+  /** The id of the host's process. */
   readonly pid: number;
+  /** When it was started, in wall-clock milliseconds. */
   readonly since: Millis;
-  /** What closes the agents in: an engine with its version, or that there is none, as one sentence. */
+  /** What isolates the agents: an engine with its version, or that there is none, as one sentence. */
   readonly isolation: string;
   readonly channels: readonly LiveChannel[];
   /** What of the configuration cannot be used, one sentence each; the host runs without it. */
@@ -95,27 +107,29 @@ export interface LiveStatus {
   readonly running: readonly string[];
 }
 
-/** What was still under way when the time of a drain was over; nothing of it is lost. */
+/** The sessions in which something was still under way when the time of a drain was over; nothing of it is lost. */
 export interface DrainReport {
+  /** The ids of the sessions. */
   readonly unfinished: readonly string[];
 }
 
-/** The files of sessions. */
+/** Access to the files of sessions, one session at a time. */
 export interface SessionFiles<Files> {
-  /** Hands out one session and takes it back when `use` is done. Rejects when its file cannot be opened. */
+  /** Opens one session for as long as `use` takes. Rejects when its file cannot be opened. */
   withSession<T>(session: Session, use: (access: SessionAccess<Files>) => T | Promise<T>): Promise<T>;
 }
 
 /** One session in use. */
 export interface SessionAccess<Files> {
+  /** Where its files are. */
   readonly folder: SessionFolder;
-  /** What the container wrote. */
+  /** Reads what the session's runner wrote. */
   readonly reader: OutboundReader;
   /** The session's own file. To be used within one synchronous block and not kept. */
   readonly files: Files;
 }
 
-/** What of the registry only reads. */
+/** The part of the registry that only reads. */
 export interface RegistryReader
   extends Pick<
     Registry,
@@ -129,21 +143,30 @@ export interface RegistryReader
     | 'sessions'
     | 'session'
   > {
+  /** Users, roles and memberships. */
   readonly people: Pick<Registry['people'], 'users' | 'user' | 'person' | 'roleGrants' | 'memberships'>;
+  /** Where agents may write to. */
   readonly destinations: Pick<Registry['destinations'], 'list' | 'get'>;
+  /** What agents ask people. */
   readonly questions: Pick<Registry['questions'], 'list' | 'get'>;
+  /** What waits for an admin's decision. */
   readonly approvals: Pick<Registry['approvals'], 'list' | 'get'>;
+  /** Counts of dropped messages. */
   readonly dropped: Pick<Registry['dropped'], 'list'>;
+  /** Who did what. */
   readonly audit: Pick<Registry['audit'], 'list'>;
 }
 
 /** One key of the configuration as it stands. */
 export interface ConfigValue {
+  /** The key as in `config.json`. */
   readonly key: string;
+  /** Its value as it stands. */
   readonly value: string | number | boolean;
   /** Where the value comes from: the environment, the file `config.json`, or the defaults. */
   readonly source: 'environment' | 'file' | 'default';
   /** The environment variable that sets it. */
   readonly variable: string;
+  /** What it is for, in one line. */
   readonly help: string;
 }

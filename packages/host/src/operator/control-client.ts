@@ -6,21 +6,21 @@ import { z } from 'zod';
 import { EXIT_CODES, type ExitCode, messageOf, Problem, systemCode } from '../errors/index.ts';
 import type { ControlRequest } from './control.ts';
 
-/** What came of asking. */
-export type Asked =
+/** The response to a request. */
+export type ControlResponse =
   | { readonly type: 'answered'; readonly value: Json }
-  /** Nobody listens on the socket. Nothing was done. */
+  /** No host listens on the socket. Nothing was done. */
   | { readonly type: 'no-host' };
 
 /**
- * Asks the running host. Throws the host's refusal as a `Problem` with its exit code; and with exit code 1 when the host
- * ends the connection without an answer, because then nobody knows whether it was done.
+ * Sends a request to the running host. Rejects with the host's refusal as a `Problem` with its exit code; and with exit
+ * code 1 when the host ends the connection without an answer, because then it is not known whether it was done.
  */
-export async function askHost(
+export async function sendControlRequest(
   socketPath: string,
   request: ControlRequest,
   onProgress: (line: string) => void,
-): Promise<Asked> {
+): Promise<ControlResponse> {
   const socket = connect({ path: socketPath });
   const connected = Promise.withResolvers<void>();
   let failure: unknown;
@@ -38,15 +38,18 @@ export async function askHost(
       else throw new Problem(reply.message, reply.exitCode);
     }
     throw new Problem(
-      `The host ended the connection without an answer${failure === undefined ? '' : ` (${messageOf(failure)})`}. What it ` +
-        'was asked may have been done or not: look before you ask again.',
+      `The host ended the connection without an answer${failure === undefined ? '' : ` (${messageOf(failure)})`}. The ` +
+        'command may have been done or not: check before you try again.',
       1,
     );
   } catch (error) {
     if (['ENOENT', 'ECONNREFUSED', 'ENOTDIR'].includes(systemCode(error) ?? '')) return { type: 'no-host' };
     if (error instanceof Problem) throw error;
     if (error instanceof z.ZodError || error instanceof SyntaxError) {
-      throw new Problem('The host answered what this command line does not understand: use both of one version.', 1);
+      throw new Problem(
+        'The answer of the host is not understood: the host and the command line must have the same version.',
+        1,
+      );
     }
     throw new Problem(`The host on ${socketPath} cannot be reached: ${messageOf(error)}. Nothing was done.`, 1, {
       cause: error,

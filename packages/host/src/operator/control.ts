@@ -2,7 +2,7 @@
  * The control socket: the command line asks the running host, over a Unix socket in the data folder that only the host's
  * own user can open. One request per connection: a line of JSON in, any number of progress lines and one last line out.
  *
- * Whoever can open the socket may do everything. It is bounded all the same, because a client may be broken: no line,
+ * A process that can open the socket may do everything. It is bounded all the same, because a client may be broken: no line,
  * half a line or an endless one costs one connection for some seconds.
  */
 import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs';
@@ -17,9 +17,11 @@ const Request = z.object({
   parameters: z.record(z.string(), z.json()),
 });
 
-/** What the command line asks for: the words of a command and its parameters as they were typed. */
+/** A request of the command line: the words of a command and its parameters as they were typed. */
 export interface ControlRequest {
+  /** The words of the command: `groups`, `create`. */
   readonly command: readonly string[];
+  /** By their names in the declaration. */
   readonly parameters: JsonObject;
 }
 
@@ -29,14 +31,15 @@ export type ControlReply =
   | { readonly type: 'result'; readonly value: Json }
   | { readonly type: 'refusal'; readonly message: string; readonly exitCode: ExitCode };
 
-/** What the control socket serves. */
-export interface ControlOptions {
+/** What the control server needs. */
+export interface ControlServerOptions {
   /** The data folder: the socket is `control.sock` in it. */
   readonly folder: string;
-  /** Does what is asked. Throws a `Problem` for what is refused. */
+  /** Does what a request asks. Rejects with a `Problem` for what is refused. */
   readonly run: (request: ControlRequest, onProgress: (line: string) => void) => Promise<Json>;
+  /** For the deadlines of requests and of closing. */
   readonly setTimer: SetTimer;
-  /** Told of an error that nobody thought of, for the log. Must not throw. */
+  /** Called with an unexpected error, for the log. Must not throw. */
   readonly onError: (error: unknown) => void;
 }
 
@@ -44,20 +47,20 @@ export interface ControlOptions {
 const REQUEST_BYTES_MAX = 256 * 1024;
 const CONNECTIONS_MAX = 32;
 const REQUEST_WAIT_MS = 10_000;
-/** What a host that stops leaves to answers that are under way. */
+/** How long a host that stops waits for answers that are under way, in milliseconds. */
 const CLOSE_WAIT_MS = 2_000;
 
 /** The host's end of the control socket. */
 export class ControlServer {
-  readonly #options: ControlOptions;
+  readonly #options: ControlServerOptions;
   readonly #server: Server;
   readonly #open = new Set<Socket>();
 
   /**
-   * Listens. The caller holds the lease on the folder, so a socket that lies there is nobody's any more. Throws a
+   * Listens. The caller holds the lease on the folder, so a socket that lies there is a leftover. Rejects with a
    * `Problem` (exit code 4) when it cannot.
    */
-  static async listen(options: ControlOptions): Promise<ControlServer> {
+  static async listen(options: ControlServerOptions): Promise<ControlServer> {
     const control = new ControlServer(options);
     try {
       await control.#listen();
@@ -74,14 +77,14 @@ export class ControlServer {
     return control;
   }
 
-  private constructor(options: ControlOptions) {
+  private constructor(options: ControlServerOptions) {
     this.#options = options;
     // Half-open: a client may end its side after the request, as shell tools do.
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#serve(socket));
     this.#server.maxConnections = CONNECTIONS_MAX;
   }
 
-  /** Takes no more requests, gives answers that are under way a moment, and removes the socket. */
+  /** Takes no more requests, gives answers that are under way two seconds, and removes the socket. */
   async close(): Promise<void> {
     rmSync(controlSocket(this.#options.folder), { force: true });
     const closed = Promise.withResolvers<void>();
@@ -154,16 +157,16 @@ export class ControlServer {
     }
     try {
       const value = await this.#options.run(request, (progress) => write(socket, { type: 'progress', line: progress }));
-      last(socket, { type: 'result', value });
+      sendLast(socket, { type: 'result', value });
     } catch (error) {
       if (!(error instanceof Problem)) this.#options.onError(error);
       const exitCode = error instanceof Problem ? error.exitCode : 1;
-      last(socket, { type: 'refusal', message: messageOf(error), exitCode });
+      sendLast(socket, { type: 'refusal', message: messageOf(error), exitCode });
     }
   }
 }
 
-/** Where the host of a data folder listens. */
+/** The path of the control socket of a data folder. */
 export function controlSocket(folder: string): string {
   return join(folder, 'control.sock');
 }
@@ -181,10 +184,10 @@ function parsedRequest(line: string): ControlRequest | undefined {
 }
 
 function refuse(socket: Socket, message: string): void {
-  last(socket, { type: 'refusal', message: `${message} Nothing was done.`, exitCode: 2 });
+  sendLast(socket, { type: 'refusal', message: `${message} Nothing was done.`, exitCode: 2 });
 }
 
-function last(socket: Socket, reply: ControlReply): void {
+function sendLast(socket: Socket, reply: ControlReply): void {
   write(socket, reply);
   // Read on to the end, or the connection never closes from this side.
   socket.end().resume();

@@ -1,31 +1,31 @@
-/** `nanoclaw dead-letters`: messages that were given up, in either direction, until somebody decides about them. */
+/** `nanoclaw dead-letters`: messages that were given up, in either direction, until the operator decides about them. */
 import type { Session } from '@nanoclaw/registry';
 import type { DeadLetter, HostSession, InboundDeadLetter, Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
 import { argument, type Confine, changes, flag, type OperatorCommand, option, reads } from './command.ts';
-import type { Changing } from './contexts.ts';
+import type { WriteContext } from './contexts.ts';
 import { sessionNamed } from './lookup.ts';
 import { limit, sessionArgument, Text, whole } from './parameters.ts';
-import { isUnusable, withFiles, withUsableFiles, words } from './sessions.ts';
+import { contentText, isUnusable, withFiles, withUsableFiles } from './sessions.ts';
 import { column } from './view.ts';
 
 const DIRECTIONS = ['in', 'out'] as const;
 const number = whole(1, Number.MAX_SAFE_INTEGER);
-const which = z.object({
+const selection = z.object({
   session: argument(Text.exactOptional(), 'the session; left out, with --all: every session'),
   number: argument(number.exactOptional(), 'the number of the message'),
   all: flag('all dead letters of the session, or of every session'),
 });
 
-/** The dead letters. */
+/** The commands about dead letters. */
 export const deadLetterCommands: readonly OperatorCommand[] = [
   reads({
     path: ['dead-letters', 'list'],
     summary: 'list the messages that were given up',
     parameters: z.object({
       session: option(Text.exactOptional(), 'only this session'),
-      direction: option(z.enum(DIRECTIONS).exactOptional(), 'to the agent, or from it', { choices: DIRECTIONS }),
+      direction: option(z.enum(DIRECTIONS).exactOptional(), 'in: to the agent; out: from it', { choices: DIRECTIONS }),
       limit: limit(100),
     }),
     agents: 'all',
@@ -33,21 +33,21 @@ export const deadLetterCommands: readonly OperatorCommand[] = [
       type: 'table',
       columns: [
         column('SESSION', 'sessionId', 'id'),
-        column('NO', 'number'),
+        column('NUMBER', 'number'),
         column('DIRECTION', 'direction'),
         column('GIVEN UP', 'settledAt', 'time'),
-        column('WHY', 'error'),
+        column('REASON', 'error'),
         column('TEXT', 'text'),
       ],
       empty: 'There are no dead letters.',
     },
-    run: async (operator, parameters) => {
+    run: async (context, parameters) => {
       const { session: named, direction, limit: most } = parameters;
-      const sessions = named === undefined ? await operator.registry.sessions() : [await sessionNamed(operator, named)];
-      const letters: Told[] = [];
+      const sessions = named === undefined ? await context.registry.sessions() : [await sessionNamed(context, named)];
+      const letters: DeadLetterView[] = [];
       for (const session of sessions) {
         const look = named === undefined ? withUsableFiles : withFiles;
-        const own = await look(operator, session, ({ files }) => lettersOf(session, files, most));
+        const own = await look(context, session, ({ files }) => lettersOf(session, files, most));
         letters.push(...(own ?? []).filter((letter) => direction === undefined || letter.direction === direction));
       }
       return letters.toSorted((a, b) => b.settledAt - a.settledAt).slice(0, most);
@@ -55,63 +55,67 @@ export const deadLetterCommands: readonly OperatorCommand[] = [
   }),
   reads({
     path: ['dead-letters', 'show'],
-    summary: 'show one message that was given up, whole',
+    summary: 'show one message that was given up, in full',
     parameters: z.object({ session: sessionArgument, number: argument(number, 'the number of the message') }),
     agents: 'all',
     view: { type: 'record' },
-    run: async (operator, parameters) => {
-      const session = await sessionNamed(operator, parameters.session);
-      const found = await withFiles(operator, session, ({ files }) => letterOf(files, parameters.number));
+    run: async (context, parameters) => {
+      const session = await sessionNamed(context, parameters.session);
+      const found = await withFiles(context, session, ({ files }) => letterOf(files, parameters.number));
       if (found === undefined) throw noLetter(session.id, parameters.number);
-      return found.direction === 'in' ? toldIn(session, found.letter) : toldOut(session, found.letter);
+      return found.direction === 'in' ? toInboundView(session, found.letter) : toOutboundView(session, found.letter);
     },
   }),
   changes({
     path: ['dead-letters', 'retry'],
-    summary: 'try a message again as though it were new',
-    parameters: which,
+    summary: 'retry a message as if it were new',
+    parameters: selection,
     agents: ownLetters(),
     view: { type: 'message' },
-    run: (operator, parameters) => decide(operator, parameters, 'retry'),
+    run: (context, parameters) => decide(context, parameters, 'retry'),
   }),
   changes({
     path: ['dead-letters', 'discard'],
-    summary: 'let a message go for good',
-    parameters: which,
+    summary: 'discard a message for good',
+    parameters: selection,
     agents: ownLetters(),
     view: { type: 'message' },
-    run: (operator, parameters) => decide(operator, parameters, 'discard'),
+    run: (context, parameters) => decide(context, parameters, 'discard'),
   }),
 ];
 
-type Which = z.output<typeof which>;
+type Selection = z.output<typeof selection>;
 
 /** An agent names a session of its own; all sessions are not its own. */
-function ownLetters(): Confine<Which> {
-  return async (parameters, own, operator) => {
+function ownLetters(): Confine<Selection> {
+  return async (parameters, own, context) => {
     if (parameters.session === undefined) return undefined;
-    const session = await sessionNamed(operator, parameters.session);
+    const session = await sessionNamed(context, parameters.session);
     return session.key.agentGroupId === own ? { ...parameters, session: session.id } : undefined;
   };
 }
 
-async function decide(operator: Changing, { session: named, number: only, all }: Which, what: 'retry' | 'discard') {
+async function decide(
+  context: WriteContext,
+  { session: named, number: only, all }: Selection,
+  what: 'retry' | 'discard',
+) {
   if (all === (only !== undefined) || (named === undefined && !all)) {
     throw new Problem(
-      `Say which: \`nanoclaw dead-letters ${what} SESSION NUMBER\`, or --all with or without a session. ` +
+      `Name the message: \`nanoclaw dead-letters ${what} SESSION NUMBER\`, or --all with or without a session. ` +
         'Nothing was changed.',
       2,
     );
   }
-  const sessions = named === undefined ? await operator.registry.sessions() : [await sessionNamed(operator, named)];
+  const sessions = named === undefined ? await context.registry.sessions() : [await sessionNamed(context, named)];
   let count = 0;
   for (const session of sessions) {
-    const decided = await decidedIn(operator, session, only, what).catch((error: unknown) => {
+    const decided = await decideInSession(context, session, only, what).catch((error: unknown) => {
       // With every session meant, one whose file cannot be used keeps none of the others from it.
       if (named !== undefined || !isUnusable(error)) throw error;
       return 0;
     });
-    if (decided > 0) operator.live?.poke(session.id);
+    if (decided > 0) context.live?.poke(session.id);
     count += decided;
   }
   if (only !== undefined && count === 0) throw noLetter(sessions[0]?.id ?? '', only);
@@ -120,15 +124,15 @@ async function decide(operator: Changing, { session: named, number: only, all }:
 }
 
 /** Decides about one message of a session, or all of them, and gives how many there were. */
-async function decidedIn(
-  operator: Changing,
+async function decideInSession(
+  context: WriteContext,
   session: Session,
   only: number | undefined,
   what: 'retry' | 'discard',
 ): Promise<number> {
-  return operator.sessions.withSession(session, ({ files }) => {
+  return context.sessions.withSession(session, ({ files }) => {
     const numbers = only === undefined ? [...numbersOf(files)] : [only];
-    return numbers.filter((each) => decideOne(files, each, what, operator.now())).length;
+    return numbers.filter((each) => decideOne(files, each, what, context.now())).length;
   });
 }
 
@@ -167,17 +171,21 @@ function inboundLetter(files: Pick<SessionView, 'deadLetters'>, seq: number): In
   return letter?.seq === seq ? letter : undefined;
 }
 
-/** A dead letter of either direction, with what a person wants to see of it. */
-type Told = ReturnType<typeof toldIn> | ReturnType<typeof toldOut>;
+/** A dead letter of either direction, with what a person wants to see of it in front. */
+type DeadLetterView = ReturnType<typeof toInboundView> | ReturnType<typeof toOutboundView>;
 
-function lettersOf(session: Session, files: Pick<SessionView, 'deadLetters' | 'deliveries'>, most: number): Told[] {
+function lettersOf(
+  session: Session,
+  files: Pick<SessionView, 'deadLetters' | 'deliveries'>,
+  most: number,
+): DeadLetterView[] {
   return [
-    ...files.deadLetters.list(most).map((letter) => toldIn(session, letter)),
-    ...files.deliveries.deadLetters(most).map((letter) => toldOut(session, letter)),
+    ...files.deadLetters.list(most).map((letter) => toInboundView(session, letter)),
+    ...files.deliveries.deadLetters(most).map((letter) => toOutboundView(session, letter)),
   ];
 }
 
-function toldIn({ id: sessionId }: Session, letter: InboundDeadLetter) {
+function toInboundView({ id: sessionId }: Session, letter: InboundDeadLetter) {
   const { seq, id, settledAt, error, content } = letter;
   return {
     sessionId,
@@ -185,15 +193,15 @@ function toldIn({ id: sessionId }: Session, letter: InboundDeadLetter) {
     direction: 'in' as const,
     settledAt,
     error,
-    text: words(content),
+    text: contentText(content),
     messageId: id,
     letter,
   };
 }
 
-function toldOut({ id: sessionId }: Session, letter: DeadLetter) {
+function toOutboundView({ id: sessionId }: Session, letter: DeadLetter) {
   const { seq, messageOutId, settledAt, error, message } = letter;
-  const text = message === undefined ? 'forgotten' : words(message.content);
+  const text = message === undefined ? 'forgotten' : contentText(message.content);
   return { sessionId, number: seq, direction: 'out' as const, settledAt, error, text, messageId: messageOutId, letter };
 }
 

@@ -1,4 +1,4 @@
-/** `nanoclaw destinations`: where an agent may write to besides where it was asked. Address book and permission in one. */
+/** `nanoclaw destinations`: where an agent may write to on its own initiative. Address book and permission in one. */
 import type { Destination, DestinationTarget } from '@nanoclaw/registry';
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
@@ -11,11 +11,11 @@ import { column } from './view.ts';
 
 const destination = argument(Text, 'the destination: its id, or the beginning of it');
 
-/** The destinations. */
+/** The commands about destinations. */
 export const destinationCommands: readonly OperatorCommand[] = [
   reads({
     path: ['destinations', 'list'],
-    summary: 'list where agents may write to',
+    summary: 'list the destinations of agents',
     parameters: z.object({ group: groupOption }),
     agents: ownGroupOnly(),
     view: {
@@ -31,7 +31,7 @@ export const destinationCommands: readonly OperatorCommand[] = [
     },
     run: async ({ registry }, { group }) => {
       const only = group === undefined ? undefined : (await agentGroupNamed(registry, group)).id;
-      return Promise.all((await registry.destinations.list(only)).map((each) => told(registry, each)));
+      return Promise.all((await registry.destinations.list(only)).map((each) => toView(registry, each)));
     },
   }),
   reads({
@@ -43,14 +43,14 @@ export const destinationCommands: readonly OperatorCommand[] = [
       return agentGroupId === own ? { destination: id } : undefined;
     },
     view: { type: 'record' },
-    run: async ({ registry }, parameters) => told(registry, await destinationNamed(registry, parameters.destination)),
+    run: async ({ registry }, parameters) => toView(registry, await destinationNamed(registry, parameters.destination)),
   }),
   changes({
     path: ['destinations', 'create'],
     summary: 'let an agent write to a chat or to another agent',
     parameters: z.object({
       group: groupArgument,
-      name: argument(Text, 'the name that the agent knows it by'),
+      name: argument(Text, 'the name that the agent uses for it'),
       chat: option(Text.exactOptional(), 'the chat: its id, or <channel type>:<platform id>'),
       agent: option(Text.exactOptional(), 'the other agent: its folder or its id'),
     }),
@@ -59,12 +59,12 @@ export const destinationCommands: readonly OperatorCommand[] = [
     run: async ({ registry }, { group, name, chat, agent }) => {
       const agentGroupId = (await agentGroupNamed(registry, group)).id;
       const target = await targetOf(registry, chat, agent);
-      return told(registry, await registry.destinations.create({ agentGroupId, name, target }));
+      return toView(registry, await registry.destinations.create({ agentGroupId, name, target }));
     },
   }),
   changes({
     path: ['destinations', 'update'],
-    summary: 'change the name that the agent knows it by',
+    summary: 'change the name that the agent uses for a destination',
     parameters: z.object({ destination, name: option(Text, 'the new name') }),
     agents: 'never',
     view: { type: 'record' },
@@ -72,19 +72,19 @@ export const destinationCommands: readonly OperatorCommand[] = [
       const { id } = await destinationNamed(registry, named);
       const after = await registry.destinations.update(id, { name });
       if (after === undefined) throw notFound('destination', named, 'destinations list');
-      return told(registry, after);
+      return toView(registry, after);
     },
   }),
   changes({
     path: ['destinations', 'delete'],
-    summary: 'take the permission back',
+    summary: 'delete a destination: its agent may no longer write there',
     parameters: z.object({ destination }),
     agents: 'never',
     view: { type: 'message' },
     run: async ({ registry }, { destination: named }) => {
       const { id, name } = await destinationNamed(registry, named);
       if (!(await registry.destinations.delete(id))) throw notFound('destination', named, 'destinations list');
-      return { id, message: `The destination ${name} was deleted: its agent may not write there any more.` };
+      return { id, message: `The destination ${name} was deleted: its agent may no longer write there.` };
     },
   }),
 ];
@@ -108,7 +108,7 @@ async function targetOf(
 }
 
 /** A destination with the names of its two ends. */
-async function told(registry: RegistryReader, of: Destination) {
+async function toView(registry: RegistryReader, of: Destination) {
   const agent = await registry.agentGroup(of.agentGroupId);
   return { ...of, agent: agent?.folder ?? of.agentGroupId, to: await endText(registry, of.target) };
 }

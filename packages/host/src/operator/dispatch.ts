@@ -1,14 +1,14 @@
-/** What the control socket of a running host does with a request. */
+/** Runs what comes in over the control socket of a running host. */
 import type { Json } from '@nanoclaw/session-db';
 import { Problem } from '../errors/index.ts';
 import type { ControlRequest } from './control.ts';
-import { type Operators, prepare, run } from './run.ts';
+import { type CommandContexts, prepare, runPrepared } from './run.ts';
 import { commandOf, OPERATOR_COMMANDS } from './table.ts';
 
-/** Does what is asked, in the operator's name. Throws a `Problem`. */
+/** Runs the command of a request in the operator's name. Rejects with a `Problem`. */
 export async function dispatch(
   { command: words, parameters }: ControlRequest,
-  { reading, changing }: Operators,
+  { read, write }: CommandContexts,
   onProgress: (line: string) => void,
 ): Promise<Json> {
   const command = commandOf(words, OPERATOR_COMMANDS);
@@ -18,5 +18,5 @@ export async function dispatch(
       2,
     );
   }
-  return run(prepare(command, parameters), { reading, changing: { ...changing, onProgress } }, parameters);
+  return runPrepared(prepare(command, parameters), { read, write: { ...write, onProgress } }, parameters);
 }

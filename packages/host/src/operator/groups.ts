@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
 import { DEFAULT_PROVIDER } from '../runs/index.ts';
-import { argument, asks, changes, type OperatorCommand, option, reads } from './command.ts';
+import { argument, changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
 import { ownGroup, ownGroupOnly } from './confine.ts';
 import { agentGroupNamed, notFound } from './lookup.ts';
 import { groupArgument, groupOption, jsonOf, Text, TextOrNone, whole } from './parameters.ts';
@@ -21,34 +21,34 @@ const SCOPES = ['none', 'read', 'own', 'all'] as const;
 const settings = {
   provider: option(
     Text.exactOptional(),
-    'who answers: `claude`, `offline`, or `default` for what the configuration says',
+    'what answers: `claude`, `offline`, or `default` for the provider of the configuration',
   ),
   model: option(TextOrNone.exactOptional(), "the model; empty: the provider's own choice"),
-  effort: option(TextOrNone.exactOptional(), "how hard it thinks; empty: the provider's own choice"),
+  effort: option(TextOrNone.exactOptional(), "the reasoning effort; empty: the provider's own choice"),
   assistantName: option(TextOrNone.exactOptional(), 'what the agent calls itself; empty: its name', { value: 'name' }),
   messagesPerPrompt: option(whole(1, 1_000).exactOptional(), 'how many messages one prompt may take, 1 to 1000', {
     value: 'n',
   }),
   skills: option(
     z.union([z.literal('all'), Names]).exactOptional(),
-    '`all`, or the names of those it has, with commas between them',
+    '`all`, or the names of its skills, separated by commas',
     { value: 'names' },
   ),
   mcpServers: option(McpServers.exactOptional(), 'its MCP servers: JSON, [{"name", "command", "args": []}, …]', {
     value: 'json',
     isOperatorsOnly: true,
   }),
-  apt: option(Names.exactOptional(), 'Debian packages in its image, with commas between them; see `groups rebuild`', {
+  apt: option(Names.exactOptional(), 'Debian packages in its image, separated by commas; see `groups rebuild`', {
     value: 'names',
     isOperatorsOnly: true,
   }),
-  npm: option(Names.exactOptional(), 'npm packages in its image, with commas between them; see `groups rebuild`', {
+  npm: option(Names.exactOptional(), 'npm packages in its image, separated by commas; see `groups rebuild`', {
     value: 'names',
     isOperatorsOnly: true,
   }),
   mounts: option(
     Mounts.exactOptional(),
-    'folders of this machine that it wishes to see: JSON, [{"source", "name", "isWritable"}, …]; the allowlist decides',
+    'folders of this machine that it requests: JSON, [{"source", "name", "isWritable"}, …]; the allowlist decides',
     { value: 'json', isOperatorsOnly: true },
   ),
   network: option(TextOrNone.exactOptional(), 'the network of its runs; empty: what the configuration says', {
@@ -56,12 +56,12 @@ const settings = {
   }),
   commandScope: option(
     z.enum(SCOPES).exactOptional(),
-    'which of these commands it may use from inside: none, look at what is its own, also change that, or everything',
+    'which of these commands it may use from inside: none, read its own, also change its own, or all',
     { value: 'scope', choices: SCOPES, isOperatorsOnly: true },
   ),
 } as const;
 
-/** The agents. */
+/** The commands about agent groups. */
 export const groupCommands: readonly OperatorCommand[] = [
   reads({
     path: ['groups', 'list'],
@@ -78,7 +78,7 @@ export const groupCommands: readonly OperatorCommand[] = [
         column('MODEL', 'model'),
         column('COMMANDS', 'commandScope'),
       ],
-      empty: 'There are no agents yet. The first start of the host makes one.',
+      empty: 'There are no agents yet. The first start of the host creates one.',
     },
     run: async ({ registry }, { group }) =>
       group === undefined ? registry.agentGroups() : [await agentGroupNamed(registry, group)],
@@ -96,7 +96,7 @@ export const groupCommands: readonly OperatorCommand[] = [
     summary: 'create an agent',
     parameters: z.object({
       folder: argument(Text, 'its folder: unique, fixed for life; a–z, 0–9, "_" or "-"'),
-      name: option(Text.exactOptional(), 'its name, for people; the folder when left out'),
+      name: option(Text.exactOptional(), 'its display name; the folder when left out'),
       ...settings,
     }),
     agents: 'all',
@@ -118,7 +118,7 @@ export const groupCommands: readonly OperatorCommand[] = [
     summary: 'change an agent; what is left out stays as it is',
     parameters: z.object({
       group: groupArgument,
-      name: option(Text.exactOptional(), 'its name, for people'),
+      name: option(Text.exactOptional(), 'its display name'),
       ...settings,
     }),
     agents: ownGroup(),
@@ -148,9 +148,9 @@ export const groupCommands: readonly OperatorCommand[] = [
       };
     },
   }),
-  asks({
+  liveOnly({
     path: ['groups', 'rebuild'],
-    summary: "build the image of an agent's packages and put it in force",
+    summary: "build the image with an agent's packages and use it from now on",
     parameters: z.object({ group: groupArgument }),
     agents: 'never',
     view: { type: 'message' },
@@ -164,5 +164,5 @@ export const groupCommands: readonly OperatorCommand[] = [
 ];
 
 function failedBuild(folder: string, reason: string): Problem {
-  return new Problem(`The image of ${folder} could not be built (${reason}). It goes on with the one that it has.`, 1);
+  return new Problem(`The image of ${folder} could not be built (${reason}). It keeps the image that it has.`, 1);
 }

@@ -1,28 +1,28 @@
-/** The commands of an operator, each declared once; how they reach a running host, or files without one. */
+/** The commands of the operator, each declared once; how they reach a running host, or the files without one. */
 
-export { type Parsable, parseCommandLine, type Topics } from './arguments.ts';
+export { type ParsableCommand, parseCommandLine, type Topics } from './arguments.ts';
 export {
   argument,
+  type CommandDeclaration,
   checkedParameters,
-  type Declared,
   flag,
-  kebab,
-  label,
+  kebabCase,
   type OperatorCommand,
   option,
-  type ParameterDeclared,
+  type ParameterDescription,
+  parameterLabel,
   parametersOf,
 } from './command.ts';
-export type { ConfigValue, DrainReport, LiveHost, LiveStatus, Reading } from './contexts.ts';
+export type { ConfigValue, DrainReport, LiveHost, LiveStatus, ReadContext } from './contexts.ts';
 export { ControlServer } from './control.ts';
 export { dispatch } from './dispatch.ts';
-export { type AnswerOptions, answer } from './execute.ts';
-export { lookingAt } from './offline.ts';
+export { type ExecuteOptions, execute } from './execute.ts';
+export { withReadContext } from './offline.ts';
 export { Text, whole } from './parameters.ts';
-export { harmless, type Page, rendered } from './render.ts';
-export type { Operators } from './run.ts';
-export { runOperatorCommand } from './scope.ts';
+export { type RenderOptions, render, stripControls } from './render.ts';
+export type { CommandContexts } from './run.ts';
+export { runAgentCommand } from './scope.ts';
 export { openSessionFiles, SessionViews } from './session-files.ts';
 export { withUsableFiles } from './sessions.ts';
-export { ABSENT, OPERATOR_COMMANDS, TOPICS } from './table.ts';
+export { MISSING_VERBS, OPERATOR_COMMANDS, TOPICS } from './table.ts';
 export { readEndpoints, type WebhookEndpoint } from './webhook-endpoints.ts';

@@ -1,24 +1,24 @@
-/** What somebody names on the command line, found in the registry. Names that fit nothing, or more than one thing, say so. */
+/** Finds what the command line names in the registry. A name that fits nothing, or more than one thing, is a `Problem`. */
 import type { AgentGroup, MessagingGroup, Session } from '@nanoclaw/registry';
 import { Problem } from '../errors/index.ts';
-import type { Reading, RegistryReader } from './contexts.ts';
+import type { ReadContext, RegistryReader } from './contexts.ts';
 
-/** The agent group of an id, the beginning of one, or a folder. Throws a `Problem` (exit code 6 or 2). */
+/** The agent group of an id, the beginning of one, or a folder. Rejects with a `Problem`: exit code 6 for none, 2 for several. */
 export async function agentGroupNamed(registry: RegistryReader, text: string): Promise<AgentGroup> {
   const groups = await registry.agentGroups();
   const byFolder = groups.find(({ folder }) => folder === text);
   return byFolder ?? oneOf(groups, text, 'agent group', 'groups list');
 }
 
-/** The messaging group of an id, the beginning of one, or `<channel type>:<platform id>`. */
+/** The messaging group of an id, the beginning of one, or `<channel type>:<platform id>`. Throws as `agentGroupNamed`. */
 export async function messagingGroupNamed(registry: RegistryReader, text: string): Promise<MessagingGroup> {
   const groups = await registry.messagingGroups();
   const byPlace = groups.find(({ channelType, platformId }) => `${channelType}:${platformId}` === text);
   return byPlace ?? oneOf(groups, text, 'messaging group', 'messaging-groups list');
 }
 
-/** The session of an id or the beginning of one. */
-export async function sessionNamed({ registry }: Pick<Reading, 'registry'>, text: string): Promise<Session> {
+/** The session of an id or the beginning of one. Throws as `agentGroupNamed`. */
+export async function sessionNamed({ registry }: Pick<ReadContext, 'registry'>, text: string): Promise<Session> {
   return oneOf(await registry.sessions(), text, 'session', 'sessions list');
 }
 
@@ -44,7 +44,7 @@ export function oneOf<Thing extends { readonly id: string }>(
 /** Fewer characters than this would find by accident. */
 const BEGINNING_LENGTH_MIN = 4;
 
-/** Says that there is no such thing, and where to look. */
+/** The `Problem` (exit code 6) that a thing was not found, with the command that lists its kind. */
 export function notFound(what: string, text: string, listing: string): Problem {
   return new Problem(
     `There is no ${what} ${JSON.stringify(text)}; nothing was changed. See \`nanoclaw ${listing}\`.`,

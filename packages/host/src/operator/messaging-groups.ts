@@ -12,16 +12,20 @@ const chat = argument(Text, 'the chat: its id, the beginning of it, or <channel 
   value: 'chat',
 });
 const settings = {
-  name: option(z.string().exactOptional(), 'its name, for people'),
-  kind: option(z.enum(KINDS).exactOptional(), 'whether one person or several are in it', { choices: KINDS }),
-  strangers: option(z.enum(POLICIES).exactOptional(), 'ignore people nobody knows, ask an admin first, or listen', {
-    value: 'policy',
-    choices: POLICIES,
-  }),
-  denied: option(YesNo.exactOptional(), 'yes: it is known and ignored', { value: 'yes|no', choices: ['yes', 'no'] }),
+  name: option(z.string().exactOptional(), 'its display name'),
+  kind: option(z.enum(KINDS).exactOptional(), 'a chat with one person, or with several', { choices: KINDS }),
+  strangers: option(
+    z.enum(POLICIES).exactOptional(),
+    'messages of strangers: ignore them, ask an admin first, or accept them',
+    {
+      value: 'policy',
+      choices: POLICIES,
+    },
+  ),
+  denied: option(YesNo.exactOptional(), 'yes: ignore the chat', { value: 'yes|no', choices: ['yes', 'no'] }),
 } as const;
 
-/** The chats. */
+/** The commands about messaging groups. */
 export const messagingGroupCommands: readonly OperatorCommand[] = [
   reads({
     path: ['messaging-groups', 'list'],
@@ -53,7 +57,7 @@ export const messagingGroupCommands: readonly OperatorCommand[] = [
   }),
   changes({
     path: ['messaging-groups', 'create'],
-    summary: 'make a chat known; wire an agent to it with `wirings create`',
+    summary: 'register a chat; wire an agent to it with `wirings create`',
     parameters: z.object({
       channelType: argument(Text, 'the channel: terminal, webhook, …'),
       platformId: argument(Text, "the platform's own id of the chat"),
@@ -85,14 +89,14 @@ export const messagingGroupCommands: readonly OperatorCommand[] = [
   }),
   changes({
     path: ['messaging-groups', 'delete'],
-    summary: 'forget a chat that has no sessions any more, with its wirings',
+    summary: 'delete a chat that has no sessions, with its wirings',
     parameters: z.object({ chat }),
     agents: 'all',
     view: { type: 'message' },
     run: async ({ registry }, { chat: named }) => {
       const { id, channelType, platformId } = await messagingGroupNamed(registry, named);
       if (!(await registry.deleteMessagingGroup(id))) throw notFound('messaging group', named, 'messaging-groups list');
-      return { id, message: `The chat ${channelType}:${platformId} was forgotten, with its wirings.` };
+      return { id, message: `The chat ${channelType}:${platformId} was deleted, with its wirings.` };
     },
   }),
 ];

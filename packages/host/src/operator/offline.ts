@@ -1,48 +1,59 @@
 /**
  * Operator commands beside a host that is down.
  *
- * What only looks changes nothing on disk, not even the side files of a database: the registry is read from a private copy,
+ * A command that only reads changes nothing on disk, not even the side files of a database: the registry is read from a copy,
  * because SQLite cannot open a file with a write-ahead log without making one, and a session's file where it lies, unless
- * its host died in the middle of a commit. What changes something holds the lease on the data folder meanwhile.
+ * its host died in the middle of a commit. A command that changes something holds the lease on the data folder meanwhile.
  */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { openRegistry, type Registry, RegistryError } from '@nanoclaw/registry';
 import { copyAsOfOneMoment, takeLease } from '../data/index.ts';
 import { Problem } from '../errors/index.ts';
-import type { Changing, Reading } from './contexts.ts';
+import type { ReadContext, WriteContext } from './contexts.ts';
 import { OwnSessionFiles, type ReaderFor, SessionViews } from './session-files.ts';
 
-/** What both need besides the data folder. */
+/** What commands beside a host that is down need. */
 export interface OfflineOptions
-  extends Pick<Changing, 'data' | 'config' | 'timeZone' | 'version' | 'now' | 'newId' | 'newSecret' | 'onProgress'> {
+  extends Pick<
+    WriteContext,
+    'data' | 'config' | 'timeZone' | 'version' | 'now' | 'newId' | 'newSecret' | 'onProgress'
+  > {
   /** Where private copies are made; each for as long as it is used. */
   readonly scratch: string;
+  /** Reads what a session's runner wrote. */
   readonly readerFor: ReaderFor;
+  /** Of this process, for the lease. */
   readonly pid: number;
 }
 
-/** Calls `use` with what only looks. Throws a `Problem` (exit code 4) when there is nothing to look at. */
-export async function lookingAt<T>(options: OfflineOptions, use: (operator: Reading) => Promise<T>): Promise<T> {
+/** Calls `use` with a context that only reads. Rejects with a `Problem` (exit code 4) when there is no data folder. */
+export async function withReadContext<T>(
+  options: OfflineOptions,
+  use: (context: ReadContext) => Promise<T>,
+): Promise<T> {
   const { data, scratch } = options;
   refuseMissing(data.root, data.registry);
   const copies = mkdtempSync(join(scratch, 'nanoclaw-'));
   try {
     const file = join(copies, 'registry.db');
     copyAsOfOneMoment([data.registry, `${data.registry}-wal`], [file, `${file}-wal`]);
-    await using registry = await opened(file, options);
+    await using registry = await openChecked(file, options);
     return await use({ ...options, registry, sessions: new SessionViews(options), live: undefined });
   } finally {
     rmSync(copies, { recursive: true, force: true });
   }
 }
 
-/** Calls `use` with what may change things, while it holds the lease. Throws as `takeLease` does. */
-export async function changing<T>(options: OfflineOptions, use: (operator: Changing) => Promise<T>): Promise<T> {
+/** Calls `use` with a context that may change things, while it holds the lease. Rejects as `takeLease` throws. */
+export async function withWriteContext<T>(
+  options: OfflineOptions,
+  use: (context: WriteContext) => Promise<T>,
+): Promise<T> {
   const { data, now, pid } = options;
   refuseMissing(data.root, data.registry);
   using _lease = takeLease(data.root, { pid, since: new Date(now()) });
-  await using registry = await opened(data.registry, options);
+  await using registry = await openChecked(data.registry, options);
   return await use({
     ...options,
     registry,
@@ -52,8 +63,8 @@ export async function changing<T>(options: OfflineOptions, use: (operator: Chang
   });
 }
 
-/** Opens the registry, or a copy of it: what is wrong is said of the registry itself. */
-async function opened(file: string, { data, now, newId }: OfflineOptions): Promise<Registry> {
+/** Opens the registry, or a copy of it: an error names the registry itself. */
+async function openChecked(file: string, { data, now, newId }: OfflineOptions): Promise<Registry> {
   try {
     return await openRegistry({ file, now, newId });
   } catch (error) {

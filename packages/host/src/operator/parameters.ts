@@ -5,16 +5,16 @@ import { argument, option } from './command.ts';
 /** A text that is not empty. */
 export const Text = z.string().trim().min(1, 'it is empty');
 
-/** A text, or nothing for "none". */
+/** A text; an empty one is `null`. */
 export const TextOrNone = z
   .string()
   .trim()
   .transform((text) => (text === '' ? null : text));
 
-/** `yes` or `no`. */
+/** `yes` or `no`, as a boolean. */
 export const YesNo = z.enum(['yes', 'no']).transform((answer) => answer === 'yes');
 
-/** JSON of a given shape, as one word. */
+/** JSON of a given shape, as one argument. */
 export function jsonOf<Schema extends z.ZodType>(schema: Schema) {
   return z
     .string()
@@ -31,7 +31,7 @@ export function jsonOf<Schema extends z.ZodType>(schema: Schema) {
 
 /** A whole number in a range. */
 export function whole(min: number, max: number) {
-  return z.coerce.number(`it is no number from ${min} to ${max}`).int().min(min).max(max);
+  return z.coerce.number(`it is not a number from ${min} to ${max}`).int().min(min).max(max);
 }
 
 /** `--limit N` of a list. */
@@ -39,7 +39,7 @@ export function limit(fallback: number) {
   return option(whole(1, 1_000).default(fallback), `how many at most, newest first (${fallback})`, { value: 'n' });
 }
 
-/** `GROUP` in its place. */
+/** `GROUP`, a positional parameter. */
 export const groupArgument = argument(Text, 'the agent group: its folder, its id, or the beginning of its id');
 
 /** `--group GROUP` that narrows a list. */
@@ -47,5 +47,5 @@ export const groupOption = option(Text.exactOptional(), 'only this agent group: 
   value: 'group',
 });
 
-/** `SESSION` in its place. */
+/** `SESSION`, a positional parameter. */
 export const sessionArgument = argument(Text, 'the session: its id, or the beginning of it');

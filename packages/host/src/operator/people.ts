@@ -1,4 +1,4 @@
-/** `nanoclaw users`, `roles` and `members`: who people are and what they may do. None of it is for agents. */
+/** `nanoclaw users`, `roles` and `members`: who people are and what they may do. Agents may change none of it. */
 import { type AgentGroupId, isUserId, type Role, type UserId } from '@nanoclaw/registry';
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
@@ -17,23 +17,23 @@ const role = argument(z.enum(ROLES), 'owner: of everything; admin: of everything
   choices: ROLES,
 });
 
-/** The people that the host has heard of. */
+/** The commands about users. */
 export const userCommands: readonly OperatorCommand[] = [
   reads({
     path: ['users', 'list'],
-    summary: 'list the people that the host has heard of',
+    summary: 'list the users known to the host',
     parameters: z.object({}),
     agents: 'all',
     view: {
       type: 'table',
       columns: [column('USER', 'id'), column('NAME', 'name'), column('SINCE', 'createdAt', 'time')],
-      empty: 'Nobody has written yet.',
+      empty: 'No user has written yet.',
     },
     run: ({ registry }) => registry.people.users(),
   }),
   reads({
     path: ['users', 'get'],
-    summary: 'show one person, with roles and memberships',
+    summary: 'show one user, with roles and memberships',
     parameters: z.object({ user }),
     agents: 'all',
     view: { type: 'record' },
@@ -45,8 +45,8 @@ export const userCommands: readonly OperatorCommand[] = [
   }),
   changes({
     path: ['users', 'create'],
-    summary: 'make a person known before they write for the first time',
-    parameters: z.object({ user, name: option(Text.exactOptional(), 'their name; the handle when left out') }),
+    summary: 'register a user before their first message',
+    parameters: z.object({ user, name: option(Text.exactOptional(), 'their name (default: the handle)') }),
     agents: 'never',
     view: { type: 'record' },
     run: ({ registry }, { user: id, name }) =>
@@ -54,7 +54,7 @@ export const userCommands: readonly OperatorCommand[] = [
   }),
   changes({
     path: ['users', 'update'],
-    summary: "change a person's name, until the platform tells another one",
+    summary: "change a user's name, until the platform reports another",
     parameters: z.object({ user, name: option(Text, 'their name') }),
     agents: 'never',
     view: { type: 'record' },
@@ -66,22 +66,22 @@ export const userCommands: readonly OperatorCommand[] = [
   }),
   changes({
     path: ['users', 'delete'],
-    summary: 'forget a person, with their roles and memberships',
+    summary: 'delete a user, with their roles and memberships',
     parameters: z.object({ user }),
     agents: 'never',
     view: { type: 'message' },
     run: async ({ registry }, { user: id }) => {
       if (!(await registry.people.deleteUser(id))) throw notFound('user', id, 'users list');
-      return { id, message: `${id} was forgotten, with all roles and memberships.` };
+      return { id, message: `${id} was deleted, with all roles and memberships.` };
     },
   }),
 ];
 
-/** Who owns and administers. */
+/** The commands about roles. */
 export const roleCommands: readonly OperatorCommand[] = [
   reads({
     path: ['roles', 'list'],
-    summary: 'list who owns and administers what',
+    summary: 'list the owners and admins',
     parameters: z.object({}),
     agents: 'all',
     view: {
@@ -90,16 +90,16 @@ export const roleCommands: readonly OperatorCommand[] = [
         column('USER', 'userId'),
         column('ROLE', 'role'),
         column('GRANTED BY', 'grantedBy'),
-        column('AT', 'createdAt', 'time'),
+        column('SINCE', 'createdAt', 'time'),
       ],
-      empty: 'Nobody has a role yet.',
+      empty: 'No user has a role yet.',
     },
     run: async ({ registry }) =>
       (await registry.people.roleGrants()).map((grant) => ({ ...grant, role: roleText(grant.role) })),
   }),
   reads({
     path: ['roles', 'get'],
-    summary: "show one person's roles",
+    summary: "show one user's roles",
     parameters: z.object({ user }),
     agents: 'all',
     view: { type: 'record' },
@@ -111,7 +111,7 @@ export const roleCommands: readonly OperatorCommand[] = [
   changes({
     path: ['roles', 'create'],
     alias: 'grant',
-    summary: 'give a person a role',
+    summary: 'give a user a role',
     parameters: z.object({ user, role, group: scopeOption() }),
     agents: 'never',
     view: { type: 'message' },
@@ -129,7 +129,7 @@ export const roleCommands: readonly OperatorCommand[] = [
   changes({
     path: ['roles', 'delete'],
     alias: 'revoke',
-    summary: 'take a role away; the last owner stays',
+    summary: 'revoke a role; the last owner cannot be removed',
     parameters: z.object({ user, role, group: scopeOption() }),
     agents: 'never',
     view: { type: 'message' },
@@ -138,16 +138,16 @@ export const roleCommands: readonly OperatorCommand[] = [
       if (!(await registry.people.revokeRole(id, revoked))) {
         throw new Problem(`${id} is not ${roleText(revoked)}; nothing was changed. See \`nanoclaw roles list\`.`, 6);
       }
-      return { userId: id, role: roleText(revoked), message: `${id} is not ${roleText(revoked)} any more.` };
+      return { userId: id, role: roleText(revoked), message: `${id} is no longer ${roleText(revoked)}.` };
     },
   }),
 ];
 
-/** Who belongs to which agent. */
+/** The commands about memberships. */
 export const memberCommands: readonly OperatorCommand[] = [
   reads({
     path: ['members', 'list'],
-    summary: 'list whom which agent listens to as one of its own',
+    summary: 'list the members of agent groups',
     parameters: z.object({ group: groupOption }),
     agents: 'all',
     view: {
@@ -156,7 +156,7 @@ export const memberCommands: readonly OperatorCommand[] = [
         column('USER', 'userId'),
         column('AGENT', 'agent'),
         column('ADDED BY', 'addedBy'),
-        column('AT', 'createdAt', 'time'),
+        column('SINCE', 'createdAt', 'time'),
       ],
       empty: 'There are no members. Owners and admins count as members without being listed.',
     },
@@ -164,7 +164,7 @@ export const memberCommands: readonly OperatorCommand[] = [
   }),
   reads({
     path: ['members', 'get'],
-    summary: "show one person's memberships",
+    summary: "show one user's memberships",
     parameters: z.object({ user }),
     agents: 'all',
     view: { type: 'record' },
@@ -177,7 +177,7 @@ export const memberCommands: readonly OperatorCommand[] = [
   changes({
     path: ['members', 'create'],
     alias: 'add',
-    summary: 'make a person a member of an agent group',
+    summary: 'make a user a member of an agent group',
     parameters: z.object({ group: groupArgument, user }),
     agents: 'never',
     view: { type: 'message' },
@@ -203,11 +203,11 @@ export const memberCommands: readonly OperatorCommand[] = [
       const agent = await agentGroupNamed(registry, group);
       if (!(await registry.people.removeMember(id, agent.id))) {
         throw new Problem(
-          `${id} is no member of ${agent.folder}; nothing was changed. See \`nanoclaw members list\`.`,
+          `${id} is not a member of ${agent.folder}; nothing was changed. See \`nanoclaw members list\`.`,
           6,
         );
       }
-      return { userId: id, agentGroupId: agent.id, message: `${id} is no member of ${agent.folder} any more.` };
+      return { userId: id, agentGroupId: agent.id, message: `${id} is no longer a member of ${agent.folder}.` };
     },
   }),
 ];
@@ -222,7 +222,10 @@ async function roleOf(
   group: string | undefined,
 ): Promise<Role> {
   if (named === 'owner' && group !== undefined) {
-    throw new Problem('An owner owns everything, so --group means nothing here; nothing was changed. Leave it out.', 2);
+    throw new Problem(
+      'An owner owns everything, so --group has no meaning here; nothing was changed. Leave it out.',
+      2,
+    );
   }
   if (named === 'owner') return { role: 'owner' };
   return { role: 'admin', agentGroupId: group === undefined ? null : (await agentGroupNamed(registry, group)).id };

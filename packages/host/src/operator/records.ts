@@ -1,15 +1,15 @@
-/** `nanoclaw dropped-messages` and `nanoclaw audit`: what the host has written down about what it did and did not do. */
+/** `nanoclaw dropped-messages` and `nanoclaw audit`: messages that no agent got, and who did what. */
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
 import { limit, Text, whole } from './parameters.ts';
 import { column } from './view.ts';
 
-/** What was not heard, per chat and reason. */
+/** The commands about dropped messages. */
 export const droppedMessageCommands: readonly OperatorCommand[] = [
   reads({
     path: ['dropped-messages', 'list'],
-    summary: 'list the chats whose messages went to nobody, and why',
+    summary: 'list the chats with messages that no agent got, and why',
     parameters: z.object({}),
     agents: 'all',
     view: {
@@ -17,7 +17,7 @@ export const droppedMessageCommands: readonly OperatorCommand[] = [
       columns: [
         column('CHANNEL', 'channelType'),
         column('PLATFORM ID', 'platformId'),
-        column('WHY', 'reason'),
+        column('REASON', 'reason'),
         column('COUNT', 'count'),
         column('FIRST', 'firstSeen', 'time'),
         column('LAST', 'lastSeen', 'time'),
@@ -28,7 +28,7 @@ export const droppedMessageCommands: readonly OperatorCommand[] = [
   }),
   reads({
     path: ['dropped-messages', 'get'],
-    summary: 'show what was dropped of one chat',
+    summary: 'show the dropped messages of one chat',
     parameters: z.object({
       channelType: argument(Text, 'the channel'),
       platformId: argument(Text, "the platform's own id of the chat"),
@@ -37,7 +37,7 @@ export const droppedMessageCommands: readonly OperatorCommand[] = [
     view: {
       type: 'table',
       columns: [
-        column('WHY', 'reason'),
+        column('REASON', 'reason'),
         column('COUNT', 'count'),
         column('FIRST', 'firstSeen', 'time'),
         column('LAST', 'lastSeen', 'time'),
@@ -52,7 +52,7 @@ export const droppedMessageCommands: readonly OperatorCommand[] = [
   changes({
     path: ['dropped-messages', 'delete'],
     alias: 'forget',
-    summary: 'forget the counts of one chat, or all of them',
+    summary: 'reset the counts of one chat, or of all',
     parameters: z.object({
       channelType: argument(Text.exactOptional(), 'the channel; left out: every chat'),
       platformId: argument(Text.exactOptional(), "the platform's own id of the chat"),
@@ -67,16 +67,16 @@ export const droppedMessageCommands: readonly OperatorCommand[] = [
         channelType === undefined || platformId === undefined
           ? await registry.dropped.forget()
           : await registry.dropped.forget({ channelType, platformId });
-      return { count, message: `${count} counts were forgotten.` };
+      return { count, message: `${count} counts were reset.` };
     },
   }),
 ];
 
-/** Who did what. */
+/** The command about the audit log. */
 export const auditCommands: readonly OperatorCommand[] = [
   reads({
     path: ['audit'],
-    summary: 'show who did what that needed a permission',
+    summary: 'show the audit log: who did what that needed a permission',
     parameters: z.object({
       limit: limit(50),
       before: option(whole(1, Number.MAX_SAFE_INTEGER).exactOptional(), 'only entries before this number', {
@@ -88,15 +88,15 @@ export const auditCommands: readonly OperatorCommand[] = [
     view: {
       type: 'table',
       columns: [
-        column('NO', 'id'),
-        column('AT', 'at', 'time'),
-        column('WHO', 'actor'),
+        column('NUMBER', 'id'),
+        column('TIME', 'at', 'time'),
+        column('ACTOR', 'actor'),
         column('ACTION', 'action'),
-        column('ON', 'target'),
-        column('CAME OF IT', 'outcome'),
-        column('WHY', 'detail.reason'),
+        column('TARGET', 'target'),
+        column('OUTCOME', 'outcome'),
+        column('REASON', 'detail.reason'),
       ],
-      empty: 'Nothing is in the audit log yet.',
+      empty: 'The audit log is empty.',
     },
     run: ({ registry }, page) => registry.audit.list(page),
   }),

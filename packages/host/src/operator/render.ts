@@ -7,16 +7,16 @@ import type { Json } from '@nanoclaw/session-db';
 import Table from 'cli-table3';
 import type { Column, View } from './view.ts';
 
-/** What the text is drawn for. */
-export interface Page {
+/** How results are drawn. */
+export interface RenderOptions {
   /** Columns of the terminal. */
   readonly width: number;
-  /** The reader's; IANA. */
+  /** The time zone in which times are shown; IANA. */
   readonly timeZone: string;
 }
 
-/** A result in its view, without a line break at the end. */
-export function rendered(value: Json, view: View, page: Page): string {
+/** Draws a result in its view, without a line break at the end. */
+export function render(value: Json, view: View, page: RenderOptions): string {
   switch (view.type) {
     case 'table':
       return table(Array.isArray(value) ? value : [], view.columns, view.empty, page);
@@ -26,19 +26,19 @@ export function rendered(value: Json, view: View, page: Page): string {
       return cell(field(value, 'message'));
     case 'sections':
       return view.sections
-        .map(({ key, heading, view: of }) => `${heading}\n${rendered(field(value, key), of, page)}`)
+        .map(({ key, heading, view: of }) => `${heading}\n${render(field(value, key), of, page)}`)
         .join('\n\n');
   }
 }
 
-/** Text without anything that drives a terminal; line breaks and tabs stay. */
-export function harmless(text: string): string {
+/** A text without control characters and sequences, so that it cannot drive a terminal; line breaks and tabs stay. */
+export function stripControls(text: string): string {
   return stripVTControlCharacters(text)
     .replace(/(?![\n\t])\p{Cc}/gu, '')
     .replace(/[\u202a-\u202e\u2066-\u2069]/gu, '');
 }
 
-function table(rows: readonly Json[], columns: readonly Column[], empty: string, page: Page): string {
+function table(rows: readonly Json[], columns: readonly Column[], empty: string, page: RenderOptions): string {
   if (rows.length === 0) return empty;
   const texts = rows.map((row) => columns.map((column) => cellOf(field(row, column.key), column, page)));
   const titled = [columns.map(({ title }) => title), ...shortIds(texts, columns)];
@@ -107,7 +107,7 @@ function longestLine(text: string): number {
   return Math.max(...text.split('\n').map((line) => line.length));
 }
 
-function record(value: Json, page: Page): string {
+function record(value: Json, page: RenderOptions): string {
   if (!isObject(value)) return cell(value);
   const lines = flattened(value).map(([name, of]) => [words(name), fieldText(name, of, page)] as const);
   const width = Math.max(0, ...lines.map(([name]) => name.length));
@@ -125,32 +125,32 @@ function indented(text: string, by: number): string {
   return text.split('\n').join(`\n${' '.repeat(by)}`);
 }
 
-/** Times and durations are told by their names: `createdAt`, `since`, `nextSlot`; `oldestDueMs`. */
-function fieldText(name: string, value: Json, page: Page): string {
+/** Times and durations are recognised by their names: `createdAt`, `since`, `nextSlot`; `oldestDueMs`. */
+function fieldText(name: string, value: Json, page: RenderOptions): string {
   if (typeof value !== 'number') return cell(value);
   if (/(^|\.)(at|since|until)$|(At|Slot)$/.test(name)) return time(value, page);
   return name.endsWith('Ms') ? `${value / 1_000} s` : cell(value);
 }
 
-function cellOf(value: Json, { as }: Column, page: Page): string {
+function cellOf(value: Json, { as }: Column, page: RenderOptions): string {
   return as === 'time' && typeof value === 'number' ? time(value, page) : cell(value);
 }
 
 function cell(value: Json): string {
   if (value === null) return '-';
-  if (typeof value === 'string') return value === '' ? '-' : harmless(value);
+  if (typeof value === 'string') return value === '' ? '-' : stripControls(value);
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (Array.isArray(value))
     return value.length === 0 ? '-' : value.map((each) => cell(each)).join(value.some(isObject) ? '\n' : ', ');
   if (!isObject(value)) return String(value);
-  const told = Object.entries(value).filter(([, of]) => of !== null);
-  // What a thing is, and how, says itself; all else is said with its name.
-  const names = (name: string) => (name === 'type' || name === 'state' ? '' : `${harmless(words(name))} `);
-  return told.map(([name, of]) => `${names(name)}${cell(of)}`).join(', ');
+  const shown = Object.entries(value).filter(([, of]) => of !== null);
+  // Type and state stand for themselves; all else is shown with its name.
+  const names = (name: string) => (name === 'type' || name === 'state' ? '' : `${stripControls(words(name))} `);
+  return shown.map(([name, of]) => `${names(name)}${cell(of)}`).join(', ');
 }
 
 /** `2026-11-21 10:53:15`, by the reader's clock. */
-function time(at: number, { timeZone }: Page): string {
+function time(at: number, { timeZone }: RenderOptions): string {
   if (Math.abs(at) > DATE_MAX_MS) return String(at);
   const format = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' });
   return format.format(at);

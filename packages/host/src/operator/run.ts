@@ -3,16 +3,16 @@ import { RegistryError, type RegistryErrorCode } from '@nanoclaw/registry';
 import { isBusy, type Json, type JsonObject, SqliteError } from '@nanoclaw/session-db';
 import { type ExitCode, messageOf, Problem } from '../errors/index.ts';
 import { type Invocation, type OperatorCommand, parametersOf } from './command.ts';
-import type { Changing, Live, Reading } from './contexts.ts';
+import type { LiveContext, ReadContext, WriteContext } from './contexts.ts';
 
-/** A command with its parameters, of whichever kind, ready to be run. */
-export type Prepared =
-  | { readonly kind: 'reads'; readonly command: OperatorCommand; readonly invocation: Invocation<Reading> }
-  | { readonly kind: 'changes'; readonly command: OperatorCommand; readonly invocation: Invocation<Changing> }
-  | { readonly kind: 'live'; readonly command: OperatorCommand; readonly invocation: Invocation<Live> };
+/** A command with its parameters, ready to be run. */
+export type PreparedCommand =
+  | { readonly kind: 'reads'; readonly command: OperatorCommand; readonly invocation: Invocation<ReadContext> }
+  | { readonly kind: 'changes'; readonly command: OperatorCommand; readonly invocation: Invocation<WriteContext> }
+  | { readonly kind: 'live'; readonly command: OperatorCommand; readonly invocation: Invocation<LiveContext> };
 
 /** Checks the parameters as they were typed. Throws a `Problem` (exit code 2). */
-export function prepare(command: OperatorCommand, raw: unknown): Prepared {
+export function prepare(command: OperatorCommand, raw: unknown): PreparedCommand {
   switch (command.kind) {
     case 'reads':
       return { kind: command.kind, command, invocation: command.prepare(raw) };
@@ -23,51 +23,53 @@ export function prepare(command: OperatorCommand, raw: unknown): Prepared {
   }
 }
 
-/** Does what a command of the table says. Throws a `Problem`. */
-export function run(prepared: Prepared, operators: Operators, raw: JsonObject): Promise<Json> {
-  if (prepared.kind === 'reads') return runReading(prepared, operators.reading);
-  return runChanging(prepared, operators.changing, raw);
+/** Runs a command. `raw`: its parameters as they were typed, for the audit log. Rejects with a `Problem`. */
+export function runPrepared(prepared: PreparedCommand, contexts: CommandContexts, raw: JsonObject): Promise<Json> {
+  if (prepared.kind === 'reads') return runRead(prepared, contexts.read);
+  return runWrite(prepared, contexts.write, raw);
 }
 
-/** The same host as what only looks sees it and as what changes something does. */
-export interface Operators {
-  readonly reading: Reading;
-  readonly changing: Changing;
+/** The contexts of one host: for commands that only read, and for those that change something. */
+export interface CommandContexts {
+  /** For commands that change nothing. */
+  readonly read: ReadContext;
+  /** For commands that change something. */
+  readonly write: WriteContext;
 }
 
-/** Does what only looks. Throws a `Problem`. */
-export async function runReading(
-  { invocation }: Extract<Prepared, { kind: 'reads' }>,
-  operator: Reading,
+/** Runs a command that only reads. Rejects with a `Problem`. */
+export async function runRead(
+  { invocation }: Extract<PreparedCommand, { kind: 'reads' }>,
+  context: ReadContext,
 ): Promise<Json> {
-  return told(() => invocation.run(operator));
+  return withProblems(() => invocation.run(context));
 }
 
-/** Does what changes something, and writes it into the audit log, also when it was refused. Throws a `Problem`. */
-export async function runChanging(
-  prepared: Exclude<Prepared, { kind: 'reads' }>,
-  operator: Changing,
+/** Runs a command that changes something, and writes it into the audit log, also when it was refused. Rejects with a `Problem`. */
+export async function runWrite(
+  prepared: Exclude<PreparedCommand, { kind: 'reads' }>,
+  context: WriteContext,
   raw: JsonObject,
 ): Promise<Json> {
   let value: Json;
   try {
-    value = await told(() => done(prepared, operator));
+    value = await withProblems(() => invokeWrite(prepared, context));
   } catch (error) {
-    await note(prepared.command, operator, raw, messageOf(error));
+    await addToAudit(prepared.command, context, raw, messageOf(error));
     throw error;
   }
-  await note(prepared.command, operator, raw, 'done');
+  await addToAudit(prepared.command, context, raw, 'done');
   return value;
 }
 
-function done(prepared: Exclude<Prepared, { kind: 'reads' }>, operator: Changing): Promise<Json> {
-  if (prepared.kind === 'changes') return prepared.invocation.run(operator);
-  const { live } = operator;
-  if (live === undefined) throw notRunning(operator.data.root, prepared.command.path);
-  return prepared.invocation.run({ ...operator, live });
+function invokeWrite(prepared: Exclude<PreparedCommand, { kind: 'reads' }>, context: WriteContext): Promise<Json> {
+  if (prepared.kind === 'changes') return prepared.invocation.run(context);
+  const { live } = context;
+  if (live === undefined) throw notRunning(context.data.root, prepared.command.path);
+  return prepared.invocation.run({ ...context, live });
 }
 
-/** Says that only a running host can do it. */
+/** The `Problem` (exit code 9) that a command needs a running host. */
 export function notRunning(dataFolder: string, path: readonly string[]): Problem {
   return new Problem(
     `No host is running on ${dataFolder}, and \`nanoclaw ${path.join(' ')}\` needs one; nothing was changed. ` +
@@ -76,14 +78,19 @@ export function notRunning(dataFolder: string, path: readonly string[]): Problem
   );
 }
 
-async function note(command: OperatorCommand, operator: Changing, raw: JsonObject, outcome: string): Promise<void> {
-  const { registry, actor, now } = operator;
+async function addToAudit(
+  command: OperatorCommand,
+  context: WriteContext,
+  raw: JsonObject,
+  outcome: string,
+): Promise<void> {
+  const { registry, actor, now } = context;
   const named = parametersOf(command).filter(({ place }) => place === 'argument');
   const target = named.flatMap(({ name }) => (typeof raw[name] === 'string' ? [raw[name]] : [])).join(' ');
   await registry.audit.add({ at: now(), actor, action: command.path.join(' '), target, outcome, detail: raw });
 }
 
-async function told<T>(action: () => Promise<T>): Promise<T> {
+async function withProblems<T>(action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {

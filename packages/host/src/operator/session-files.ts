@@ -1,4 +1,4 @@
-/** The files of sessions for operator commands: to look at, and to write, beside a running host and without one. */
+/** The files of sessions for operator commands: to read, and to write, beside a running host and without one. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 // tidy: allow sleep — it waits for nothing: everything else gets its turn on the event loop
@@ -18,33 +18,34 @@ import { openSqlite } from '@nanoclaw/session-db/node';
 import { copyAsOfOneMoment, type DataFolder } from '../data/index.ts';
 import type { SessionAccess, SessionFiles } from './contexts.ts';
 
-/** A reader of what the container of a session wrote. */
+/** Gives the reader of what a session's runner wrote. */
 export type ReaderFor = (folder: SessionFolder) => OutboundReader;
 
-interface Places {
+interface SessionFilesOptions {
   readonly data: DataFolder;
   readonly readerFor: ReaderFor;
 }
 
 /** Opens each session's own file for reading only, for as long as it is used, and changes nothing in its folder. */
 export class SessionViews implements SessionFiles<SessionView> {
-  readonly #places: Places & { readonly scratch: string };
+  readonly #places: SessionFilesOptions & { readonly scratch: string };
 
-  /** `scratch`: where it may make copies. */
-  constructor(places: Places & { readonly scratch: string }) {
+  /** `scratch`: a folder in which it may make copies. */
+  constructor(places: SessionFilesOptions & { readonly scratch: string }) {
     this.#places = places;
   }
 
+  /** Opens one session for reading, for as long as `use` takes. Rejects when its file cannot be opened. */
   async withSession<T>(session: Session, use: (access: SessionAccess<SessionView>) => T | Promise<T>): Promise<T> {
     const { data, readerFor, scratch } = this.#places;
     // A command may go through thousands of them: everything else has its turn in between.
     await setImmediate();
     const own = sessionFolder(data.session(session.key.agentGroupId, session.id));
     const copies = mkdtempSync(join(scratch, 'nanoclaw-session-'));
-    // What is recovered of the runner's file goes where a command that only looks may write.
+    // What is recovered of the runner's file goes where a command that only reads may write.
     const folder = { ...own, host: join(copies, 'host') };
     try {
-      using files = viewOf(own, copies);
+      using files = openView(own, copies);
       return await use({ folder, reader: readerFor(folder), files });
     } finally {
       rmSync(copies, { recursive: true, force: true });
@@ -53,7 +54,7 @@ export class SessionViews implements SessionFiles<SessionView> {
 }
 
 /** One that a host left in mid-commit, or that an older program wrote, is completed in a copy. */
-function viewOf(own: SessionFolder, copies: string): SessionView & Disposable {
+function openView(own: SessionFolder, copies: string): SessionView & Disposable {
   try {
     return HostSession.view(own, openSqlite);
   } catch (error) {
@@ -66,14 +67,15 @@ function viewOf(own: SessionFolder, copies: string): SessionView & Disposable {
   }
 }
 
-/** Opens each session's own file for writing, where no host does: whoever uses it holds the lease. */
+/** Opens each session's own file for writing, while no host runs: the caller holds the lease. */
 export class OwnSessionFiles implements SessionFiles<HostSession> {
-  readonly #places: Places;
+  readonly #places: SessionFilesOptions;
 
-  constructor(places: Places) {
+  constructor(places: SessionFilesOptions) {
     this.#places = places;
   }
 
+  /** Opens one session for writing, for as long as `use` takes. Rejects when its file cannot be opened. */
   async withSession<T>(session: Session, use: (access: SessionAccess<HostSession>) => T | Promise<T>): Promise<T> {
     const { data, readerFor } = this.#places;
     const folder = createSession(data.session(session.key.agentGroupId, session.id));

@@ -1,4 +1,4 @@
-/** `nanoclaw sessions`: the conversations, and what became of each message in them. */
+/** `nanoclaw sessions`: the sessions, and the outcome of each message in them. */
 import { rmSync } from 'node:fs';
 import type { MessagingGroupId, Session, SessionKey } from '@nanoclaw/registry';
 import {
@@ -12,9 +12,9 @@ import {
 } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import { messageOf, Problem, systemCode } from '../errors/index.ts';
-import { asks, changes, type OperatorCommand, option, reads } from './command.ts';
+import { changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
 import { ownGroupOnly, ownSession } from './confine.ts';
-import type { Reading, SessionAccess } from './contexts.ts';
+import type { ReadContext, SessionAccess } from './contexts.ts';
 import { agentGroupNamed, messagingGroupNamed, notFound, sessionNamed } from './lookup.ts';
 import { groupArgument, groupOption, limit, sessionArgument, Text, whole } from './parameters.ts';
 import { column, type View } from './view.ts';
@@ -22,20 +22,20 @@ import { column, type View } from './view.ts';
 const TIMELINE: View = {
   type: 'table',
   columns: [
-    column('NO', 'seq'),
-    column('AT', 'at', 'time'),
-    column('WHAT', 'what'),
-    column('BECAME', 'became'),
+    column('NUMBER', 'seq'),
+    column('TIME', 'at', 'time'),
+    column('KIND', 'what'),
+    column('OUTCOME', 'became'),
     column('TEXT', 'text'),
   ],
-  empty: 'Nothing has been said in it yet.',
+  empty: 'It has no messages yet.',
 };
 
-/** The sessions. */
+/** The commands about sessions. */
 export const sessionCommands: readonly OperatorCommand[] = [
   reads({
     path: ['sessions', 'list'],
-    summary: 'list the conversations',
+    summary: 'list the sessions',
     parameters: z.object({ group: groupOption }),
     agents: ownGroupOnly(),
     view: {
@@ -47,34 +47,34 @@ export const sessionCommands: readonly OperatorCommand[] = [
         column('THREAD', 'threadId'),
         column('SINCE', 'createdAt', 'time'),
         column('STATE', 'state'),
-        column('WHY', 'why'),
+        column('REASON', 'why'),
       ],
       empty: 'There are no sessions yet. One is made by the first message that an agent engages on.',
     },
-    run: async (operator, { group }) => {
-      const { registry } = operator;
+    run: async (context, { group }) => {
+      const { registry } = context;
       const only = group === undefined ? undefined : (await agentGroupNamed(registry, group)).id;
       const sessions = (await registry.sessions()).filter(({ key }) => only === undefined || key.agentGroupId === only);
-      const told = [];
+      const summaries = [];
       // One after the other, because each opens a file.
-      for (const session of sessions) told.push(await summary(operator, session));
-      return told;
+      for (const session of sessions) summaries.push(await summary(context, session));
+      return summaries;
     },
   }),
   reads({
     path: ['sessions', 'get'],
-    summary: 'show one conversation: what is due, what is wrong, where its answers go',
+    summary: 'show one session: what is due, what is wrong, where its answers go',
     parameters: z.object({ session: sessionArgument }),
     agents: ownSession(),
     view: { type: 'record' },
-    run: async (operator, { session: named }) => {
-      const session = await sessionNamed(operator, named);
-      return { ...(await summary(operator, session)), ...(await condition(operator, session)) };
+    run: async (context, { session: named }) => {
+      const session = await sessionNamed(context, named);
+      return { ...(await summary(context, session)), ...(await details(context, session)) };
     },
   }),
   reads({
     path: ['sessions', 'show'],
-    summary: 'show what was said in a conversation and what became of each message, from both of its files',
+    summary: 'show the messages of a session with their outcomes, from both of its files',
     parameters: z.object({
       session: sessionArgument,
       limit: limit(50),
@@ -90,12 +90,12 @@ export const sessionCommands: readonly OperatorCommand[] = [
         { key: 'timeline', heading: 'TIMELINE', view: TIMELINE },
       ],
     },
-    run: async (operator, { session: named, ...page }) => {
-      const session = await sessionNamed(operator, named);
-      const read = await withFiles(operator, session, ({ files, reader }) => timeline(files, reader, page));
+    run: async (context, { session: named, ...page }) => {
+      const session = await sessionNamed(context, named);
+      const read = await withFiles(context, session, ({ files, reader }) => timeline(files, reader, page));
       return {
-        session: await summary(operator, session),
-        timeline: (read?.entries ?? []).map(entryTold),
+        session: await summary(context, session),
+        timeline: (read?.entries ?? []).map(toEntryView),
         openClaims: read?.openClaims ?? [],
         finding: read?.finding ?? null,
       };
@@ -103,7 +103,7 @@ export const sessionCommands: readonly OperatorCommand[] = [
   }),
   changes({
     path: ['sessions', 'create'],
-    summary: 'make a conversation before anybody has spoken in it, for instance to give it tasks',
+    summary: 'create a session before its first message, for instance to give it tasks',
     parameters: z.object({
       group: groupArgument,
       chat: option(Text.exactOptional(), "the chat; left out: the agent's own session for all its chats"),
@@ -111,78 +111,78 @@ export const sessionCommands: readonly OperatorCommand[] = [
     }),
     agents: 'never',
     view: { type: 'record' },
-    run: async (operator, { group, chat, thread }) => {
-      const { registry } = operator;
+    run: async (context, { group, chat, thread }) => {
+      const { registry } = context;
       const agentGroupId = (await agentGroupNamed(registry, group)).id;
       const messagingGroupId = chat === undefined ? undefined : (await messagingGroupNamed(registry, chat)).id;
       const session = await registry.sessionFor(keyOf({ agentGroupId }, messagingGroupId, thread));
       // Its files come with it, so that what is given to it next finds them.
-      await operator.sessions.withSession(session, ({ files }) => files.dueCount(operator.now()));
-      return summary(operator, session);
+      await context.sessions.withSession(session, ({ files }) => files.dueCount(context.now()));
+      return summary(context, session);
     },
   }),
   changes({
     path: ['sessions', 'retry'],
-    summary: 'end the waits of a conversation that could not be run: it is tried again at once',
+    summary: 'retry a session that could not be run, without waiting',
     parameters: z.object({ session: sessionArgument }),
     agents: ownSession(),
     view: { type: 'message' },
-    run: async (operator, { session: named }) => {
-      const session = await sessionNamed(operator, named);
-      await operator.registry.setSessionQuarantine(session.id, null);
-      await operator.sessions.withSession(session, ({ files }) => {
-        files.trouble.retryNow('wake', operator.now());
-        files.trouble.retryNow('outbound', operator.now());
+    run: async (context, { session: named }) => {
+      const session = await sessionNamed(context, named);
+      await context.registry.setSessionQuarantine(session.id, null);
+      await context.sessions.withSession(session, ({ files }) => {
+        files.trouble.retryNow('wake', context.now());
+        files.trouble.retryNow('outbound', context.now());
       });
-      operator.live?.poke(session.id);
-      return { id: session.id, message: `The session ${session.id} is tried again ${soon(operator)}.` };
+      context.live?.poke(session.id);
+      return { id: session.id, message: `The session ${session.id} will be retried ${whenText(context)}.` };
     },
   }),
-  asks({
+  liveOnly({
     path: ['sessions', 'wake'],
-    summary: 'look at a conversation at once instead of at the next pass',
+    summary: 'check a session now instead of at the next sweep',
     parameters: z.object({ session: sessionArgument }),
     agents: ownSession(),
     view: { type: 'message' },
-    run: async (operator, { session: named }) => {
-      const { id } = await sessionNamed(operator, named);
-      operator.live.poke(id);
-      return { id, message: `The host looks at the session ${id} now.` };
+    run: async (context, { session: named }) => {
+      const { id } = await sessionNamed(context, named);
+      context.live.poke(id);
+      return { id, message: `The host checks the session ${id} now.` };
     },
   }),
-  asks({
+  liveOnly({
     path: ['sessions', 'stop'],
-    summary: 'stop the run of a conversation; what it was working on is tried again later',
+    summary: 'stop the run of a session; what it was working on is retried later',
     parameters: z.object({ session: sessionArgument }),
     agents: 'never',
     view: { type: 'message' },
-    run: async (operator, { session: named }) => {
-      const { id } = await sessionNamed(operator, named);
-      const had = await operator.live.stopRun(id, 'an operator stopped it');
+    run: async (context, { session: named }) => {
+      const { id } = await sessionNamed(context, named);
+      const had = await context.live.stopRun(id, 'an operator stopped it');
       return { id, stopped: had, message: had ? `The run of session ${id} was stopped.` : `Session ${id} has no run.` };
     },
   }),
   changes({
     path: ['sessions', 'delete'],
-    summary: 'delete a conversation with its files; there is no way back but a backup',
+    summary: 'delete a session with its files; only a backup can bring it back',
     parameters: z.object({ session: sessionArgument }),
     agents: 'never',
     view: { type: 'message' },
-    run: async (operator, { session: named }) => {
-      const session = await sessionNamed(operator, named);
+    run: async (context, { session: named }) => {
+      const session = await sessionNamed(context, named);
       const { id, key } = session;
-      if (operator.live) await operator.live.forget(id);
-      else await refuseWhileRunning(operator, session);
-      if (!(await operator.registry.deleteSession(id))) throw notFound('session', named, 'sessions list');
-      rmSync(operator.data.session(key.agentGroupId, id), { recursive: true, force: true });
+      if (context.live) await context.live.forget(id);
+      else await refuseWhileRunning(context, session);
+      if (!(await context.registry.deleteSession(id))) throw notFound('session', named, 'sessions list');
+      rmSync(context.data.session(key.agentGroupId, id), { recursive: true, force: true });
       return { id, message: `The session ${id} was deleted, with its files.` };
     },
   }),
 ];
 
-/** What a session is, how it is just now, and what is wrong with it. */
-async function summary(operator: Pick<Reading, 'registry' | 'sessions' | 'live' | 'now'>, session: Session) {
-  const { registry, live, now } = operator;
+/** What a session is, its state, and what is wrong with it. */
+async function summary(context: Pick<ReadContext, 'registry' | 'sessions' | 'live' | 'now'>, session: Session) {
+  const { registry, live, now } = context;
   const { id, key, createdAt } = session;
   const agent = await registry.agentGroup(key.agentGroupId);
   const chat = key.scope === 'agent' ? undefined : await registry.messagingGroup(key.messagingGroupId);
@@ -194,33 +194,33 @@ async function summary(operator: Pick<Reading, 'registry' | 'sessions' | 'live' 
     chat: chat === undefined ? null : `${chat.channelType}:${chat.platformId}`,
     threadId: key.scope === 'thread' ? key.threadId : null,
     createdAt,
-    ...stateOf(quarantine, await trouble(operator, session), live?.status().running.includes(id) ?? false),
+    ...stateOf(quarantine, await faultOf(context, session), live?.status().running.includes(id) ?? false),
     quarantine,
   };
 }
 
 /** What is wrong with a session, as its file has it or because that file cannot be used. */
-interface Wrong {
+interface SessionFault {
   readonly state: 'unreadable' | 'troubled';
   readonly why: string;
 }
 
 /**
- * How a session is, and why when something is wrong. That a file cannot be read comes before a run that is alive: nothing
+ * The state of a session, and the reason when something is wrong. That a file cannot be read comes before a live run: nothing
  * of what such a run says arrives. A run that is alive comes before earlier ones that could not be started. Pure.
  */
-function stateOf(quarantine: Session['quarantine'], wrong: Wrong | undefined, isRunning: boolean) {
+function stateOf(quarantine: Session['quarantine'], wrong: SessionFault | undefined, isRunning: boolean) {
   if (quarantine !== null) return { state: 'quarantined', why: quarantine.reason };
   if (wrong?.state === 'unreadable') return wrong;
   if (isRunning) return { state: 'running', why: null };
-  return wrong ?? { state: 'resting', why: null };
+  return wrong ?? { state: 'idle', why: null };
 }
 
-async function trouble(operator: Pick<Reading, 'sessions'>, session: Session): Promise<Wrong | undefined> {
+async function faultOf(context: Pick<ReadContext, 'sessions'>, session: Session): Promise<SessionFault | undefined> {
   try {
-    return await withFiles(operator, session, ({ files }) => {
+    return await withFiles(context, session, ({ files }) => {
       const [outbound, wake] = [files.trouble.get('outbound'), files.trouble.get('wake')];
-      // One without failures is over, and only its chat has still to hear so.
+      // One without failures is over, and only its notice is still owed.
       if (outbound !== undefined && outbound.failures > 0) return { state: 'unreadable', why: outbound.error };
       if (wake !== undefined && wake.failures > 0) return { state: 'troubled', why: wake.error };
       return undefined;
@@ -231,11 +231,11 @@ async function trouble(operator: Pick<Reading, 'sessions'>, session: Session): P
   }
 }
 
-/** What the session's own file says of it. */
-async function condition(operator: Reading, session: Session) {
-  const found = await withFiles(operator, session, ({ files }) => ({
+/** The details of a session, from its own file. */
+async function details(context: ReadContext, session: Session) {
+  const found = await withFiles(context, session, ({ files }) => ({
     liveRun: files.liveRun() ?? null,
-    due: files.dueCount(operator.now()),
+    due: files.dueCount(context.now()),
     nextDueAt: files.nextDueAt() ?? null,
     nextDeliveryAt: files.deliveries.nextAt() ?? null,
     openTasks: files.series.live().length,
@@ -249,7 +249,7 @@ async function condition(operator: Reading, session: Session) {
 
 /** What `use` gives; `undefined` for a session whose files have not been made yet. */
 export async function withFiles<T>(
-  { sessions }: Pick<Reading, 'sessions'>,
+  { sessions }: Pick<ReadContext, 'sessions'>,
   session: Session,
   use: (access: SessionAccess<SessionView>) => T | Promise<T>,
 ): Promise<T | undefined> {
@@ -262,29 +262,29 @@ export async function withFiles<T>(
 }
 
 /**
- * As `withFiles`, and `undefined` also for a session whose file cannot be used, which is not to keep the others from being
+ * As `withFiles`, and `undefined` also for a session whose file cannot be used, which must not keep the others from being
  * looked at: `status` counts those, and `sessions get` says what is wrong.
  */
 export async function withUsableFiles<T>(
-  operator: Pick<Reading, 'sessions'>,
+  context: Pick<ReadContext, 'sessions'>,
   session: Session,
   use: (access: SessionAccess<SessionView>) => T | Promise<T>,
 ): Promise<T | undefined> {
   try {
-    return await withFiles(operator, session, use);
+    return await withFiles(context, session, use);
   } catch (error) {
     if (!isUnusable(error)) throw error;
     return undefined;
   }
 }
 
-/** Whether an error is the trouble of one session's file, and of no other's. */
+/** Whether an error concerns the file of one session only. */
 export function isUnusable(error: unknown): boolean {
   return error instanceof SqliteError || error instanceof VersionError || systemCode(error) !== undefined;
 }
 
-async function refuseWhileRunning(operator: Reading, session: Session): Promise<void> {
-  const run = await withFiles(operator, session, ({ files }) => files.liveRun());
+async function refuseWhileRunning(context: ReadContext, session: Session): Promise<void> {
+  const run = await withFiles(context, session, ({ files }) => files.liveRun());
   if (run === undefined) return;
   throw new Problem(
     `The session ${session.id} may have a run that is alive (${run}); nothing was deleted. Start the host, which stops ` +
@@ -306,15 +306,15 @@ function keyOf(
   throw new Problem('A thread belongs to a chat: give --chat too. Nothing was changed.', 2);
 }
 
-/** One message of a timeline with what a person wants to see of it in front of the rest. */
-function entryTold(entry: TimelineEntry) {
+/** One message of a timeline, with what a person wants to see of it in front of the rest. */
+function toEntryView(entry: TimelineEntry) {
   if (entry.type === 'in') {
     const due = entry.status === 'pending' && entry.tries > 0 ? `retried after ${entry.tries}` : entry.status;
     return {
       at: entry.timestamp,
       what: entry.trigger === 'context' ? `in ${entry.kind}, context` : `in ${entry.kind}`,
       became: entry.error === null ? due : `${due}: ${entry.error}`,
-      text: words(entry.content),
+      text: contentText(entry.content),
       ...entry,
     };
   }
@@ -322,34 +322,34 @@ function entryTold(entry: TimelineEntry) {
   return {
     at: message?.timestamp ?? null,
     what: `out ${message?.kind ?? 'message'}`,
-    became: becameOf(parts),
-    text: message === undefined ? 'forgotten' : words(message.content),
+    became: outcomeText(parts),
+    text: message === undefined ? 'forgotten' : contentText(message.content),
     ...entry,
   };
 }
 
-/** What became of a message of the agent: of its parts the one that failed tells, or else the one still to be done. */
-function becameOf(parts: OutboundEntry['parts']): string {
+/** The outcome of a message of the agent: that of the part that failed, else of the part that is still open. */
+function outcomeText(parts: OutboundEntry['parts']): string {
   const open = parts.find(({ status }) => status === 'failed') ?? parts.find(({ status }) => status !== 'delivered');
-  if (open === undefined) return parts.length === 0 ? 'not taken in' : 'delivered';
+  if (open === undefined) return parts.length === 0 ? 'not accepted' : 'delivered';
   return open.error === null ? open.status : `${open.status}: ${open.error}`;
 }
 
-/** The words of a content, whatever kind it is of; JSON of what has none. */
-export function words(content: JsonObject): string {
+/** The text of a content, whatever its kind; JSON of one that has none. */
+export function contentText(content: JsonObject): string {
   for (const key of ['text', 'prompt', 'question', 'fallbackText']) {
-    const said = content[key];
-    if (typeof said === 'string') return said;
+    const text = content[key];
+    if (typeof text === 'string') return text;
   }
-  return resultWords(content) ?? JSON.stringify(content);
+  return resultText(content) ?? JSON.stringify(content);
 }
 
-/** What an agent was told of something that it asked its host for. */
-function resultWords({ action, status, error }: JsonObject): string | undefined {
+/** The text of the result of an agent's request. */
+function resultText({ action, status, error }: JsonObject): string | undefined {
   if (typeof action !== 'string' || typeof status !== 'string') return undefined;
   return typeof error === 'string' ? `${action}: ${error}` : `${action}: ${status}`;
 }
 
-function soon({ live }: Pick<Reading, 'live'>): string {
+function whenText({ live }: Pick<ReadContext, 'live'>): string {
   return live === undefined ? 'when the host starts' : 'now';
 }

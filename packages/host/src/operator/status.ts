@@ -2,43 +2,54 @@
 import type { Session } from '@nanoclaw/registry';
 import type { Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { asks, type OperatorCommand, reads } from './command.ts';
-import type { LiveChannel, Reading } from './contexts.ts';
+import { liveOnly, type OperatorCommand, reads } from './command.ts';
+import type { LiveChannel, ReadContext } from './contexts.ts';
 import { isUnusable, withFiles } from './sessions.ts';
 import { column } from './view.ts';
 
 /** What `nanoclaw status --json` prints. Fields are added, never renamed or taken away. */
 export interface Status {
+  /** Whether a host runs on the data folder. */
   readonly host: 'running' | 'down';
+  /** The version of the program that answers. */
   readonly version: string;
+  /** The path of the data folder. */
   readonly data: string;
   /** `null` while the host is down, as are `since` and `isolation`. */
   readonly pid: number | null;
+  /** When the host was started, in wall-clock milliseconds. */
   readonly since: Millis | null;
+  /** What isolates the agents, as one sentence. */
   readonly isolation: string | null;
+  /** How many sessions there are. */
   readonly sessions: number;
+  /** How many of them have a live run. */
   readonly running: number;
   /** Messages that would wake an agent now. */
   readonly due: number;
   /** For how long the oldest of them has been due, in milliseconds. */
   readonly oldestDueMs: number | null;
+  /** Messages given up, in both directions. */
   readonly deadLetters: number;
-  /** Sessions that something keeps from running. */
+  /** Sessions that are kept from running. */
   readonly troubled: number;
+  /** Requests that wait for a decision, at most 1000. */
   readonly approvals: number;
+  /** Questions that wait for an answer, at most 1000. */
   readonly questions: number;
   /** Sessions whose file could not be read for this. */
   readonly unreadable: number;
+  /** Each channel with its state, and why it is offline; none while the host is down. */
   readonly channels: readonly LiveChannel[];
   /** What of the configuration cannot be used. */
   readonly problems: readonly string[];
 }
 
-/** The host as a whole. */
+/** The commands about the host as a whole. */
 export const hostCommands: readonly OperatorCommand[] = [
   reads({
     path: ['status'],
-    summary: 'say how the host is and what waits in it',
+    summary: 'show the state of the host and what waits in it',
     parameters: z.object({}),
     agents: 'all',
     view: { type: 'record' },
@@ -46,7 +57,7 @@ export const hostCommands: readonly OperatorCommand[] = [
   }),
   reads({
     path: ['config'],
-    summary: 'show every key of the configuration, its value and where that comes from; --help says what it is',
+    summary: 'show every key of the configuration, its value and its source; --help explains each',
     parameters: z.object({}),
     agents: 'never',
     view: {
@@ -54,16 +65,16 @@ export const hostCommands: readonly OperatorCommand[] = [
       columns: [
         column('KEY', 'key'),
         column('VALUE', 'value'),
-        column('FROM', 'source'),
+        column('SOURCE', 'source'),
         column('VARIABLE', 'variable'),
       ],
       empty: 'There are no keys.',
     },
     run: async ({ config }) => config,
   }),
-  asks({
+  liveOnly({
     path: ['drain'],
-    summary: 'let what is under way end and stop the host; runs that go on are adopted by the next one',
+    summary: 'finish what is under way and stop the host; runs that go on are adopted at the next start',
     parameters: z.object({}),
     agents: 'never',
     view: { type: 'message' },
@@ -72,7 +83,7 @@ export const hostCommands: readonly OperatorCommand[] = [
       const rest =
         unfinished.length === 0
           ? 'Everything under way has ended.'
-          : `${unfinished.length} sessions had something under way still; it is gone on with at the next start.`;
+          : `${unfinished.length} sessions still had something under way; it continues at the next start.`;
       return { unfinished, message: `The host stops. ${rest}` };
     },
   }),
@@ -81,11 +92,11 @@ export const hostCommands: readonly OperatorCommand[] = [
 /** How many questions and approvals are counted at most. */
 const COUNT_MAX = 1_000;
 
-async function status(operator: Reading): Promise<Status> {
-  const { registry, live, now, version, data } = operator;
+async function status(context: ReadContext): Promise<Status> {
+  const { registry, live, now, version, data } = context;
   const of = live?.status();
   const sessions = await registry.sessions();
-  const counts = await counted(operator, sessions);
+  const counts = await counted(context, sessions);
   const at = now();
   const waiting = { state: 'open', now: at, limit: COUNT_MAX } as const;
   return {
@@ -120,11 +131,11 @@ interface Counts {
 }
 
 /** One whose file cannot be read is counted, and does not keep the others from it: `sessions get` says what it is. */
-async function counted(operator: Reading, sessions: readonly Session[]): Promise<Counts> {
+async function counted(context: ReadContext, sessions: readonly Session[]): Promise<Counts> {
   const sum: Counts = { runs: 0, due: 0, oldestDueAt: undefined, deadLetters: 0, troubled: 0, unreadable: 0 };
   for (const session of sessions) {
     try {
-      await withFiles(operator, session, ({ files }) => add(sum, files, operator.now()));
+      await withFiles(context, session, ({ files }) => add(sum, files, context.now()));
     } catch (error) {
       if (!isUnusable(error)) throw error;
       sum.unreadable += 1;

@@ -1,7 +1,7 @@
-/** The table of operator commands. Everything that knows commands by their words starts here. */
+/** The table of operator commands, from which come the parser, the help, the control socket and the agents' commands. */
 import { approvalCommands } from './approvals.ts';
 import { channelCommands } from './channels.ts';
-import type { Declared, OperatorCommand } from './command.ts';
+import type { CommandDeclaration, OperatorCommand } from './command.ts';
 import { deadLetterCommands } from './dead-letters.ts';
 import { destinationCommands } from './destinations.ts';
 import { groupCommands } from './groups.ts';
@@ -34,40 +34,40 @@ export const OPERATOR_COMMANDS: readonly OperatorCommand[] = [
   ...webhookCommands,
 ];
 
-/** What the first word of a command is about. */
+/** What the commands of a first word are about, by that word. */
 export const TOPICS: Readonly<Record<string, string>> = {
   groups: 'the agents',
   'messaging-groups': 'the chats',
   wirings: 'which agent engages in which chat',
-  users: 'the people that the host has heard of',
-  roles: 'who owns and administers',
-  members: 'whom an agent listens to as one of its own',
+  users: 'the users known to the host',
+  roles: 'owners and admins',
+  members: 'the members of agent groups',
   destinations: 'where agents may write to',
-  sessions: 'the conversations',
-  tasks: 'what sessions do by the clock',
-  approvals: 'what waits for a yes or a no',
+  sessions: 'the sessions, one for each conversation of an agent',
+  tasks: 'the scheduled tasks of sessions',
+  approvals: 'requests that wait for approval',
   'dead-letters': 'messages that were given up',
-  'dropped-messages': 'messages that went to nobody',
+  'dropped-messages': 'messages that no agent got',
   channels: 'the chat platforms',
   webhooks: 'the endpoints for other programs',
   service: 'the host as a service of this machine',
 };
 
-/** Which of the usual commands about a thing there are not, why, and what to use instead. */
-export const ABSENT: Readonly<Record<string, string>> = {
-  roles: 'There is no `update`: take the one role away with `delete` and give the other with `create`.',
-  members: 'There is no `update`: a membership is there or not.',
+/** Which of the usual commands about a thing are missing, why, and what to use instead; by the first word. */
+export const MISSING_VERBS: Readonly<Record<string, string>> = {
+  roles: 'There is no `update`: revoke one role with `delete` and give another with `create`.',
+  members: 'There is no `update`: a membership has nothing to change.',
   sessions:
-    'There is no `update`: what a session goes by is changed with `groups update`, `wirings update` and `tasks update`.',
+    'There is no `update`: the settings of a session are changed with `groups update`, `wirings update` and `tasks update`.',
   approvals:
-    'There is no `create`, `update`, `delete`: agents and strangers ask, `approve` and `deny` decide, and some time ' +
-    'after that the host forgets them.',
+    'There is no `create`, `update`, `delete`: agents and strangers make requests, `approve` and `deny` decide them, and ' +
+    'the host deletes them some time after that.',
   'dropped-messages': 'There is no `create`, `update`: the host counts what it drops.',
   channels: 'There is no `get`, `update`: `list` shows all; remove one and add it anew to change it.',
 };
 
 /** The command of these words, its alias included; `undefined` when there is none. */
-export function commandOf<Command extends Pick<Declared, 'path' | 'alias'>>(
+export function commandOf<Command extends Pick<CommandDeclaration, 'path' | 'alias'>>(
   words: readonly string[],
   commands: readonly Command[],
 ): Command | undefined {

@@ -1,4 +1,4 @@
-/** `nanoclaw tasks`: what sessions do by the clock. Changed by the same code that serves the agents' own requests. */
+/** `nanoclaw tasks`: the scheduled tasks of sessions. Changed by the same code that serves the agents' own requests. */
 import type { Session } from '@nanoclaw/registry';
 import type { HostSession, JsonObject, SeriesRecord, SessionView } from '@nanoclaw/session-db';
 import { applyScheduling, type SchedulingAction, type SchedulingRefusal } from '@nanoclaw/sweep';
@@ -6,36 +6,36 @@ import { z } from 'zod';
 import { type ExitCode, Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
 import { ownSession } from './confine.ts';
-import type { Changing } from './contexts.ts';
+import type { WriteContext } from './contexts.ts';
 import { agentGroupNamed, notFound, oneOf, sessionNamed } from './lookup.ts';
 import { groupOption, sessionArgument, Text, whole } from './parameters.ts';
-import { withFiles, withUsableFiles, words } from './sessions.ts';
+import { contentText, withFiles, withUsableFiles } from './sessions.ts';
 import { column } from './view.ts';
 
 const task = argument(Text, 'the task: its id, or the beginning of it');
 const CATCH_UP = ['skip', 'latest', 'all'] as const;
 const OVERLAP = ['skip', 'buffer-one', 'allow'] as const;
 const settings = {
-  processAfter: option(Text.exactOptional(), 'when, or not before: 2026-12-24T18:00, with or without an offset', {
+  processAfter: option(Text.exactOptional(), 'when it is due first: 2026-12-24T18:00, with or without an offset', {
     value: 'time',
   }),
   recurrence: option(Text.exactOptional(), 'when it repeats: cron, five fields', { value: 'cron' }),
-  timeZone: option(Text.exactOptional(), 'the zone of both; IANA', { value: 'zone' }),
+  timeZone: option(Text.exactOptional(), 'the time zone of both; IANA', { value: 'zone' }),
   script: option(Text.exactOptional(), 'a bash script that decides whether the agent is woken', { value: 'bash' }),
-  end: option(Text.exactOptional(), 'not after this time', { value: 'time' }),
-  countMax: option(whole(1, 1_000_000).exactOptional(), 'how often at most', { value: 'n' }),
-  catchUp: option(z.enum(CATCH_UP).exactOptional(), 'what becomes of times that nobody was there for', {
+  end: option(Text.exactOptional(), 'it ends at this time', { value: 'time' }),
+  countMax: option(whole(1, 1_000_000).exactOptional(), 'how often it runs at most', { value: 'n' }),
+  catchUp: option(z.enum(CATCH_UP).exactOptional(), 'what happens to runs that were missed while the host was down', {
     value: 'how',
     choices: CATCH_UP,
   }),
-  overlap: option(z.enum(OVERLAP).exactOptional(), 'what becomes of times that come while it still runs', {
+  overlap: option(z.enum(OVERLAP).exactOptional(), 'what happens to a run that is due while the one before goes on', {
     value: 'how',
     choices: OVERLAP,
   }),
 } as const;
 const sessionAndTask = z.object({ session: sessionArgument, task });
 
-/** The tasks. */
+/** The commands about tasks. */
 export const taskCommands: readonly OperatorCommand[] = [
   reads({
     path: ['tasks', 'list'],
@@ -44,10 +44,10 @@ export const taskCommands: readonly OperatorCommand[] = [
       group: groupOption,
       session: option(Text.exactOptional(), 'only this session'),
     }),
-    agents: async (parameters, own, operator) => {
-      const named = parameters.session && (await sessionNamed(operator, parameters.session));
+    agents: async (parameters, own, context) => {
+      const named = parameters.session && (await sessionNamed(context, parameters.session));
       if (named && named.key.agentGroupId !== own) return undefined;
-      const group = parameters.group && (await agentGroupNamed(operator.registry, parameters.group)).id;
+      const group = parameters.group && (await agentGroupNamed(context.registry, parameters.group)).id;
       return group === undefined || group === own ? { ...parameters, group: own } : undefined;
     },
     view: {
@@ -62,18 +62,18 @@ export const taskCommands: readonly OperatorCommand[] = [
       ],
       empty: 'There are no tasks.',
     },
-    run: async (operator, { group, session: named }) => {
-      const { registry } = operator;
+    run: async (context, { group, session: named }) => {
+      const { registry } = context;
       const only = group === undefined ? undefined : (await agentGroupNamed(registry, group)).id;
       const sessions =
         named === undefined
           ? (await registry.sessions()).filter(({ key }) => only === undefined || key.agentGroupId === only)
-          : [await sessionNamed(operator, named)];
+          : [await sessionNamed(context, named)];
       const tasks: unknown[] = [];
       for (const session of sessions) {
         const look = named === undefined ? withUsableFiles : withFiles;
-        const own = await look(operator, session, ({ files }) =>
-          files.series.live().map((series) => told(session, series, files)),
+        const own = await look(context, session, ({ files }) =>
+          files.series.live().map((series) => toView(session, series, files)),
         );
         tasks.push(...(own ?? []));
       }
@@ -86,11 +86,11 @@ export const taskCommands: readonly OperatorCommand[] = [
     parameters: sessionAndTask,
     agents: ownSession(),
     view: { type: 'record' },
-    run: async (operator, parameters) => {
-      const session = await sessionNamed(operator, parameters.session);
-      const found = await withFiles(operator, session, ({ files }) => {
+    run: async (context, parameters) => {
+      const session = await sessionNamed(context, parameters.session);
+      const found = await withFiles(context, session, ({ files }) => {
         const series = seriesNamed(files, parameters.task);
-        return { ...told(session, series, files), occurrences: files.series.open(series.id).map(({ id }) => id) };
+        return { ...toView(session, series, files), occurrences: files.series.open(series.id).map(({ id }) => id) };
       });
       if (found === undefined) throw notFound('task', parameters.task, 'tasks list');
       return found;
@@ -98,15 +98,15 @@ export const taskCommands: readonly OperatorCommand[] = [
   }),
   changes({
     path: ['tasks', 'create'],
-    summary: 'give a session a task',
+    summary: 'create a task for a session',
     parameters: z.object({
       session: sessionArgument,
-      prompt: argument(Text, 'what the agent is told each time'),
+      prompt: argument(Text, 'the prompt that the agent gets each time'),
       ...settings,
     }),
     agents: ownSession(),
     view: { type: 'record' },
-    run: (operator, { session, ...content }) => schedule(operator, 'schedule_task', session, () => content),
+    run: (context, { session, ...content }) => schedule(context, 'schedule_task', session, () => content),
   }),
   changes({
     path: ['tasks', 'update'],
@@ -114,58 +114,58 @@ export const taskCommands: readonly OperatorCommand[] = [
     parameters: z.object({
       session: sessionArgument,
       task,
-      prompt: option(Text.exactOptional(), 'what the agent is told each time', { value: 'text' }),
+      prompt: option(Text.exactOptional(), 'the prompt that the agent gets each time', { value: 'text' }),
       ...settings,
     }),
     agents: ownSession(),
     view: { type: 'record' },
-    run: (operator, { session, task: named, ...content }) =>
-      schedule(operator, 'update_task', session, (files) => ({ ...content, taskId: seriesNamed(files, named).id })),
+    run: (context, { session, task: named, ...content }) =>
+      schedule(context, 'update_task', session, (files) => ({ ...content, taskId: seriesNamed(files, named).id })),
   }),
   changes({
     path: ['tasks', 'pause'],
-    summary: 'let a task rest until it is resumed',
+    summary: 'pause a task until it is resumed',
     parameters: sessionAndTask,
     agents: ownSession(),
     view: { type: 'record' },
-    run: (operator, parameters) => onTask(operator, 'pause_task', parameters),
+    run: (context, parameters) => onTask(context, 'pause_task', parameters),
   }),
   changes({
     path: ['tasks', 'resume'],
-    summary: 'let a paused task go on; times that passed are not made up for',
+    summary: 'resume a paused task; runs missed meanwhile are not made up for',
     parameters: sessionAndTask,
     agents: ownSession(),
     view: { type: 'record' },
-    run: (operator, parameters) => onTask(operator, 'resume_task', parameters),
+    run: (context, parameters) => onTask(context, 'resume_task', parameters),
   }),
   changes({
     path: ['tasks', 'cancel'],
     alias: 'delete',
-    summary: 'end a task, with what of it has not run yet',
+    summary: 'cancel a task, with its runs that are still pending',
     parameters: sessionAndTask,
     agents: ownSession(),
     view: { type: 'record' },
-    run: (operator, parameters) => onTask(operator, 'cancel_task', parameters),
+    run: (context, parameters) => onTask(context, 'cancel_task', parameters),
   }),
 ];
 
 function onTask(
-  operator: Changing,
+  context: WriteContext,
   action: SchedulingAction,
   { session, task: named }: { readonly session: string; readonly task: string },
 ): Promise<object> {
-  return schedule(operator, action, session, (files) => ({ taskId: seriesNamed(files, named).id }));
+  return schedule(context, action, session, (files) => ({ taskId: seriesNamed(files, named).id }));
 }
 
 /** Does what an agent could ask for as well, in the session's own file. */
 async function schedule(
-  operator: Changing,
+  context: WriteContext,
   action: SchedulingAction,
   named: string,
   content: (files: HostSession) => JsonObject,
 ): Promise<object> {
-  const { now, timeZone, newId, sessions, live } = operator;
-  const session = await sessionNamed(operator, named);
+  const { now, timeZone, newId, sessions, live } = context;
+  const session = await sessionNamed(context, named);
   const actionId = `operator/${newId()}`;
   const result = await sessions.withSession(session, ({ files }) => {
     const { replyTo: address } = files.routing();
@@ -190,12 +190,12 @@ function seriesNamed(files: Pick<SessionView, 'series'>, text: string): SeriesRe
   return files.series.get(text) ?? oneOf(files.series.live(), text, 'task', 'tasks list');
 }
 
-function told(session: Session, series: SeriesRecord, files: Pick<SessionView, 'series'>) {
+function toView(session: Session, series: SeriesRecord, files: Pick<SessionView, 'series'>) {
   return {
     ...series,
     sessionId: session.id,
     nextAt: files.series.open(series.id)[0]?.processAfter ?? series.nextSlot,
     repeats: series.recurrence === null ? 'once' : `${series.recurrence.cron} ${series.recurrence.timeZone}`,
-    prompt: words(series.content),
+    prompt: contentText(series.content),
   };
 }

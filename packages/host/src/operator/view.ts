@@ -1,4 +1,4 @@
-/** How a command's result is shown to a person. Only the declaration is here; `cli/render.ts` draws it. */
+/** How a command's result is shown to a person. Only the declaration is here; `render.ts` draws it. */
 
 /** The shape that a result is drawn in. The data itself is what `--json` prints. */
 export type View =
@@ -13,21 +13,25 @@ export type View =
 
 /** One field of an object in a view of its own. */
 export interface Section {
+  /** The field of the object. */
   readonly key: string;
+  /** The line above it. */
   readonly heading: string;
+  /** How the field is shown. */
   readonly view: View;
 }
 
 /** One column of a table. */
 export interface Column {
+  /** The heading of the column. */
   readonly title: string;
   /** The field of the row, with dots for fields within. */
   readonly key: string;
-  /** `text` when left out. An `id` is cut to what tells it from the others of its column, and may be typed like that. */
+  /** `text` when left out. An `id` is cut to what distinguishes it within its column, and may be typed like that. */
   readonly as?: 'text' | 'id' | 'time';
 }
 
-/** A column. */
+/** Declares a column of a table. */
 export function column(title: string, key: string, as?: Column['as']): Column {
   return as === undefined ? { title, key } : { title, key, as };
 }

@@ -14,13 +14,13 @@ const Endpoint = z.object({
   callback: z.object({ url: z.url({ protocol: /^https?$/ }) }).exactOptional(),
 });
 
-/** One endpoint: who calls it signs with its secret; with a callback, answers are sent there. */
+/** One endpoint: its caller signs with its secret; with a callback, answers are posted there. */
 export type WebhookEndpoint = z.output<typeof Endpoint>;
 
-/** The name of an endpoint. */
+/** The schema of an endpoint's name. */
 export const EndpointName = Endpoint.shape.name;
 
-/** The endpoints; none when there is no file yet. Throws a `Problem` (exit code 2) when the file is not what it should be. */
+/** Reads the endpoints; none when there is no file yet. Throws a `Problem` (exit code 2) when the file is malformed. */
 export function readEndpoints(data: DataFolder): readonly WebhookEndpoint[] {
   const file = fileOf(data);
   try {
@@ -29,14 +29,14 @@ export function readEndpoints(data: DataFolder): readonly WebhookEndpoint[] {
     if (systemCode(error) === 'ENOENT') return [];
     throw new Problem(
       `${file} is not a list of endpoints (${messageOf(error).split('\n')[0]}); it was left as it is. Correct it, or ` +
-        'remove it and create the endpoints anew.',
+        'remove it and create the endpoints again.',
       2,
       { cause: error },
     );
   }
 }
 
-/** Writes the endpoints down, all or none of them. */
+/** Writes the endpoints into the file, all or none of them. */
 export function writeEndpoints(data: DataFolder, endpoints: readonly WebhookEndpoint[]): void {
   const file = fileOf(data);
   const partial = `${file}.partial`;

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
-import type { Changing } from './contexts.ts';
+import type { WriteContext } from './contexts.ts';
 import { notFound } from './lookup.ts';
 import { Text } from './parameters.ts';
 import { column } from './view.ts';
@@ -10,7 +10,7 @@ import { EndpointName, readEndpoints, type WebhookEndpoint, writeEndpoints } fro
 
 const name = argument(EndpointName, 'the name of the endpoint, as in /hooks/NAME');
 
-/** The endpoints of the webhook channel. */
+/** The commands about the endpoints of the webhook channel. */
 export const webhookCommands: readonly OperatorCommand[] = [
   reads({
     path: ['webhooks', 'list'],
@@ -20,18 +20,18 @@ export const webhookCommands: readonly OperatorCommand[] = [
     view: {
       type: 'table',
       columns: [column('NAME', 'name'), column('PATH', 'path'), column('CALLBACK', 'callback')],
-      empty: 'There are no endpoints. Make one with `nanoclaw webhooks create`.',
+      empty: 'There are no endpoints. Create one with `nanoclaw webhooks create`.',
     },
-    run: async ({ data }) => readEndpoints(data).map(told),
+    run: async ({ data }) => readEndpoints(data).map(toView),
   }),
   changes({
     path: ['webhooks', 'create'],
-    summary: 'make an endpoint; its secret is shown this once',
+    summary: 'create an endpoint; its secret is shown only once',
     parameters: z.object({
       name,
       callback: option(
-        z.url({ protocol: /^https?$/, error: 'it is no http or https address' }).exactOptional(),
-        'where answers are sent; left out: they are kept to be fetched',
+        z.url({ protocol: /^https?$/, error: 'it is not an http or https URL' }).exactOptional(),
+        'the URL to which answers are posted; left out: they are kept to be fetched',
         {
           value: 'url',
         },
@@ -39,38 +39,38 @@ export const webhookCommands: readonly OperatorCommand[] = [
     }),
     agents: 'never',
     view: { type: 'record' },
-    run: async (operator, { name: given, callback }) => {
-      const before = readEndpoints(operator.data);
+    run: async (context, { name: given, callback }) => {
+      const before = readEndpoints(context.data);
       if (before.some((each) => each.name === given)) {
         throw new Problem(`There is an endpoint ${given} already; nothing was changed. Delete it first.`, 7);
       }
-      const secret = operator.newSecret();
+      const secret = context.newSecret();
       const endpoint = { name: given, secret, ...(callback !== undefined && { callback: { url: callback } }) };
-      await replace(operator, [...before, endpoint]);
-      return { ...told(endpoint), secret };
+      await replace(context, [...before, endpoint]);
+      return { ...toView(endpoint), secret };
     },
   }),
   changes({
     path: ['webhooks', 'delete'],
-    summary: 'close an endpoint',
+    summary: 'delete an endpoint',
     parameters: z.object({ name: argument(Text, 'the name of the endpoint') }),
     agents: 'never',
     view: { type: 'message' },
-    run: async (operator, { name: given }) => {
-      const before = readEndpoints(operator.data);
+    run: async (context, { name: given }) => {
+      const before = readEndpoints(context.data);
       const after = before.filter((each) => each.name !== given);
       if (after.length === before.length) throw notFound('endpoint', given, 'webhooks list');
-      await replace(operator, after);
-      return { name: given, message: `The endpoint ${given} was closed. Its chat and sessions stay.` };
+      await replace(context, after);
+      return { name: given, message: `The endpoint ${given} was deleted. Its chat and sessions stay.` };
     },
   }),
 ];
 
-async function replace({ data, live }: Changing, endpoints: readonly WebhookEndpoint[]): Promise<void> {
+async function replace({ data, live }: WriteContext, endpoints: readonly WebhookEndpoint[]): Promise<void> {
   writeEndpoints(data, endpoints);
   await live?.reloadWebhooks(endpoints);
 }
 
-function told({ name: given, callback }: WebhookEndpoint) {
+function toView({ name: given, callback }: WebhookEndpoint) {
   return { name: given, path: `/hooks/${given}`, callback: callback?.url ?? null };
 }

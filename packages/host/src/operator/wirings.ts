@@ -16,20 +16,20 @@ const wiring = argument(Text, 'the wiring: its id, or the beginning of it');
 const settings = {
   engage: option(
     z.enum(MODES).exactOptional(),
-    'on a text that matches, on a mention, or on a mention and then on all of that thread',
+    'when the agent engages: on a text that matches, on a mention, or on a mention and then on its whole thread',
     {
       value: 'mode',
       choices: MODES,
     },
   ),
-  pattern: option(Text.exactOptional(), 'the regular expression of the mode `pattern`; `.` is always'),
-  senderScope: option(z.enum(['all', 'known']).exactOptional(), 'whom it hears', {
+  pattern: option(Text.exactOptional(), 'the regular expression of the mode `pattern`; `.` matches every message'),
+  senderScope: option(z.enum(['all', 'known']).exactOptional(), 'whose messages it accepts', {
     value: 'scope',
     choices: ['all', 'known'],
   }),
   otherwise: option(
     z.enum(['drop', 'accumulate']).exactOptional(),
-    'what becomes of messages that do not engage: forgotten, or kept as context',
+    'what happens to messages that do not engage the agent: dropped, or kept as context',
     { value: 'what', choices: ['drop', 'accumulate'] },
   ),
   sessionMode: option(
@@ -37,10 +37,12 @@ const settings = {
     'one session per chat, per thread, or one for all chats of the agent',
     { value: 'mode', choices: SESSION_MODES },
   ),
-  priority: option(whole(-1_000_000, 1_000_000).exactOptional(), 'looked at from the highest down', { value: 'n' }),
+  priority: option(whole(-1_000_000, 1_000_000).exactOptional(), 'wirings are tried from the highest priority down', {
+    value: 'n',
+  }),
 } as const;
 
-/** The wirings. */
+/** The commands about wirings. */
 export const wiringCommands: readonly OperatorCommand[] = [
   reads({
     path: ['wirings', 'list'],
@@ -59,12 +61,12 @@ export const wiringCommands: readonly OperatorCommand[] = [
         column('SESSIONS', 'sessionMode'),
         column('PRIORITY', 'priority'),
       ],
-      empty: 'There are no wirings yet. Make one with `nanoclaw wirings create`.',
+      empty: 'There are no wirings yet. Create one with `nanoclaw wirings create`.',
     },
     run: async ({ registry }, { group }) => {
       const only = group === undefined ? undefined : (await agentGroupNamed(registry, group)).id;
       const wirings = (await registry.wirings()).filter((each) => only === undefined || each.agentGroupId === only);
-      return Promise.all(wirings.map((each) => told(registry, each)));
+      return Promise.all(wirings.map((each) => toView(registry, each)));
     },
   }),
   reads({
@@ -76,7 +78,7 @@ export const wiringCommands: readonly OperatorCommand[] = [
       return agentGroupId === own ? { wiring: id } : undefined;
     },
     view: { type: 'record' },
-    run: async ({ registry }, parameters) => told(registry, await wiringNamed(registry, parameters.wiring)),
+    run: async ({ registry }, parameters) => toView(registry, await wiringNamed(registry, parameters.wiring)),
   }),
   changes({
     path: ['wirings', 'create'],
@@ -89,7 +91,7 @@ export const wiringCommands: readonly OperatorCommand[] = [
     agents: 'all',
     view: { type: 'record' },
     run: async ({ registry }, { group, chat, engage, pattern, ...given }) =>
-      told(
+      toView(
         registry,
         await registry.createWiring({
           agentGroupId: (await agentGroupNamed(registry, group)).id,
@@ -117,19 +119,19 @@ export const wiringCommands: readonly OperatorCommand[] = [
         ...(mode && { engage: engageOf(mode, pattern) }),
       });
       if (after === undefined) throw notFound('wiring', named, 'wirings list');
-      return told(registry, after);
+      return toView(registry, after);
     },
   }),
   changes({
     path: ['wirings', 'delete'],
-    summary: 'take an agent out of a chat; the sessions stay',
+    summary: 'remove an agent from a chat; its sessions stay',
     parameters: z.object({ wiring }),
     agents: 'all',
     view: { type: 'message' },
     run: async ({ registry }, { wiring: named }) => {
       const { id } = await wiringNamed(registry, named);
       if (!(await registry.deleteWiring(id))) throw notFound('wiring', named, 'wirings list');
-      return { id, message: `The wiring ${id} was deleted. Sessions that it led to stay.` };
+      return { id, message: `The wiring ${id} was deleted. Its sessions stay.` };
     },
   }),
 ];
@@ -148,7 +150,7 @@ function engageOf(mode: Engage['mode'], pattern: string | undefined): Engage {
 }
 
 /** A wiring with the names of its two ends. */
-async function told(registry: RegistryReader, of: Wiring) {
+async function toView(registry: RegistryReader, of: Wiring) {
   const [agent, chat] = await Promise.all([
     registry.agentGroup(of.agentGroupId),
     registry.messagingGroup(of.messagingGroupId),

@@ -1,2 +1,2 @@
-/** A message goes out: where to, in what form, to another agent. */
-export { cleanUp, type OutboundContext, routeOf, send } from './outbound.ts';
+/** A message goes out: where to, in what form, or as mail to another agent. */
+export { cleanUp, type OutboundPorts, routeOf, send } from './outbound.ts';

@@ -32,10 +32,13 @@ import {
 /** How far a chain may go, and how many mails it may have (SECURITY.md, rule 5). */
 export const MAIL_LIMITS = { hopsMax: 4, mailsMax: 20 } as const;
 
-/** What mail works with. */
-export interface MailContext {
+/** What sending mail needs. */
+export interface MailPorts {
+  /** Knows the agents, their destinations and the chains of mail. */
   readonly registry: Registry;
+  /** Finds the session that gets the mail. */
   readonly sessions: Pick<Sessions, 'known' | 'forKey'>;
+  /** Wall-clock milliseconds. */
   readonly now: () => Millis;
   /** Copies the files of an agent's message into the host's spool. */
   readonly spool: (session: SessionHandle, messageId: string, names: readonly string[]) => Promise<Attachment[]>;
@@ -46,45 +49,45 @@ export interface MailContext {
 }
 
 /**
- * Makes one attempt to hand a mail over. Resolves with `sent` when the target's session has it on disk. Doing it again
+ * Makes one attempt to deliver a mail. Resolves with `sent` when the target's session has it on disk. Doing it again
  * gives the same message, and counts once.
  */
 export async function sendMail(
   from: SessionHandle,
   row: OutboundMessage,
   to: string,
-  context: MailContext,
+  ports: MailPorts,
 ): Promise<SendResult> {
-  const { registry, now } = context;
+  const { registry, now } = ports;
   const agent = isId<AgentGroupId>(to) ? await registry.agentGroup(to) : undefined;
   if (agent === undefined) return refused('There is no such agent.');
-  if (agent.id === from.agentGroupId) return refused('An agent does not write to itself.');
+  if (agent.id === from.agentGroupId) return refused('An agent cannot write to itself.');
   const allowed = await registry.destinations.list(from.agentGroupId);
   if (!allowed.some(({ target }) => target.type === 'agent' && target.agentGroupId === agent.id)) {
     return refused(`This agent may not write to ${agent.name}.`);
   }
   const text = asText({ ...row.content, files: [] });
-  if (text === undefined && fileNames(row.content).length === 0) return refused('The mail has nothing in it.');
+  if (text === undefined && fileNames(row.content).length === 0) return refused('The mail is empty.');
   const message = answeredMessage(from.files, row);
   if (message === undefined) return refused('The mail does not name the message of its session that it answers.');
 
   const id = mailId(from, row);
-  const target = await sessionFor(agent, from, message, context);
+  const target = await sessionFor(agent, from, message, ports);
   if (target === undefined) return { type: 'offline' };
   if (target.files.received(id) !== undefined) return { type: 'sent', platformMessageId: id };
-  const chain = await nextInChain(from, message, context);
-  const over = await overBudget(from, row, target, chain, context);
-  if (over !== undefined) return stopped(from, agent, chain, over, context);
-  const content = await mailContent(from, row, text ?? '', id, target, context);
+  const chain = await nextInChain(from, message, ports);
+  const over = await chainLimitReached(from, row, target, chain, ports);
+  if (over !== undefined) return refuseChain(from, agent, chain, over, ports);
+  const content = await mailContent(from, row, text ?? '', id, target, ports);
   const destinations = await destinationsOf(agent.id, registry);
   const sender = { channelType: AGENT_CHANNEL, platformId: from.agentGroupId, threadId: from.id };
-  // What it may answer with: a session that only gets mail has no other occasion to learn that.
+  // Where it may write to: a session that only gets mail has no other occasion to learn that.
   target.files.setRouting({ destinations, replyTo: target.files.routing().replyTo }, now());
   target.files.enqueue(
     { id, kind: 'chat', timestamp: now(), trigger: 'wakes', address: sender, sourceSessionId: from.id, content },
     now(),
   );
-  context.wake(target.id);
+  ports.wake(target.id);
   return { type: 'sent', platformMessageId: id };
 }
 
@@ -103,7 +106,7 @@ export interface Chain {
 async function nextInChain(
   from: SessionHandle,
   message: ReceivedRow,
-  { registry, now }: Pick<MailContext, 'registry' | 'now'>,
+  { registry, now }: Pick<MailPorts, 'registry' | 'now'>,
 ): Promise<Chain> {
   const own = await chainOf(from, message, registry);
   if (isCurrent(message, now())) return own;
@@ -125,11 +128,11 @@ async function chainOf(session: SessionHandle, message: ReceivedRow, registry: R
   return message.seriesId !== null && chain.hop === 1 ? fresh : chain;
 }
 
-/** Results of results beyond this are nobody's honest work. */
+/** No honest agent gets results of results beyond this. */
 const STEPS_MAX = 20;
 
 /**
- * The message for which an agent asked for what this one is: the result of a request, or an occurrence of a series, which
+ * The message that led to this one, when this is the result of a request, or an occurrence of a series, which
  * has the id of the row that scheduled it. `undefined` for any other.
  */
 function causeOfResult(session: HostSession, { id, seriesId }: ReceivedRow): ReceivedRow | undefined {
@@ -139,21 +142,21 @@ function causeOfResult(session: HostSession, { id, seriesId }: ReceivedRow): Rec
 }
 
 /**
- * Counts a mail to its chain, once however often it is tried. Gives the reason when the chain has no room for it; what was
+ * Counts a mail to its chain, once however often it is tried. Gives the reason when the chain has reached its limit; what was
  * counted before goes on.
  */
-async function overBudget(
+async function chainLimitReached(
   from: SessionHandle,
   row: OutboundMessage,
   target: SessionHandle,
   chain: Chain,
-  { registry, now }: MailContext,
+  { registry, now }: MailPorts,
 ): Promise<string | undefined> {
   const { hopsMax, mailsMax } = MAIL_LIMITS;
   const inboundId = mailId(from, row);
   if ((await registry.mail.to(target.id, inboundId)) !== undefined) return undefined;
   if (chain.hop > hopsMax) {
-    return `This exchange between agents went on for ${hopsMax} mails without a person, and was stopped here.`;
+    return `This exchange between agents went on for ${hopsMax} mails without a message of a person, and was stopped here.`;
   }
   const parties = { fromSessionId: from.id, toSessionId: target.id };
   const mail = { id: `${from.id}/${row.id}`, ...parties, inboundId, ...chain, at: now() };
@@ -166,12 +169,12 @@ function mailId(from: SessionHandle, row: OutboundMessage): string {
   return `mail/${from.id}/${row.id}`;
 }
 
-async function stopped(
+async function refuseChain(
   from: SessionHandle,
   to: AgentGroup,
   { root, hop }: Chain,
   reason: string,
-  { registry, now, isFirst }: MailContext,
+  { registry, now, isFirst }: MailPorts,
 ): Promise<SendResult> {
   if (isFirst(`mail-stopped/${root}`)) {
     await registry.audit.add({
@@ -183,18 +186,18 @@ async function stopped(
       detail: { reason, root, hop, session: from.id },
     });
   }
-  return refused(`${reason} A new message of a person begins anew.`);
+  return refused(`${reason} A new message of a person begins a new exchange.`);
 }
 
 /**
- * The session a mail goes to: the one that asked, when it answers a mail of that agent, else the agent's own for mail.
+ * The session a mail goes to: the one that wrote first, when this answers a mail of that agent, else the agent's own for mail.
  * `undefined`: this host does not know it just now.
  */
 async function sessionFor(
   agent: AgentGroup,
   from: SessionHandle,
   message: ReceivedRow,
-  { registry, sessions }: MailContext,
+  { registry, sessions }: MailPorts,
 ): Promise<SessionHandle | undefined> {
   const asked = message.sourceSessionId === null ? undefined : await registry.mail.to(from.id, message.id);
   const asker = asked === undefined ? undefined : sessions.known(asked.fromSessionId);
@@ -208,7 +211,7 @@ async function mailContent(
   text: string,
   id: string,
   target: SessionHandle,
-  { registry, spool }: MailContext,
+  { registry, spool }: MailPorts,
 ): Promise<JsonObject> {
   const names = fileNames(row.content);
   const spooled = names.length === 0 ? [] : await spool(from, row.id, names);
@@ -231,7 +234,7 @@ async function mailContent(
   };
 }
 
-/** Opened when the first piece is asked for, so that a file that is refused unread leaves nothing open. */
+/** The bytes of a file, opened when the first piece is read, so that a file that is refused unread leaves nothing open. */
 async function* bytesOf(path: string): AsyncGenerator<Uint8Array> {
   yield* createReadStream(path);
 }

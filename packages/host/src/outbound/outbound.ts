@@ -23,34 +23,35 @@ import {
 import { asText, fileNames, ownKind, questionOf, showing, withRefusals } from '../channels/index.ts';
 import { openUntil } from '../decisions/index.ts';
 import { AGENT_CHANNEL, answeredMessage, platformIdOf, type SessionHandle, writeResult } from '../session/index.ts';
-import { type MailContext, sendMail } from './mail.ts';
+import { type MailPorts, sendMail } from './mail.ts';
 
 /** The channels of a host, by their types. */
 export type Channels = ReadonlyMap<string, Channel>;
 
-/** What hop 8 works with. */
-export interface OutboundContext extends MailContext {
+/** What sending messages needs. */
+export interface OutboundPorts extends MailPorts {
+  /** The connected channels, by their types. */
   readonly channels: Channels;
-  /** Does what an agent asks of the host. Rejects when it cannot be done now. */
-  readonly act: (session: SessionHandle, message: OutboundMessage, attempt: Attempt) => Promise<void>;
-  /** Removes the files of a message. `unfinished`: there are more, and it is to be called again. */
+  /** Performs an action that an agent requests. Rejects when it cannot be done now. */
+  readonly performAction: (session: SessionHandle, message: OutboundMessage, attempt: Attempt) => Promise<void>;
+  /** Removes the spooled files of a message. `unfinished`: there are more, and it is to be called again. */
   readonly remove: (session: SessionHandle, messageId: string) => Promise<'removed' | 'unfinished'>;
-  /** Writes down that a question is open at an address. The same message again gives the same question. */
+  /** Opens a question at an address. The same message again gives the same question. */
   readonly openQuestion: OpenQuestion;
 }
 
-/** Opens a question, or says in one sentence for the agent why not. */
+/** Opens a question, or gives the reason why not as one sentence for the agent. */
 export type OpenQuestion = (
   session: SessionHandle,
   message: OutboundMessage,
   address: Address,
 ) => Promise<{ readonly questionId: string } | { readonly refused: string }>;
 
-/** With room before it for what the host calls things that belong to a row; an honest row's id has some 60. */
+/** Longest id of a row, in characters: what is named after it needs room, and an honest id has some 60. */
 const ROW_ID_LENGTH_MAX = 200;
 
 /** The account of what an agent asks of its host. */
-const HOST = 'host';
+const HOST_ACCOUNT = 'host';
 
 /**
  * Decides where a message goes: to the host itself, to another agent, or to a chat among this agent's destinations, by
@@ -62,31 +63,31 @@ export function routeOf(
   channels: Channels,
 ): Route {
   // What is named after it, its result, a mail, its files, would have no room for more.
-  if (message.id.length > ROW_ID_LENGTH_MAX) return refused('The id of the message is longer than any honest one.');
-  const rates = [rowsOf(session.id)];
+  if (message.id.length > ROW_ID_LENGTH_MAX) return refused('The id of the message is too long.');
+  const rates = [rowRate(session.id)];
   const cleansUp = fileNames(message.content).length > 0;
   if (message.kind === 'system') {
-    const perRow = [...rates, actionsOf(session.id)];
-    return { type: 'deliver', address: null, account: HOST, duplicates: 'key', cleansUp, rates: perRow };
+    const perRow = [...rates, actionRate(session.id)];
+    return { type: 'deliver', address: null, account: HOST_ACCOUNT, duplicates: 'key', cleansUp, rates: perRow };
   }
   const routing = session.files.routing();
   const address = placeOf(session, message, routing);
-  if (address === null) return refused('The message names no place and its session has none.');
+  if (address === null) return refused('The message has no address and its session has none to answer to.');
   if (!mayWriteTo(address, routing)) {
     return refused(`This agent may not write to ${address.channelType} ${address.platformId}.`);
   }
   if (!isOwnThread(session, message, address, routing)) {
-    return refused('This message names a thread that its session has nothing to do with.');
+    return refused('This message names a thread that does not belong to its session.');
   }
   if (address.channelType === AGENT_CHANNEL) {
-    // One lane for each agent written to: who else is in the address is for the return path to say.
+    // One lane for each agent written to: the session in the address is only the return path.
     return {
       type: 'deliver',
       address: { ...address, threadId: null },
       account: AGENT_CHANNEL,
       duplicates: 'key',
       cleansUp,
-      rates: [...rates, mailsOf(session.id)],
+      rates: [...rates, mailRate(session.id)],
     };
   }
   const channel = channels.get(address.channelType);
@@ -104,27 +105,31 @@ export function routeOf(
   };
 }
 
-/** Makes one attempt at a message, or one part of it, that `routeOf` has let through. */
+/**
+ * Makes one attempt at a message, or one part of it, for which `routeOf` gave a way. Rejects when it cannot be made now;
+ * what the platform answers is the result.
+ */
 export async function send(
   session: SessionHandle,
   message: OutboundMessage,
   attempt: Attempt,
-  context: OutboundContext,
+  ports: OutboundPorts,
 ): Promise<SendResult> {
   if (message.kind === 'system') {
-    await context.act(session, message, attempt);
+    await ports.performAction(session, message, attempt);
     return { type: 'sent', platformMessageId: null };
   }
   const routing = session.files.routing();
   const address = placeOf(session, message, routing);
-  if (address === null || !mayWriteTo(address, routing)) return never('This agent may no longer write there.');
+  if (address === null || !mayWriteTo(address, routing))
+    return permanentFailure('This agent may no longer write there.');
   if (address.channelType === AGENT_CHANNEL) {
-    if (message.content['operation'] !== 'ask_question') return sendMail(session, message, address.platformId, context);
-    return unasked(session, message, 'Only people can be asked to choose; send the agent a message.', context);
+    if (message.content['operation'] !== 'ask_question') return sendMail(session, message, address.platformId, ports);
+    return rejectQuestion(session, message, 'Only people can be asked to choose; write to the agent instead.', ports);
   }
-  const channel = context.channels.get(address.channelType);
+  const channel = ports.channels.get(address.channelType);
   if (channel === undefined) return { type: 'offline' };
-  const composed = await compose(session, message, attempt, { channel, address }, context);
+  const composed = await compose(session, message, attempt, { channel, address }, ports);
   if ('type' in composed) return composed;
   const { key, attempt: number, uncertain } = attempt;
   return channel.send(channelAddress(address), composed, { key, attempt: number, uncertain });
@@ -134,30 +139,30 @@ export async function send(
 export async function cleanUp(
   session: SessionHandle,
   messageOutId: string,
-  { remove }: Pick<OutboundContext, 'remove'>,
+  { remove }: Pick<OutboundPorts, 'remove'>,
 ): Promise<void> {
   if ((await remove(session, messageOutId)) === 'removed') return;
   throw new Error('The files of a message are too many to be removed at once; the rest follows.');
 }
 
 /** At most so many rows of a session at once, and then two a second: the rest waits. */
-function rowsOf(sessionId: string): Rate {
+function rowRate(sessionId: string): Rate {
   return { key: `rows/${sessionId}`, burst: 240, everyMs: 500 };
 }
 
 /** At most so many requests of a session at once, and then six a minute: each leaves something behind at the host. */
-function actionsOf(sessionId: string): Rate {
+function actionRate(sessionId: string): Rate {
   return { key: `actions/${sessionId}`, burst: 60, everyMs: 10_000 };
 }
 
 /** At most so many mails of a session at once, and then one a minute: the rest waits. */
-function mailsOf(sessionId: string): Rate {
+function mailRate(sessionId: string): Rate {
   return { key: `mails/${sessionId}`, burst: 30, everyMs: 60_000 };
 }
 
 /**
- * The place of a message: of the earlier message that it edits or reacts to; else the one it names; else of the message
- * that it answers; else where its session answers. All but the one it names are the host's own word.
+ * The address of a message: of the earlier message that it edits or reacts to; else the one it names; else of the message
+ * that it answers; else where its session answers. All but the one it names come from the host's own file.
  */
 function placeOf(
   session: Pick<SessionHandle, 'files'>,
@@ -216,93 +221,95 @@ async function compose(
   message: OutboundMessage,
   attempt: Attempt,
   place: Place,
-  context: OutboundContext,
+  ports: OutboundPorts,
 ): Promise<OutgoingMessage | SendResult> {
   const { content } = message;
   switch (content['operation']) {
     case 'edit':
     case 'reaction':
-      return aboutEarlier(message, attempt.target, place);
+      return composeEditOrReaction(message, attempt.target, place);
     case 'ask_question':
-      return question(session, message, place, context);
+      return composeQuestion(session, message, place, ports);
     case 'card': {
       const card = ownKind(content, '');
       return card === undefined
-        ? never('The card is not well-formed.')
-        : { ...card, ...reply(session, message, place) };
+        ? permanentFailure('The card is not well-formed.')
+        : { ...card, ...replyReference(session, message, place) };
     }
     default:
-      return textWithFiles(session, message, attempt, place, context);
+      return composeText(session, message, attempt, place, ports);
   }
 }
 
 /** An edit or a reaction, to the earlier message's own id on its platform. */
-function aboutEarlier(
+function composeEditOrReaction(
   { content }: OutboundMessage,
   target: Target | undefined,
   { address }: Place,
 ): OutgoingMessage | SendResult {
   const number = String(content['messageId']);
-  if (target === undefined) return never(`There is no message ${number}.`);
+  if (target === undefined) return permanentFailure(`There is no message ${number}.`);
   const at = addressOf(target);
   if (at === undefined || addressKey(at) !== addressKey(address)) {
-    return never(`Message ${number} is not in the chat that this is for.`);
+    return permanentFailure(`Message ${number} is not in the chat that this is for.`);
   }
   if (content['operation'] === 'edit' && target.type === 'person') {
-    return never(`Message ${number} is a person's, and only an agent's own messages can be edited.`);
+    return permanentFailure(`Message ${number} is a person's, and only an agent's own messages can be edited.`);
   }
   if (content['operation'] === 'edit' && target.type === 'agent' && target.parts.length > 1) {
-    return never(`Message ${number} was sent in ${target.parts.length} parts, so it cannot be edited as one.`);
+    return permanentFailure(
+      `Message ${number} was sent in ${target.parts.length} parts, so it cannot be edited as one.`,
+    );
   }
   const id =
     target.type === 'person'
       ? platformIdOf(at, target.messageId)
       : target.parts.findLast((part) => part.platformMessageId !== null)?.platformMessageId;
-  if (id === undefined || id === null) return never(`Message ${number} has no id on its platform.`);
-  return ownKind(content, id) ?? never('The message has nothing that can be shown.');
+  if (id === undefined || id === null) return permanentFailure(`Message ${number} has no id on its platform.`);
+  return ownKind(content, id) ?? permanentFailure('The message has nothing that can be shown.');
 }
 
-async function question(
+async function composeQuestion(
   session: SessionHandle,
   message: OutboundMessage,
   place: Place,
-  context: OutboundContext,
+  ports: OutboundPorts,
 ): Promise<OutgoingMessage | SendResult> {
   const { content } = message;
   const asked = questionOf(content);
-  if (asked === undefined) return unasked(session, message, 'The question is not well-formed.', context);
-  const now = context.now();
+  if (asked === undefined) return rejectQuestion(session, message, 'The question is not well-formed.', ports);
+  const now = ports.now();
   const expiresAt = openUntil(asked.expiresAt, now);
-  if (expiresAt <= now) return never('The question could not be shown before its time was over.');
-  const opened = await context.openQuestion(session, message, place.address);
-  if ('refused' in opened) return unasked(session, message, opened.refused, context);
+  if (expiresAt <= now) return permanentFailure('The question expired before it could be shown.');
+  const opened = await ports.openQuestion(session, message, place.address);
+  if ('refused' in opened) return rejectQuestion(session, message, opened.refused, ports);
   const { title, question: text, choices } = asked;
-  const replying = reply(session, message, place);
+  const replying = replyReference(session, message, place);
   const own = { kind: 'question', questionId: opened.questionId, title, question: text, choices, expiresAt } as const;
-  // Decided when it was taken in: its text is there when it is shown as text.
+  // Decided when it was accepted: its text is there when it is shown as text.
   const asLines = typeof content['text'] === 'string' ? content['text'] : asText({ ...content, text: null });
   const isOwn = content['text'] === undefined && !refusal(place.channel, channelAddress(place.address), own);
   return isOwn ? { ...own, ...replying } : { kind: 'text', text: asLines ?? '', ...replying };
 }
 
-/** The question will not be asked: the agent, which waits for the answer, hears so at once. */
-function unasked(
+/** Rejects a question, and says so in its session at once: the agent waits for the answer. */
+function rejectQuestion(
   session: SessionHandle,
   message: OutboundMessage,
   reason: string,
-  context: OutboundContext,
+  ports: OutboundPorts,
 ): SendResult {
-  writeResult(session.files, message, 'ask_question', { status: 'error', error: reason }, context.now());
-  context.wake(session.id);
-  return never(reason);
+  writeResult(session.files, message, 'ask_question', { status: 'error', error: reason }, ports.now());
+  ports.wake(session.id);
+  return permanentFailure(reason);
 }
 
-async function textWithFiles(
+async function composeText(
   session: SessionHandle,
   message: OutboundMessage,
   { isPossibleDuplicate }: Attempt,
   place: Place,
-  { spool }: OutboundContext,
+  { spool }: OutboundPorts,
 ): Promise<OutgoingMessage | SendResult> {
   const { limits } = place.channel;
   const names = place.channel.shows.has('files') ? fileNames(message.content) : [];
@@ -314,26 +321,34 @@ async function textWithFiles(
     if (reason === undefined && one.type === 'stored') files.push({ name: one.name, path: one.path });
     else refusals.push({ name: one.name, reason: reason ?? '' });
   }
-  const said = typeof message.content['text'] === 'string' ? message.content['text'] : '';
-  const text = withRefusals(isPossibleDuplicate ? marked(said, limits.text.max) : said, refusals, limits.text);
-  if (text.trim() === '' && files.length === 0) return never('The message has nothing that can be shown.');
-  return { kind: 'text', text, ...(files.length === 0 ? {} : { files }), ...reply(session, message, place) };
+  const written = typeof message.content['text'] === 'string' ? message.content['text'] : '';
+  const text = withRefusals(
+    isPossibleDuplicate ? markedAsRepeat(written, limits.text.max) : written,
+    refusals,
+    limits.text,
+  );
+  if (text.trim() === '' && files.length === 0) return permanentFailure('The message has nothing that can be shown.');
+  return { kind: 'text', text, ...(files.length === 0 ? {} : { files }), ...replyReference(session, message, place) };
 }
 
-/** Says that people may see a text for the second time, where there is room to say so. */
-function marked(text: string, max: number): string {
-  const whole = `(Perhaps a repetition.) ${text}`;
+/** The text with a note that people may see it for the second time, where there is room for it. */
+function markedAsRepeat(text: string, max: number): string {
+  const whole = `(This may be a repeat.) ${text}`;
   return Buffer.byteLength(whole) <= max ? whole : text;
 }
 
 function tooBig({ path }: Extract<Attachment, { type: 'stored' }>, bytesMax: number | undefined): string | undefined {
   if (bytesMax === undefined) return undefined;
   const bytes = statSync(path).size;
-  return bytes <= bytesMax ? undefined : `It has ${bytes} bytes, and its channel takes at most ${bytesMax}.`;
+  return bytes <= bytesMax ? undefined : `It has ${bytes} bytes, and its channel allows at most ${bytesMax}.`;
 }
 
 /** Which message of the chat it answers, when the host has that one and its platform knows it. */
-function reply(session: SessionHandle, message: OutboundMessage, { address }: Place): { readonly inReplyTo?: string } {
+function replyReference(
+  session: SessionHandle,
+  message: OutboundMessage,
+  { address }: Place,
+): { readonly inReplyTo?: string } {
   const received = answeredMessage(session.files, message);
   if (!received?.address || addressKey(received.address) !== addressKey(address)) return {};
   const inReplyTo = platformIdOf(address, received.id);
@@ -348,6 +363,6 @@ function refused(reason: string): Route {
   return { type: 'refused', reason };
 }
 
-function never(reason: string): SendResult {
+function permanentFailure(reason: string): SendResult {
   return { type: 'failed', permanent: true, reason };
 }

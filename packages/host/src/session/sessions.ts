@@ -16,8 +16,11 @@ import type { DataFolder } from '../data/index.ts';
 
 /** One session of this host. */
 export class SessionHandle {
+  /** Its id in the registry. */
   readonly id: SessionId;
+  /** The agent that it belongs to. */
   readonly agentGroupId: AgentGroupId;
+  /** Where its files are. */
   readonly folder: SessionFolder;
   /** Reads what the session's runner wrote. */
   readonly reader: OutboundReader;
@@ -49,8 +52,11 @@ export class SessionHandle {
 
 /** What `Sessions` needs. */
 export interface SessionsOptions {
+  /** Keeps which sessions there are. */
   readonly registry: Registry;
+  /** Where their folders are. */
   readonly data: DataFolder;
+  /** For the fallback polls of the bells. */
   readonly setTimer: SetTimer;
   /** Reads what a session's runner wrote. */
   readonly readerFor: (folder: SessionFolder) => OutboundReader;

@@ -19,6 +19,7 @@ import { AGENT_CHANNEL, type SessionHandle, type Sessions } from '../session/ind
 
 /** What sending notices needs. */
 export interface NoticePorts {
+  /** Sends the notices. */
   readonly messenger: Pick<HostMessenger, 'notify'>;
   /** Finds the session of an agent whose mail was given up. */
   readonly sessions: Pick<Sessions, 'known'>;
@@ -26,6 +27,7 @@ export interface NoticePorts {
   readonly rates: RateLimits;
   /** Wall-clock milliseconds. */
   readonly now: () => Millis;
+  /** Gets what could not be sent. */
   readonly log: Pick<Logger, 'warn' | 'error'>;
 }
 

@@ -17,17 +17,27 @@ import type { Typing } from './typing.ts';
 
 /** What visits to sessions need. */
 export interface UpkeepOptions {
+  /** Finds the session of a visit. */
   readonly sessions: Sessions;
+  /** Starts and stops runs, and knows their state. */
   readonly runs: Pick<Runs, 'state' | 'wake' | 'stop'>;
   /** Where it is noted what is due and which runs work. */
   readonly activity: Activity;
+  /** Sends owed notices. */
   readonly messenger: HostMessenger;
+  /** Limits the notices of one chat. */
   readonly rates: RateLimits;
+  /** Shows that an agent is working. */
   readonly typing: Typing;
+  /** Counts failures, kills and refused rows. */
   readonly counting: Counting;
+  /** When a run is stuck, and how messages are retried. */
   readonly policy: SweepPolicy;
+  /** How long what has ended is kept. */
   readonly retention: RetentionPolicy;
+  /** Wall-clock milliseconds. */
   readonly now: () => Millis;
+  /** Gets failed attempts, kills and unreadable files. */
   readonly log: Logger;
   /** What a visit has read of a runner's file, for delivery. Must not throw. */
   readonly onRead: (sessionId: string, read: PassRead) => void;
