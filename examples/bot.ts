@@ -1,0 +1,21 @@
+/**
+ * A bot of its own in twenty lines: it answers over a channel of its own with a provider of its own, needs no container and no
+ * second runtime, and loses nothing when it is killed.
+ *
+ *   node examples/bot.ts [folder] [port], then: printf 'HELLO ada\nMSG 1790000000000-1 hello\n' | nc 127.0.0.1 7000
+ */
+import { inProcess } from '@nanoclaw/containers';
+import { createHost, processPorts } from '@nanoclaw/host';
+import { scriptedProvider } from '@nanoclaw/providers/scripted';
+import { agentProgram } from '@nanoclaw/runner';
+import { openSqlite } from '@nanoclaw/session-db/node';
+import { LineChannel } from './line-channel.ts';
+
+const [data = 'bot-data', port = '7000'] = process.argv.slice(2);
+const provider = scriptedProvider(({ prompt }) => `You said: ${prompt.messages.at(-1)?.content['text']}`);
+const { clock } = processPorts();
+await createHost({
+  data,
+  channels: { line: { channel: new LineChannel(Number(port)), newChats: 'answer' } },
+  driver: inProcess(agentProgram({ provider, openSqlite, clock })),
+});
