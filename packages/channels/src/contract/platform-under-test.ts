@@ -81,7 +81,7 @@ export type PlatformLack =
   | 'questions'
   | 'cards'
   | 'threads'
-  /** There is no chat in which a message may be for somebody else than the bot. */
+  /** There is no chat of several people, in which a message need not be for the bot. */
   | 'groups'
   /** No person can be spoken to alone. */
   | 'direct-chats'
