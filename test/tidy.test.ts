@@ -48,6 +48,7 @@ const BROKEN: readonly (readonly [rule: Rule, text: string, path?: string])[] = 
   ['direction', "export const a = await import('@nanoclaw/delivery');", 'packages/sweep/src/a.ts'],
   ['direction', "export { a } from '../../sweep/src/index.js';"],
   ['direction', "import { Runner } from '@nanoclaw/runner';\nexport const r = Runner;", 'apps/host/src/main.ts'],
+  ['door', "import { a } from '../data/lease.ts';\nexport const b = a;", 'packages/host/src/runs/a.ts'],
   ['cast', 'export const f = (x: unknown) => x as string;'],
   ['cast', 'export const f = (x: unknown) => <string>x;'],
   ['any', 'export const f = (x: any) => x;'],
@@ -90,6 +91,7 @@ const FINE: readonly (readonly [what: string, text: string, path?: string])[] = 
     'packages/sweep/src/a.ts',
   ],
   ['a sibling', "export { a } from './b/a.js';"],
+  ['another room by its door', "export { a } from '../data/index.ts';", 'packages/host/src/runs/a.ts'],
   [
     'a catch that decides',
     'export function f() { try { return g(); } catch { return undefined; } }\ndeclare const g: () => void;',
@@ -117,6 +119,34 @@ describe('tidy', () => {
       expect(violations([{ path, text }]).map(described)).toEqual([]);
     });
   }
+
+  it('finds files that import each other, however long the way is, and tells each circle once', () => {
+    const files = [
+      ['a', 'b'],
+      ['b', 'c'],
+      ['c', 'a'],
+      ['d', 'a'],
+    ].map(([name, other]) => ({
+      path: `packages/session-db/src/${name}.ts`,
+      text: `import type { A } from './${other}.ts';\nexport type B = A;`,
+    }));
+    expect(violations(files).map(described)).toEqual([
+      'packages/session-db/src/a.ts:1 circle: a circle of files: packages/session-db/src/a.ts → ' +
+        'packages/session-db/src/b.ts → packages/session-db/src/c.ts → packages/session-db/src/a.ts',
+    ]);
+  });
+
+  it('finds rooms that import each other, though none of their files does', () => {
+    const files = [
+      ['data', 'a', 'runs'],
+      ['runs', 'b', 'data'],
+    ].map(([room, name, other]) => ({
+      path: `packages/host/src/${room}/${name}.ts`,
+      text: `import type { A } from '../${other}/index.ts';\nexport type B = A;`,
+    }));
+    const rules = violations(files).map(({ rule, what }) => [rule, what]);
+    expect(rules).toEqual([['circle', 'a circle of rooms: data → runs → data']]);
+  });
 
   it('names the file, the line and the rule', () => {
     const text = '\nexport const now = () =>\n  Date.now();\n';

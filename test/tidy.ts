@@ -27,6 +27,8 @@ export type Rule =
   | 'state'
   | 'sql'
   | 'direction'
+  | 'door'
+  | 'circle'
   | 'cast'
   | 'any'
   | 'non-null'
@@ -49,10 +51,11 @@ export interface Violation {
 export function violations(sources: readonly Source[]): Violation[] {
   const { program, checker } = bind(sources);
   const types = declaredTypes(sources.flatMap(({ path }) => program.getSourceFile(path) ?? []));
+  const circles = circleViolations(sources, program);
   return sources.flatMap((source) => {
     const file = program.getSourceFile(source.path);
     if (file === undefined) throw new Error(`${source.path} was not read`);
-    const found: Violation[] = [];
+    const found: Violation[] = circles.filter(({ path }) => path === source.path);
     const report: Report = (node, rule, what) => {
       const line = file.getLineAndCharacterOfPosition(node.getStart(file)).line + 1;
       found.push({ path: source.path, line, rule, what });
@@ -149,6 +152,91 @@ function resolved(path: string, specifier: string): string {
   return parts.join('/');
 }
 
+// ── rooms and circles ─────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The packages whose folders are rooms: they are entered by their `index.ts` alone. */
+const ROOMS = /^(packages\/host\/src)\/([^/]+)\//;
+
+/** Why a file may not import another room's file; `undefined` where it may. */
+function pastTheDoor(path: string, specifier: string): string | undefined {
+  const [, source, room] = ROOMS.exec(path) ?? [];
+  if (room === undefined || !specifier.startsWith('.')) return undefined;
+  const target = resolved(path, specifier);
+  const [, , other] = ROOMS.exec(target) ?? [];
+  if (other === undefined || other === room || target === `${source}/${other}/index.ts`) return undefined;
+  return `${specifier} goes past the door of ${other}/; import its index.ts`;
+}
+
+/** Every file that can come back to itself by imports, and every room that can: each circle is told once. */
+function circleViolations(sources: readonly Source[], program: ts.Program): Violation[] {
+  const files = new Map<string, Set<string>>();
+  const rooms = new Map<string, Set<string>>();
+  const known = new Set(sources.map(({ path }) => path));
+  for (const { path } of sources) {
+    const file = program.getSourceFile(path);
+    const targets = file === undefined ? [] : importsOf(file).filter((each) => each.startsWith('.'));
+    for (const target of targets.map((each) => resolved(path, each))) {
+      if (known.has(target)) add(files, path, target);
+      const [from, to] = [ROOMS.exec(path)?.[2], ROOMS.exec(target)?.[2]];
+      if (from !== undefined && to !== undefined && from !== to) add(rooms, from, to);
+    }
+  }
+  const told = (what: string) => (circle: readonly string[]) => ({
+    path:
+      circle.find((each) => known.has(each)) ??
+      sources.find(({ path }) => ROOMS.exec(path)?.[2] === circle[0])?.path ??
+      '',
+    line: 1,
+    rule: 'circle' as const,
+    what: `a circle of ${what}: ${[...circle, circle[0]].join(' → ')}`,
+  });
+  return [...circlesIn(files).map(told('files')), ...circlesIn(rooms).map(told('rooms'))];
+}
+
+function importsOf(file: ts.SourceFile): string[] {
+  const found: string[] = [];
+  const visit = (node: ts.Node): void => {
+    const module = importedModule(node);
+    if (module !== undefined) found.push(module);
+    ts.forEachChild(node, visit);
+  };
+  visit(file);
+  return found;
+}
+
+function add(graph: Map<string, Set<string>>, from: string, to: string): void {
+  graph.set(from, (graph.get(from) ?? new Set()).add(to));
+}
+
+/** The shortest way from each node back to itself, where there is one; each circle once, by its first node. */
+function circlesIn(graph: ReadonlyMap<string, ReadonlySet<string>>): string[][] {
+  const circles = new Map<string, string[]>();
+  for (const start of graph.keys()) {
+    const circle = wayBack(graph, start);
+    const key = circle?.toSorted().join(' ');
+    if (circle !== undefined && key !== undefined && !circles.has(key)) circles.set(key, circle);
+  }
+  return [...circles.values()];
+}
+
+function wayBack(graph: ReadonlyMap<string, ReadonlySet<string>>, start: string): string[] | undefined {
+  const before = new Map<string, string>();
+  const queue = [start];
+  for (let node = queue.shift(); node !== undefined; node = queue.shift()) {
+    for (const next of graph.get(node) ?? []) {
+      if (next === start) {
+        const way = [node];
+        for (let at = node; at !== start; at = way[0] ?? start) way.unshift(before.get(at) ?? start);
+        return way;
+      }
+      if (before.has(next)) continue;
+      before.set(next, node);
+      queue.push(next);
+    }
+  }
+  return undefined;
+}
+
 // ── the world outside ─────────────────────────────────────────────────────────────────────────────────────────────
 
 const MODULES: Readonly<Record<string, Rule>> = {
@@ -200,6 +288,8 @@ function checkImport(node: ts.Node, path: string, report: Report): void {
   if (specifier === undefined) return;
   const wrong = wrongDirection(path, specifier);
   if (wrong !== undefined) report(node, 'direction', wrong);
+  const pastDoor = pastTheDoor(path, specifier);
+  if (pastDoor !== undefined) report(node, 'door', pastDoor);
   // Apps are the world outside.
   if (isApp(path) || (ts.isImportDeclaration(node) && node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword)) {
     return;

@@ -3,12 +3,11 @@
  * The numbers are one order, because each side counts on from the highest that it sees of the other.
  */
 import type { DeliveredPart, Deliveries } from './deliveries.ts';
-import type { HostSession } from './host-session.ts';
 import type { InboundStatus } from './lifecycle.ts';
 import type { Ack, Address, InboundKind, JsonObject, OutboundMessage, Trigger } from './messages.ts';
 import type { Sqlite } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
-import type { OutboundFinding, OutboundReader } from './untrusted.ts';
+import type { OutboundCursor, OutboundFinding, OutboundReader } from './untrusted.ts';
 
 /** Which part of a history: the newest `limit` messages, or those before the number `before`. */
 export interface HistoryPage {
@@ -72,6 +71,16 @@ export interface History {
   readonly entries: readonly TimelineEntry[];
 }
 
+/** What of the host's side a timeline is made of; a `HostSession` and a view of one have it. */
+export interface HostSide {
+  /** The newest messages of both directions as the host's file has them. */
+  history(page: HistoryPage): History;
+  /** Up to which numbers of the runner's file the host has read. */
+  cursor(): OutboundCursor;
+  /** The run that the host's file names; `undefined`: none. */
+  liveRun(): string | undefined;
+}
+
 /** A page of both files as one history. */
 export interface Timeline extends History {
   /** Attempts that have not ended, as the runner says. */
@@ -84,11 +93,7 @@ export interface Timeline extends History {
  * The newest messages of both files, oldest first: the host's record with the agent's words, those that the host has
  * not accepted yet included. At most `page.limit`; of the agent's words as much as one read gives.
  */
-export async function timeline(
-  session: Pick<HostSession, 'history' | 'cursor' | 'liveRun'>,
-  reader: OutboundReader,
-  page: HistoryPage,
-): Promise<Timeline> {
+export async function timeline(session: HostSide, reader: OutboundReader, page: HistoryPage): Promise<Timeline> {
   const { entries } = session.history(page);
   const cursor = session.cursor();
   const again = entries.filter((entry) => entry.type === 'out').map((entry) => entry.seq);
