@@ -1,8 +1,15 @@
 /** Two channels of one type under names of their own. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { MemoryPlatform } from '@nanoclaw/channels/testing';
+import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { asInstance } from '../src/channels/instance.ts';
-import { until, WholeHost } from './whole-host.ts';
+import { createHost } from '../src/host/create-host.ts';
+import { NO_MODULES } from '../src/modules/references.ts';
+import { StandInDriver } from './stand-in-driver.ts';
+import { echoing, until, WholeHost } from './whole-host.ts';
 
 test('an instance speaks of itself by its name, whatever type its channel claims', async () => {
   const platform = new MemoryPlatform({ type: 'memory' });
@@ -55,6 +62,29 @@ test('the same person in the same chat of two instances has a session in each, a
     expect((await host.running.registry.sessions()).length).toBe(2);
   } finally {
     await host.close();
+  }
+});
+
+test('a name that has been one type’s is not given to another, and the host goes on without that channel', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'nano-'));
+  const hostWith = (type: string, platform = new MemoryPlatform({ type })) =>
+    createHost({
+      data: root,
+      modules: NO_MODULES,
+      channels: { desk: { channel: platform.channel(), newChats: 'answer' } },
+      driver: () => new StandInDriver(echoing('You said'), () => Date.now()),
+      log: { logger: pino({ level: 'silent' }), rotate: () => undefined },
+    });
+  try {
+    await (await hostWith('irc')).stop();
+    const platform = new MemoryPlatform({ type: 'telegram' });
+    const other = await hostWith('telegram', platform);
+    expect(await say(platform, 'as somebody else')).toBe('kept');
+    expect(await other.registry.channels.list()).toMatchObject([{ name: 'desk', type: 'irc' }]);
+    await other.stop();
+    await (await hostWith('irc')).stop();
+  } finally {
+    rmSync(root, { recursive: true });
   }
 });
 

@@ -24,6 +24,9 @@ export interface ChannelState {
 /** What becomes of a message from a chat that no agent is wired to: an admin is asked, or the default agent answers. */
 export type NewChats = 'ask' | 'answer';
 
+/** Why a channel of that type may not have that instance name, as one sentence; `undefined` when it may. Never rejects. */
+export type Admit = (instance: string, type: string) => Promise<string | undefined>;
+
 /** What keeps channels connected. */
 export interface ConnectionsOptions {
   readonly clock: Pick<Clock, 'setTimer'>;
@@ -46,7 +49,8 @@ export class Connections {
   readonly #channels = new Map<string, Channel>();
   /** In the order in which they were added. */
   readonly #entries = new Map<string, Entry>();
-  #receive: Receive | undefined;
+  /** While channels are connected. */
+  #running: { readonly receive: Receive; readonly admit: Admit } | undefined;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
@@ -72,7 +76,7 @@ export class Connections {
     const connection = new Connection(named, this.#options);
     this.#channels.set(instance, named);
     this.#entries.set(instance, { type: channel.type, newChats, connection });
-    if (this.#receive !== undefined) await connection.start(this.#receive);
+    await this.#connect(instance, channel.type, connection);
   }
 
   /** Notes that the channel of this name could not be made, with the reason as one sentence. */
@@ -90,15 +94,35 @@ export class Connections {
     return true;
   }
 
-  /** Resolves when each channel has been tried once; those that failed are tried again by themselves. Never rejects. */
-  async start(receive: Receive): Promise<void> {
-    this.#receive = receive;
-    await Promise.all(this.#connections().map((connection) => connection.start(receive)));
+  /**
+   * Connects all, and from now on what is added. Resolves when each has been tried once; those that failed are tried again by
+   * themselves. One that is not admitted is not connected, and stays in the list as broken. Never rejects.
+   */
+  async start(receive: Receive, admit: Admit = async () => undefined): Promise<void> {
+    this.#running = { receive, admit };
+    await Promise.all(
+      [...this.#entries].map(async ([instance, entry]) => {
+        if ('connection' in entry) await this.#connect(instance, entry.type, entry.connection);
+      }),
+    );
+  }
+
+  async #connect(instance: string, type: string, connection: Connection): Promise<void> {
+    if (this.#running === undefined) return;
+    const { receive, admit } = this.#running;
+    const reason = await admit(instance, type);
+    if (reason === undefined) {
+      await connection.start(receive);
+      return;
+    }
+    this.#channels.delete(instance);
+    this.addBroken(instance, reason);
+    this.#options.onTrouble({ channel: instance, reason, waitMs: 0 });
   }
 
   /** Disconnects all. What a channel's `stop` rejects with is told as trouble, and the others are stopped. */
   async stop(): Promise<void> {
-    this.#receive = undefined;
+    this.#running = undefined;
     for (const connection of this.#connections()) {
       try {
         await connection.stop();

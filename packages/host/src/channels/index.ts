@@ -1,5 +1,5 @@
 /** The chats of a host: channels connected, messages in the form that each can show, the host's own messages. */
-export { type ChannelState, Connections, type NewChats } from './connections.ts';
+export { type Admit, type ChannelState, Connections, type NewChats } from './connections.ts';
 export { WEBHOOKS, WebhookEndpoints } from './endpoints.ts';
 export { type HostMessenger, hostMessenger, type NotifyResult } from './host-messenger.ts';
 export { oneLine } from './one-line.ts';

@@ -4,7 +4,7 @@
  */
 import { openRegistry, type Registry } from '@nanoclaw/registry';
 import type { Millis } from '@nanoclaw/session-db';
-import { WebhookEndpoints } from '../channels/index.ts';
+import { type Admit, WebhookEndpoints } from '../channels/index.ts';
 import { messageOf } from '../errors/index.ts';
 import { Health } from '../observability/index.ts';
 import { ControlServer, type DrainReport, dispatch, readEndpoints } from '../operator/index.ts';
@@ -87,10 +87,13 @@ export class Host implements AsyncDisposable {
     this.#opened.defer(() => control.close());
 
     await this.#webhooks?.serve(readEndpoints(data));
-    await connections.start(async (event) => {
-      await parts.people.receive(event);
-      parts.metrics.count('messages_accepted', event.address.channelType);
-    });
+    await connections.start(
+      async (event) => {
+        await parts.people.receive(event);
+        parts.metrics.count('messages_accepted', event.address.channelType);
+      },
+      admission(registry, clock.now),
+    );
     parts.delivery.start();
     parts.sweep.start();
     await parts.people.upkeep();
@@ -187,4 +190,20 @@ export class Host implements AsyncDisposable {
       await forgetInRegistry(registry, retentionOf(this.#setup.settings), now());
     });
   }
+}
+
+/**
+ * An instance name stands for one type for good: chats, people and their roles are kept under it, and those of another platform
+ * would inherit them.
+ */
+function admission(registry: Registry, now: () => Millis): Admit {
+  return async (instance, type) => {
+    try {
+      const claim = await registry.channels.claim(instance, type, now());
+      if (typeof claim === 'string') return undefined;
+      return `The name ${instance} has been that of a channel of type ${claim.takenBy}, whose chats and people are kept under it; give this one another name.`;
+    } catch (error) {
+      return messageOf(error);
+    }
+  };
 }
