@@ -107,7 +107,7 @@ describe('a message that is split', () => {
     const long = { ...body, buttons: [{ payload: 'é'.repeat(40) }] };
     expect(splitMessage(long, { text: limit(100), buttonPayload: limit(64, 'utf8-bytes') })).toEqual({
       type: 'impossible',
-      reason: 'A button sends back 80 utf8-bytes, and its channel allows at most 64.',
+      reason: 'A button sends back 80 utf8-bytes, and its channel takes at most 64.',
     });
   });
 });
