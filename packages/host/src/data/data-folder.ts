@@ -1,7 +1,7 @@
 /** Where everything is in the data folder, and how the folder comes to be. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageOf, Problem, systemCode } from '../errors/index.ts';
+import { cannotBeWritten, systemCode } from '../errors/index.ts';
 
 /** The places in a data folder; all paths are absolute. */
 export interface DataFolder {
@@ -61,12 +61,7 @@ export function makeDataFolder(root: string): DataFolder {
   try {
     mkdirSync(folder.runs, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw new Problem(
-      `The data folder ${root} cannot be made or written (${messageOf(error)}); nothing was changed. ` +
-        'Make it writable, or choose another one with --data.',
-      4,
-      { cause: error },
-    );
+    throw cannotBeWritten(`The data folder ${root}`, error);
   }
   return folder;
 }

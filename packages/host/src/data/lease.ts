@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { isBusy } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { z } from 'zod';
-import { messageOf, Problem, systemCode } from '../errors/index.ts';
+import { cannotBeWritten, Problem, systemCode } from '../errors/index.ts';
 
 const Holder = z.object({ pid: z.number(), since: z.string() });
 
@@ -23,7 +23,7 @@ export function takeLease(dataFolder: string, holder: { readonly pid: number; re
     writeFileSync(note, `${JSON.stringify({ pid: holder.pid, since: holder.since.toISOString() })}\n`);
   } catch (error) {
     lock.close();
-    throw unusable(dataFolder, error);
+    throw cannotBeWritten(`The data folder ${dataFolder}`, error);
   }
   return { [Symbol.dispose]: () => lock.close() };
 }
@@ -46,7 +46,7 @@ function lockedFile(file: string, dataFolder: string, note: string): { close(): 
         { cause: error },
       );
     }
-    throw unusable(dataFolder, error);
+    throw cannotBeWritten(`The data folder ${dataFolder}`, error);
   }
 }
 
@@ -59,13 +59,4 @@ function describedHolder(note: string): string {
     if (systemCode(error) !== undefined || error instanceof SyntaxError || error instanceof z.ZodError) return '';
     throw error;
   }
-}
-
-function unusable(dataFolder: string, error: unknown): Problem {
-  return new Problem(
-    `The data folder ${dataFolder} cannot be written (${messageOf(error)}); nothing was changed. ` +
-      'Make it writable, or choose another one with --data.',
-    4,
-    { cause: error },
-  );
 }

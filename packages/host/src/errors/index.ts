@@ -1,2 +1,2 @@
 /** Failures that a person can do something about, and exit codes. */
-export { EXIT_CODES, type ExitCode, messageOf, Problem, systemCode } from './problem.ts';
+export { cannotBeWritten, EXIT_CODES, type ExitCode, messageOf, Problem, systemCode } from './problem.ts';

@@ -50,6 +50,16 @@ export const EXIT_CODES: Readonly<Record<0 | ExitCode, string>> = {
   9: 'the host is not running',
 };
 
+/** What is said when `what`, a part of the data folder or the folder itself, cannot be written because of `error`. */
+export function cannotBeWritten(what: string, error: unknown): Problem {
+  return new Problem(
+    `${what} cannot be written (${messageOf(error)}); nothing was changed. ` +
+      'Make it writable, or choose another data folder with --data.',
+    4,
+    { cause: error },
+  );
+}
+
 /** The error code of a failed system call, such as `EACCES`; `undefined` for any other error. */
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;

@@ -105,10 +105,11 @@ export async function createHost(options: HostOptions): Promise<RunningHost> {
   opened.use(options.lease ?? takeLease(data.root, { pid: ports.pid, since: new Date(ports.clock.now()) }));
   const log = options.log ?? openLog('info', data.log, false);
   const isPatient = options.starts !== 'at-once';
-  if (isPatient) opened.defer(await waitAfterCrashes(data, log, ports));
-  const host = await assembled(options, data, log, ports, opened);
-  opened.use(host);
+  let host: Host;
   try {
+    if (isPatient) opened.defer(await waitAfterCrashes(data, log, ports));
+    host = await assembled(options, data, log, ports, opened);
+    opened.use(host);
     await host.start();
   } catch (error) {
     if (error instanceof Problem) throw error;

@@ -1,6 +1,7 @@
 /** The log: JSON lines in a file of bounded size, and on standard error for a daemon. Never the contents of a message. */
 import { renameSync, statSync } from 'node:fs';
 import { type Logger, multistream, pino } from 'pino';
+import { cannotBeWritten } from '../errors/index.ts';
 
 export type { Logger } from 'pino';
 
@@ -22,11 +23,11 @@ const UNWRITTEN_BYTES_MAX = 2 ** 20;
 
 /**
  * A log into `file`, and on standard error as well if `isOnStderr`: where a prompt is on the terminal, it must not be
- * written over. Throws the file system's error when the file cannot be written.
+ * written over. Throws a `Problem` (exit code 4) when the file cannot be written.
  */
 export function openLog(level: LogLevel, file: string, isOnStderr: boolean): Log {
   // Synchronous: what was logged before a crash is what explains it.
-  const destination = pino.destination({ dest: file, sync: true, maxLength: UNWRITTEN_BYTES_MAX });
+  const destination = openedFile(file);
   const streams = [destination, ...(isOnStderr ? [pino.destination({ dest: 2, maxLength: UNWRITTEN_BYTES_MAX })] : [])];
   for (const stream of streams) stream.on('error', keepOn);
   return {
@@ -40,6 +41,14 @@ export function openLog(level: LogLevel, file: string, isOnStderr: boolean): Log
       destination.reopen();
     },
   };
+}
+
+function openedFile(file: string) {
+  try {
+    return pino.destination({ dest: file, sync: true, maxLength: UNWRITTEN_BYTES_MAX });
+  } catch (error) {
+    throw cannotBeWritten(`The log ${file}`, error);
+  }
 }
 
 /** Where a disk is full the host goes on without a log: what was not written is written along with a later line. */
