@@ -1,7 +1,8 @@
 /**
- * A driver of your own: agents are plain processes, and every start and end is a line in a journal. It hands the work to the driver
+ * A driver of your own: agents are plain processes, and every start, and every end that this host sees, is a
+ * line in a journal. It hands the work to the driver
  * for plain processes; one for a fleet of machines would have the same five methods. A host loads it by its configuration:
- * { "driver": "journal", "drivers": { "journal": { "module": "./journal-driver.ts", "options": { "file": "/var/log/runs" } } } }.
+ * { "driver": "journal", "drivers": { "journal": { "module": "./journal-driver.ts", "options": { "file": "/home/ada/runs" } } } }.
  */
 import { appendFileSync } from 'node:fs';
 import {
@@ -20,7 +21,12 @@ export default {
     const path = process.env['PATH'] ?? '';
     const driver = new ProcessDriver({ installId, stateFolder, path, clock, processes: processTable(process) });
     const note = (what: string, { runId, sessionId }: Run) => {
-      appendFileSync(file, `${new Date(clock.now()).toISOString()} ${what} run ${runId} of session ${sessionId}\n`);
+      try {
+        appendFileSync(file, `${new Date(clock.now()).toISOString()} ${what} run ${runId} of session ${sessionId}\n`);
+      } catch (error) {
+        // A run that was started is started, whether it could be noted or not, and nothing thrown here would be caught.
+        process.emitWarning(`The journal lacks that run ${runId} ${what}: ${String(error)}`);
+      }
     };
     return {
       start: async (spec) => {

@@ -103,6 +103,13 @@ describe('the bot in twenty lines', () => {
     expect(code.length).toBeLessThanOrEqual(20);
   });
 
+  it('answers each of several messages that came in at once', async () => {
+    start();
+    await person.connect();
+    for (const [at, text] of ['one', 'two', 'three'].entries()) person.write(`1790000000000-${at + 1}`, text);
+    await Promise.all(['one', 'two', 'three'].map((text) => person.hears(`You said: ${text}`)));
+  });
+
   it('answers, and what it had acknowledged when it was killed is answered by its next life, once', async () => {
     const first = start();
     await person.connect();

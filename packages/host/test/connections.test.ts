@@ -91,7 +91,10 @@ test('a channel whose set-up failed at the start comes up by itself, and the oth
   const steady = new Flaky('steady', 0);
   const { clock, connections, troubles, start } = connected([flaky, steady]);
   await start();
-  expect(connections.states().map(({ health }) => health.state)).toEqual(['stopped', 'online']);
+  expect(connections.states().map(({ health }) => health)).toEqual([
+    { state: 'offline', reason: 'The platform does not answer.' },
+    { state: 'online' },
+  ]);
   for (let i = 0; i < 3; i += 1) await clock.tick();
   expect(connections.states().map(({ health }) => health.state)).toEqual(['online', 'online']);
   expect(troubles).toEqual([1_000, 2_000, 4_000].map((ms) => `flaky: The platform does not answer. ${ms}`));

@@ -541,6 +541,8 @@ describe('bad input', () => {
     ['channels add line', 2],
     ['channels add line --module ./x.js --options [', 2],
     ['channels add terminal --module ./x.js', 7],
+    ['channels add webhook --module ./x.js', 7],
+    ['channels add agent --module ./x.js', 2],
     ['channels remove nowhere', 6],
     ['channels check nowhere', 6],
     ['sessions list --group nowhere', 6],

@@ -156,6 +156,8 @@ class Connection {
   readonly #channel: Channel;
   readonly #options: ConnectionsOptions;
   #failures = 0;
+  /** Why it is being tried again. */
+  #reason: string | undefined;
   #isOver = false;
   #underway: Promise<void> = Promise.resolve();
   #cancel: () => void = () => undefined;
@@ -180,18 +182,24 @@ class Connection {
 
   async stop(): Promise<void> {
     this.#isOver = true;
+    this.#reason = undefined;
     this.#cancel();
     await this.#underway;
     await this.#channel.stop();
   }
 
   health(): Health {
-    return this.#channel.health();
+    const health = this.#channel.health();
+    // A channel that could not be started is, for itself, only stopped.
+    return health.state === 'stopped' && this.#reason !== undefined
+      ? { state: 'offline', reason: this.#reason }
+      : health;
   }
 
   async #connect(receive: Receive): Promise<void> {
     try {
       await this.#channel.start(receive);
+      this.#reason = undefined;
       this.#after(LOOK_EVERY_MS, () => this.#look(receive));
     } catch (error) {
       this.#again(receive, messageOf(error));
@@ -214,6 +222,7 @@ class Connection {
 
   #again(receive: Receive, reason: string): void {
     this.#failures += 1;
+    this.#reason = reason;
     const waitMs = backoffMs(this.#failures, SETUP_RETRY, this.#options.random());
     if (this.#isOver) return;
     this.#options.onTrouble({ channel: this.instance, reason, waitMs });

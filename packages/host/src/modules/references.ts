@@ -16,6 +16,12 @@ export const InstanceName = z
   .string()
   .regex(/^[a-z][a-z0-9-]{0,63}$/, 'a name has 1 to 64 small letters, digits or "-", and begins with a letter');
 
+/** The name of a channel of the configuration. `agent` is taken: in addresses it stands for another agent. */
+export const ChannelName = InstanceName.refine((name) => name !== 'agent', 'in addresses "agent" is another agent');
+
+/** The names of the channels that may come with the program. */
+export const BUILT_IN_CHANNELS: readonly string[] = ['terminal', 'webhook'];
+
 const Reference = z.strictObject({
   module: z.string().min(1),
   options: z.record(z.string(), z.json()).default({}),
@@ -24,7 +30,7 @@ const Reference = z.strictObject({
 const ChannelReference = Reference.extend({ newChats: z.enum(['ask', 'answer']).default('ask') });
 
 const Modules = z.object({
-  channels: z.record(InstanceName, ChannelReference).default({}),
+  channels: z.record(ChannelName, ChannelReference).default({}),
   providers: z.record(InstanceName, Reference).default({}),
   drivers: z.record(InstanceName, Reference).default({}),
 });

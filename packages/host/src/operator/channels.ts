@@ -1,14 +1,20 @@
 /** `nanoclaw channels`: the chat platforms that the configuration names, added and removed while the host runs. */
 import { z } from 'zod';
 import { messageOf, Problem } from '../errors/index.ts';
-import { type ChannelReference, InstanceName, readModuleReferences, writeChannelReference } from '../modules/index.ts';
+import {
+  BUILT_IN_CHANNELS,
+  ChannelName,
+  type ChannelReference,
+  readModuleReferences,
+  writeChannelReference,
+} from '../modules/index.ts';
 import { argument, changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
 import type { WriteContext } from './contexts.ts';
 import { notFound } from './lookup.ts';
 import { jsonOf, Text } from './parameters.ts';
 import { column } from './view.ts';
 
-const instance = argument(InstanceName, 'the name of the channel, as in addresses and commands');
+const instance = argument(ChannelName, 'the name of the channel, as in addresses and commands');
 
 /** One channel as `channels list` shows it. */
 interface ChannelRow {
@@ -85,8 +91,11 @@ export const channelCommands: readonly OperatorCommand[] = [
     run: async (context, { instance: name, ...reference }) => {
       const { channels } = readModuleReferences(context.data.root);
       const taken = context.live?.status().channels.find((each) => each.instance === name);
-      if (channels[name] !== undefined || taken !== undefined) {
-        throw new Problem(`There is a channel ${name} already; nothing was changed. Remove it first.`, 7);
+      if (channels[name] !== undefined || taken !== undefined || BUILT_IN_CHANNELS.includes(name)) {
+        throw new Problem(
+          `There is a channel ${name} already; nothing was changed. Remove it first, or take another name.`,
+          7,
+        );
       }
       await checked(context, name, reference);
       writeChannelReference(context.data.root, name, reference);
@@ -103,7 +112,7 @@ export const channelCommands: readonly OperatorCommand[] = [
     view: { type: 'message' },
     run: async ({ data, live }, { instance: name }) => {
       const { channels } = readModuleReferences(data.root);
-      if (channels[name] === undefined) throw notFound('channel in the configuration', name, 'channels list');
+      if (channels[name] === undefined) throw notFound('configured channel', name, 'channels list');
       writeChannelReference(data.root, name, undefined);
       await live?.removeChannel(name);
       return { instance: name, message: `The channel ${name} was removed. Its chats and sessions stay.` };
@@ -117,7 +126,7 @@ export const channelCommands: readonly OperatorCommand[] = [
     view: { type: 'message' },
     run: async (context, { instance: name }) => {
       const reference = readModuleReferences(context.data.root).channels[name];
-      if (reference === undefined) throw notFound('channel in the configuration', name, 'channels list');
+      if (reference === undefined) throw notFound('configured channel', name, 'channels list');
       const type = await checked(context, name, reference);
       return {
         instance: name,
@@ -147,7 +156,7 @@ function addedText(
   name: string,
   state: { readonly state: string; readonly reason: string | null } | undefined,
 ): string {
-  if (state === undefined) return `The channel ${name} was added; it is connected when the host starts.`;
+  if (state === undefined) return `The channel ${name} was added; it is checked and connected when the host starts.`;
   if (state.state === 'online') return `The channel ${name} was added and is connected.`;
   return `The channel ${name} was added and is ${state.state}${state.reason === null ? '' : ` (${state.reason})`}; it is tried again by itself.`;
 }
