@@ -4,6 +4,7 @@ export {
   BUILT_IN_CHANNELS,
   ChannelName,
   type ChannelReference,
+  InstanceName,
   MODULE_KEYS,
   type ModuleReference,
   type ModuleReferences,
