@@ -27,7 +27,8 @@ export async function openProcessBench(): Promise<ProcessBench> {
       clock,
       processes: processTable(process),
       pollMs: 20,
-      settleMs: 100,
+      // A program that ends at once has done so by then, also on a machine that is busy.
+      settleMs: 500,
       ...options,
     });
     drivers.push(driver);
