@@ -17,8 +17,9 @@ const provider = scriptedProvider(({ prompt }) =>
   prompt.messages.map(({ content }) => `You said: ${content['text']}`).join('\n'),
 );
 const { clock } = processPorts();
-await createHost({
+const host = await createHost({
   data,
   channels: { line: { channel: new LineChannel(Number(port)), newChats: 'answer' } },
   driver: inProcess(agentProgram({ provider, openSqlite, clock })),
 });
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => host.stop());
