@@ -20,6 +20,10 @@ export const OUTPUT: readonly ContractCheck[] = [
         ],
       });
       await bench.startUntilReady(driver, spec);
+      // An engine carries the output to the file, which takes a moment.
+      await bench.until('all that a live run has printed to be in its log file', () =>
+        readFileSync(spec.logFile, 'utf8').includes('and then'),
+      );
       expectSame('What logs() gives of a live run', await driver.logs('r1'), 'out\nerr\nand then');
       expectSame('The log file of a live run', readFileSync(spec.logFile, 'utf8'), 'out\nerr\nand then');
     },
