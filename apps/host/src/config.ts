@@ -4,11 +4,16 @@
  *
  * The environment wins over the file, and the file over the defaults.
  */
-import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DEFAULT_SETTINGS } from '@nanoclaw/host/data';
-import { messageOf, Problem, systemCode } from '@nanoclaw/host/errors';
-import { InstanceName, MODULE_KEYS, type ModuleReferences, readModuleReferences } from '@nanoclaw/host/modules';
+import { Problem } from '@nanoclaw/host/errors';
+import {
+  InstanceName,
+  MODULE_KEYS,
+  type ModuleReferences,
+  readConfigFile,
+  readModuleReferences,
+} from '@nanoclaw/host/modules';
 import type { ConfigValue } from '@nanoclaw/host/operator';
 import { z } from 'zod';
 
@@ -108,7 +113,7 @@ export function configValues(
   env: Readonly<Record<string, string | undefined>>,
 ): readonly ConfigValue[] {
   const file = join(dataFolder, 'config.json');
-  const stored = storedConfig(file);
+  const stored = readConfigFile(file);
   const { providers, drivers } = readModuleReferences(dataFolder);
   for (const name of Object.keys(stored)) {
     if (!(name in KEYS) && !MODULE_KEYS.some((each) => each === name)) {
@@ -182,25 +187,4 @@ function key<Schema extends z.ZodType>(
   { help }: { help: string },
 ) {
   return { variable, schema, fallback, help };
-}
-
-function storedConfig(file: string): Record<string, unknown> {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return {};
-    throw new Problem(`${file} cannot be read (${messageOf(error)}); nothing was started. Make it readable.`, 2);
-  }
-  try {
-    return z.record(z.string(), z.unknown()).parse(JSON.parse(text));
-  } catch (error) {
-    throw new Problem(
-      `${file} is not a JSON object; nothing was started. Correct it, or remove it for the defaults.`,
-      2,
-      {
-        cause: error,
-      },
-    );
-  }
 }

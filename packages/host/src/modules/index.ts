@@ -9,6 +9,7 @@ export {
   type ModuleReference,
   type ModuleReferences,
   NO_MODULES,
+  readConfigFile,
   readModuleReferences,
   writeChannelReference,
 } from './references.ts';

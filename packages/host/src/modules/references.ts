@@ -64,7 +64,7 @@ export const NO_MODULES: ModuleReferences = { channels: {}, providers: {}, drive
  */
 export function readModuleReferences(dataFolder: string): ModuleReferences {
   const file = join(dataFolder, 'config.json');
-  const parsed = Modules.safeParse(stored(file));
+  const parsed = Modules.safeParse(readConfigFile(file));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const path = issue?.path.join('.') ?? '';
@@ -82,7 +82,7 @@ export function writeChannelReference(
   reference: ChannelReference | undefined,
 ): void {
   const file = join(dataFolder, 'config.json');
-  const before = stored(file);
+  const before = readConfigFile(file);
   const { [instance]: _, ...others } = readModuleReferences(dataFolder).channels;
   const channels = reference === undefined ? others : { ...others, [instance]: reference };
   const text = `${JSON.stringify({ ...before, channels }, null, 2)}\n`;
@@ -90,7 +90,11 @@ export function writeChannelReference(
   renameSync(`${file}.new`, file);
 }
 
-function stored(file: string): Readonly<Record<string, unknown>> {
+/**
+ * All keys of a configuration file; none where there is no file. Throws a `Problem` (exit code 2) when it cannot be read or is no
+ * JSON object.
+ */
+export function readConfigFile(file: string): Readonly<Record<string, unknown>> {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
