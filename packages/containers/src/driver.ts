@@ -30,7 +30,10 @@ export interface Driver {
    */
   list(): Promise<Listing>;
 
-  /** The last part of a live run's output, bounded; `undefined` if no such run is alive. */
+  /**
+   * The last part of a live run's output, bounded; `undefined` if no such run is alive. The two streams may be in another
+   * order than they were written, and a line that has no end yet may be missing: so it is with docker.
+   */
   logs(runId: string): Promise<string | undefined>;
 
   /** Stops watching. Runs go on for the next host to adopt; exits that are not known yet are never reported. */

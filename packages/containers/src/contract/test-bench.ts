@@ -113,6 +113,19 @@ export class TestBench {
     }
   }
 
+  /** Reads until what is read is as expected. Fails, when it has not become so in time, with a sentence about `what`. */
+  async untilSame<T>(what: string, read: () => Promise<T>, expected: T): Promise<void> {
+    // tidy: allow clock — the suite waits for a real driver
+    const end = Date.now() + this.#deadlineMs;
+    let actual = await read();
+    // tidy: allow clock — the suite waits for a real driver
+    while (!isDeepStrictEqual(actual, expected) && Date.now() < end) {
+      await pause(LOOK_EVERY_MS);
+      actual = await read();
+    }
+    expectSame(what, actual, expected);
+  }
+
   /** What `done` resolves with. Fails with a sentence that says what was waited for. */
   within<T>(what: string, done: Promise<T>): Promise<T> {
     return within(this.#deadlineMs, what, done);
