@@ -4,6 +4,7 @@
  */
 import { copyFile, mkdir, open, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { isFileName, messageFiles } from '@nanoclaw/session-db/protocol';
 import { ToolInputError } from './tools/tool.ts';
 
 /** A file to send with a message: where it is, and under which name people get it. */
@@ -12,9 +13,9 @@ export interface OutgoingFile {
   readonly name: string;
 }
 
-/** Copies files into `<filesRoot>/<messageId>/` and returns their names there, each once. */
+/** Copies files into the message's directory (`messageFiles`) and returns their names there, each once. */
 export async function copyOut(files: readonly OutgoingFile[], filesRoot: string, messageId: string): Promise<string[]> {
-  const folder = join(filesRoot, messageId);
+  const folder = messageFiles(filesRoot, messageId);
   const names: string[] = [];
   for (const file of files) {
     if (names.length === 0) await mkdir(folder, { recursive: true });
@@ -40,10 +41,10 @@ async function sync(path: string): Promise<void> {
 export async function outgoingFile(path: string, filename: string | undefined, cwd: string): Promise<OutgoingFile> {
   const full = isAbsolute(path) ? path : resolve(cwd, path);
   const name = filename ?? basename(full);
-  if (!/^[^/\\\p{Cc}]{1,120}$/u.test(name) || name.startsWith('.') || Buffer.byteLength(name) > 200) {
+  if (!isFileName(name)) {
     throw new ToolInputError(
-      `${JSON.stringify(name)} cannot be the name of a sent file: 1 to 120 characters without slashes, not beginning ` +
-        'with a dot. Give another filename.',
+      `${JSON.stringify(name)} cannot be the name of a sent file: 1 to 120 characters (200 bytes) without slashes and ` +
+        'invisible marks, not beginning with a dot. Nothing was sent; give another filename.',
     );
   }
   const stats = await stat(full).catch((error: unknown) => {

@@ -5,6 +5,7 @@
  */
 import { join } from 'node:path';
 import { type Address, addressKey, type Destination, type InboundMessage, type Millis } from '@nanoclaw/session-db';
+import { isFileName, messageFiles } from '@nanoclaw/session-db/protocol';
 import type { Content } from './content.ts';
 import { zonedText } from './time.ts';
 
@@ -19,7 +20,7 @@ export interface PromptOptions {
   readonly now: Millis;
   /** IANA name: all times in the prompt are of this zone. */
   readonly timeZone: string;
-  /** Where the attachments lie: `<filesRoot>/<messageId>/<name>`. */
+  /** Where the attachments lie, each message's in a directory of its own (`messageFiles`). */
   readonly filesRoot: string;
   /** For the names of places. */
   readonly destinations: readonly Destination[];
@@ -105,13 +106,9 @@ function section({ message, content }: PromptMessage, options: PromptOptions): s
   }
 }
 
-/** The path under which the agent finds a file; `undefined` when the name is not one plain component. */
+/** The path under which the agent finds a file; `undefined` for a name that no file has. */
 function attachmentPath(messageId: string, name: string, options: PromptOptions): string | undefined {
-  return isPlain(messageId) && isPlain(name) ? join(options.filesRoot, messageId, name) : undefined;
-}
-
-function isPlain(part: string): boolean {
-  return part !== '.' && part !== '..' && !/[/\\\p{Cc}]/u.test(part);
+  return isFileName(name) ? join(messageFiles(options.filesRoot, messageId), name) : undefined;
 }
 
 /** The agent's own name for a place, where it has one. */

@@ -213,16 +213,18 @@ export function messageFiles(filesRoot: string, messageId: string): string {
 }
 
 /**
- * The directory's name for a message id, which may be any text: the id itself where it is a safe name, else written
- * with `%`, and a hash where that is too long. Two ids never share a name.
+ * The directory's name for a message id, which may be any text: the id itself where it is plain ASCII, else written with
+ * `%`, and a hash where that is too long. Two ids never share a name, on no file system, and every name stands in a prompt as
+ * it is.
  */
 function filesFolderName(messageId: string): string {
-  if (isFileName(messageId) && !messageId.includes('%')) return messageId;
+  if (/^[\w:#@+=,~-][\w.:#@+=,~-]*$/.test(messageId) && messageId.length <= NAME_LENGTH_MAX) return messageId;
   const escaped = Buffer.from(messageId)
     .toString('latin1')
     .replace(/[^A-Za-z0-9_-]/g, (char) => `%${char.charCodeAt(0).toString(16).padStart(2, '0')}`);
   if (escaped === '') return '%';
-  if (escaped.length <= NAME_BYTES_MAX) return escaped;
+  // As long as any file's name at most: a backup takes no directory with a longer one.
+  if (escaped.length <= NAME_LENGTH_MAX) return escaped;
   return `%sha256-${createHash('sha256').update(messageId).digest('hex')}`;
 }
 
@@ -230,7 +232,10 @@ const NAME_LENGTH_MAX = 120;
 const NAME_BYTES_MAX = 200;
 
 /** What no file name has: separators, control characters, and marks that change the direction or the line of a text. */
-const UNSAFE = /[/\\\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu;
+const UNSAFE = /[/\\\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu;
+
+/** What the markup of a prompt writes otherwise: a name that we give has none, so that its path can be used as it is read. */
+const UNPLAIN = /[<>&"]/g;
 
 /**
  * Whether a text can be a file's name on every system of ours: one component of 1 to 120 characters (200 bytes), without
@@ -257,6 +262,7 @@ export function safeFileName(wanted: string, taken: readonly string[] = []): str
     last
       .normalize('NFC')
       .replace(UNSAFE, '_')
+      .replace(UNPLAIN, '_')
       .trim()
       .replace(/^[.-]+/, '') || 'file';
   const [, stem = clean, extension = ''] = /^(.+?)(\.[^.]{1,16})?$/su.exec(clean) ?? [];

@@ -10,7 +10,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
 import { ATTACHMENT_LIMITS, removeStoredAttachments, safeFileName } from '../src/attachments.ts';
@@ -85,6 +85,20 @@ describe('names of files (FAILURES 47)', () => {
     expect(new Set(places).size).toBe(ids.length);
     for (const place of places) expect(place).toMatch(/^\/files\/[^/.][^/]{0,254}$/);
     expect(messageFiles('/files', 'm1')).toBe('/files/m1');
+  });
+
+  it('are those that a backup takes, and that stand in a prompt as they are, whatever the id', () => {
+    for (const id of [
+      'm1',
+      'a&b',
+      '"<x>"',
+      'é',
+      'A b',
+      ...[39, 40, 41, 66, 100, 119, 120, 121, 300].map((n) => '/'.repeat(n)),
+    ]) {
+      const name = basename(messageFiles('/files', id));
+      expect([id, name, isFileName(name), /[<>&"]/.test(name)]).toEqual([id, name, true, false]);
+    }
   });
 });
 
