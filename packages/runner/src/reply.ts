@@ -1,8 +1,8 @@
 /**
  * What the world sees of a turn's final text. Pure, and held by golden tests.
  *
- * Exactly one visible answer per turn and place: final text goes only where the turn has not already spoken, and a
- * person who asked and would see nothing gets one notice.
+ * What was said is compared, not whether something was: a final text is left out only where the same text has gone in the
+ * same turn, and a person who asked and would see nothing gets one notice.
  */
 import { type Address, addressKey, type Destination } from '@nanoclaw/session-db';
 import { destinationAddress, placeName } from './prompt.ts';
@@ -18,8 +18,8 @@ export interface ReplyOptions {
   /** Where the turn came from. */
   readonly origin: Address | null;
   readonly destinations: readonly Destination[];
-  /** Keys (`placeKey`) of the places where the turn has already said its answer by a tool. */
-  readonly answered: ReadonlySet<string>;
+  /** Keys (`replyKey`) of the texts that the turn has already shown by a tool. */
+  readonly said: ReadonlySet<string>;
   /** Whether anything of the turn is visible at its origin already, an edit or a reaction included. */
   readonly isVisible: boolean;
   /** Whether a person waits for the turn's answer. */
@@ -38,7 +38,7 @@ const TEXT_LENGTH_MAX = 150_000;
 /** The replies that a final text amounts to; `null` is a turn without one. */
 export function replies(finalText: string | null, options: ReplyOptions): Reply[] {
   const spoken = addressed(finalText ?? '', options)
-    .filter(({ address }) => !options.answered.has(placeKey(address)))
+    .filter((reply) => !options.said.has(replyKey(reply)))
     .flatMap(({ address, text }) => pieces(text).map((piece) => ({ address, text: piece })));
   const origin = placeKey(options.origin);
   const isSilent = !options.isVisible && !spoken.some((reply) => placeKey(reply.address) === origin);
@@ -48,6 +48,11 @@ export function replies(finalText: string | null, options: ReplyOptions): Reply[
 /** One text per place, to compare places by. */
 export function placeKey(address: Address | null): string {
   return address === null ? 'default' : addressKey(address);
+}
+
+/** One text per reply, to compare what was said by: the blanks between its words are no difference. */
+export function replyKey({ address, text }: Reply): string {
+  return `${placeKey(address)} ${text.trim().replaceAll(/\s+/g, ' ')}`;
 }
 
 /**

@@ -21,7 +21,7 @@ import type { Batch, ClaimedItem } from './intake.ts';
 import type { Progress } from './progress.ts';
 import { promptText } from './prompt.ts';
 import type { Provider, StartOptions, Turn, TurnEvent, Usage } from './provider.ts';
-import { placeKey, type Reply, replies } from './reply.ts';
+import { placeKey, type Reply, replies, replyKey } from './reply.ts';
 import { agentTools } from './tools/index.ts';
 import type { RequestResult, ToolScope } from './tools/scope.ts';
 
@@ -59,8 +59,9 @@ export class RunningTurn {
   #items: readonly ClaimedItem[];
   /** Claims that end with this turn without being part of its prompt: answers to its questions, the command to stop it. */
   readonly #attached: ClaimedItem[] = [];
-  /** Places where a tool has said the answer since the last follow-up. */
-  readonly #answered = new Set<string>();
+  /** What tools have shown since the last follow-up, by `replyKey`. */
+  readonly #said = new Set<string>();
+  /** Something was shown at the origin since the last follow-up. */
   #isVisible = false;
   #isTaking = true;
   #isOver = false;
@@ -138,7 +139,8 @@ export class RunningTurn {
     }
     this.#items = [...this.#items, ...batch.items];
     // What was said before answers what was asked before.
-    this.#answered.clear();
+    this.#said.clear();
+    this.#isVisible = false;
     return true;
   }
 
@@ -174,7 +176,7 @@ export class RunningTurn {
     return replies(finalText, {
       origin: this.origin?.address ?? null,
       destinations: this.#ports.destinations,
-      answered: this.#answered,
+      said: this.#said,
       isVisible: this.#isVisible,
       isAsked: this.#items.some(isAskedByPerson),
     });
@@ -278,13 +280,13 @@ export class RunningTurn {
       destinations: () => this.#ports.destinations,
       messageAt: (seq) => commit(() => readable(session.messageAt(seq))),
       tasks: () => commit(() => readable(session.tasks(TASKS_LISTED_MAX))),
-      say: async (content, address, as, files = []) => {
+      say: async (content, address, files = []) => {
         this.#assertOpen();
         const id = this.#ports.newId();
         const names = await copyOut(files, session.folders.outbound.files, id);
         const whole = names.length === 0 ? content : { ...content, files: names };
         const seq = await this.#send(this.#outbound(id, { kind: 'chat', address, content: whole }));
-        this.#shown(address, as);
+        this.#shown(address, content);
         return seq;
       },
       ask: async (content, timeoutMs) => {
@@ -292,7 +294,7 @@ export class RunningTurn {
         const id = this.#ports.newId();
         const answer = this.#answerTo(id, timeoutMs);
         await this.#send(this.#outbound(id, { kind: 'chat', address, content }));
-        this.#shown(address, 'shows');
+        this.#shown(address, content);
         return answer;
       },
       request: (action, parameters) => this.#request(action, parameters),
@@ -320,8 +322,8 @@ export class RunningTurn {
     });
   }
 
-  #shown(address: Address | null, as: 'answers' | 'shows'): void {
-    if (as === 'answers') this.#answered.add(placeKey(address));
+  #shown(address: Address | null, { text }: NewOutbound['content']): void {
+    if (typeof text === 'string') this.#said.add(replyKey({ address, text }));
     if (placeKey(address) === placeKey(this.origin?.address ?? null)) this.#isVisible = true;
   }
 

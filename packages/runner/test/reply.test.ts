@@ -1,6 +1,6 @@
 import type { Destination } from '@nanoclaw/session-db';
 import { describe, expect, it } from 'vitest';
-import { NOTHING_SAID, placeKey, type ReplyOptions, replies } from '../src/reply.ts';
+import { NOTHING_SAID, type ReplyOptions, replies, replyKey } from '../src/reply.ts';
 import { OTHER_PLACE, PLACE } from './support.ts';
 
 const DESTINATIONS: readonly Destination[] = [
@@ -14,7 +14,7 @@ function said(text: string | null, more: Partial<ReplyOptions> = {}): [string | 
   const setting = {
     origin: PLACE,
     destinations: DESTINATIONS,
-    answered: new Set<string>(),
+    said: new Set<string>(),
     isVisible: false,
     isAsked: true,
   };
@@ -42,7 +42,7 @@ describe('the replies of a final text', () => {
     const [reply] = replies('<message to="other">x</message>', {
       origin: OTHER_PLACE,
       destinations: DESTINATIONS,
-      answered: new Set(),
+      said: new Set(),
       isVisible: false,
       isAsked: true,
     });
@@ -50,7 +50,7 @@ describe('the replies of a final text', () => {
     const [elsewhere] = replies('<message to="other">x</message>', {
       origin: PLACE,
       destinations: DESTINATIONS,
-      answered: new Set(),
+      said: new Set(),
       isVisible: true,
       isAsked: true,
     });
@@ -61,13 +61,14 @@ describe('the replies of a final text', () => {
     expect(said('<message to="nobody">a</message>')).toEqual([['main', '<message to="nobody">a</message>']]);
   });
 
-  it('are not sent where the turn has said its answer already (failure 42)', () => {
-    const answered = new Set([placeKey(PLACE)]);
-    expect(said('again', { answered, isVisible: true })).toEqual([]);
-    expect(said('again<message to="team">new</message>', { answered, isVisible: true })).toEqual([['team', 'new']]);
-    expect(said('new<message to="team">again</message>', { answered: new Set([placeKey(TEAM)]) })).toEqual([
-      ['main', 'new'],
-    ]);
+  it('are not sent where the turn has said the same already, and are where it has said something else (failure 42)', () => {
+    const setting = { said: new Set([replyKey({ address: PLACE, text: 'again' })]), isVisible: true };
+    expect(said(' again\n', setting)).toEqual([]);
+    expect(said('and this', setting)).toEqual([['main', 'and this']]);
+    expect(said('again, and this', setting)).toEqual([['main', 'again, and this']]);
+    expect(said('<message to="team">again</message>', setting)).toEqual([['team', 'again']]);
+    const elsewhere = { said: new Set([replyKey({ address: TEAM, text: 'again' })]) };
+    expect(said('again<message to="team">again</message>', elsewhere)).toEqual([['main', 'again']]);
   });
 
   it('are one notice when a person asked and nothing is to be seen where they asked', () => {

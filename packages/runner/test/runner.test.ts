@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LostContinuation, type ScriptedTurn, scriptedProvider } from '../../providers/src/scripted/scripted.ts';
@@ -230,17 +232,56 @@ describe('a follow-up', () => {
 });
 
 describe('what is said', () => {
-  it('appears once: final text is not sent where a tool has sent the answer (failure 42)', async () => {
+  it('appears once: a final text is not sent where a tool has sent the same (failure 42)', async () => {
     const id = world.say('hello');
     world.run(
       scriptedProvider(async (turn) => {
         await turn.call('send_message', { text: 'the answer' });
-        return 'the answer again';
+        return ' the answer\n';
       }),
     );
     await world.until(() => world.isEnded(id));
     expect(await world.texts()).toEqual(['the answer']);
     expect((await world.messages())[0]).toMatchObject({ inReplyTo: id, address: PLACE });
+  });
+
+  it('of two messages in one turn is all said: one by a tool, the other by the final text', async () => {
+    world.say('send one');
+    const id = world.say('two');
+    world.run(
+      scriptedProvider(async (turn) => {
+        await turn.call('send_message', { text: 'answer to one' });
+        return 'answer to two';
+      }),
+    );
+    await world.until(() => world.isEnded(id));
+    expect(await world.texts()).toEqual(['answer to one', 'answer to two']);
+    expect(await world.acks()).toEqual(['m1 completed', 'm2 completed']);
+  });
+
+  it('beside a file, a card, an edit or a question is said too', async () => {
+    writeFileSync(join(world.agentFolder, 'a.txt'), 'a');
+    const acts: Readonly<Record<string, (turn: ScriptedTurn) => Promise<unknown>>> = {
+      file: (turn) => turn.call('send_file', { path: 'a.txt', text: 'here it is' }),
+      card: (turn) => turn.call('send_card', { card: { title: 'a' } }),
+      edit: (turn) => turn.call('edit_message', { messageId: 3, text: 'edited' }),
+    };
+    world.run(
+      scriptedProvider(async (turn) => {
+        const asked = String(turn.prompt.messages[0]?.content['text']);
+        await acts[asked]?.(turn);
+        return `all of ${asked}`;
+      }),
+    );
+    for (const asked of Object.keys(acts)) {
+      const id = world.say(asked);
+      await world.until(() => world.isEnded(id));
+    }
+    expect((await world.texts()).filter((text) => text.startsWith('all of'))).toEqual([
+      'all of file',
+      'all of card',
+      'all of edit',
+    ]);
   });
 
   it('before a follow-up does not answer it', async () => {
@@ -256,6 +297,21 @@ describe('what is said', () => {
     const second = world.say('two');
     await world.until(() => world.isEnded(second));
     expect(await world.texts()).toEqual(['first answer', 'second answer']);
+  });
+
+  it('is one notice when nothing came after a follow-up, whatever was said before it', async () => {
+    world.say('one');
+    world.run(
+      scriptedProvider(async (turn) => {
+        await turn.call('send_message', { text: 'first answer' });
+        await turn.followUp();
+        return null;
+      }),
+    );
+    await world.until(() => world.sentCount() === 1);
+    const second = world.say('two');
+    await world.until(() => world.isEnded(second));
+    expect(await world.texts()).toEqual(['first answer', NOTHING_SAID]);
   });
 
   it('is one notice when a person asked and nothing came of it', async () => {

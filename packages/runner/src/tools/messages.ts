@@ -6,8 +6,7 @@ import { namedPlace } from '../reply.ts';
 import type { ToolScope } from './scope.ts';
 import { jsonObject, optional, ToolInputError, text, tool, wholeNumber } from './tool.ts';
 
-const INSTEAD =
-  'What it sends to the place you are asked from stands for your final text, which is then not sent there.';
+const BESIDES = 'Your final text goes out besides: let it be empty when there is nothing to add.';
 
 export function messageTools(scope: ToolScope): Tool[] {
   return [sendMessage(scope), sendFile(scope), editMessage(scope), addReaction(scope), sendCard(scope)];
@@ -19,10 +18,10 @@ function sendMessage(scope: ToolScope): Tool {
   const what = text('text', 'What to say.');
   return tool({
     name: 'send_message',
-    description: `Sends a message at once and gives its number. ${INSTEAD}`,
+    description: `Sends a message at once and gives its number. ${BESIDES}`,
     fields: [what, to],
     call: async (input) => {
-      const number = await scope.say({ text: what.of(input) }, place(scope, to.of(input)), 'answers');
+      const number = await scope.say({ text: what.of(input) }, place(scope, to.of(input)));
       return `Sent as message ${number}.`;
     },
   });
@@ -34,12 +33,12 @@ function sendFile(scope: ToolScope): Tool {
   const filename = optional(text('filename', "The name people see; the file's own when left out.", 120));
   return tool({
     name: 'send_file',
-    description: `Sends a file and gives the message's number. ${INSTEAD}`,
+    description: `Sends a file and gives the message's number. ${BESIDES}`,
     fields: [path, to, caption, filename],
     call: async (input) => {
       const address = place(scope, to.of(input));
       const file = await outgoingFile(path.of(input), filename.of(input), scope.cwd);
-      const number = await scope.say({ text: caption.of(input) ?? '' }, address, 'answers', [file]);
+      const number = await scope.say({ text: caption.of(input) ?? '' }, address, [file]);
       return `Sent ${file.name} as message ${number}.`;
     },
   });
@@ -57,7 +56,7 @@ function editMessage(scope: ToolScope): Tool {
       const number = messageId.of(input);
       if (number % 2 === 0) throw new ToolInputError(`Message ${number} is not yours, so it cannot be edited.`);
       const { address } = await existing(scope, number);
-      await scope.say({ operation: 'edit', messageId: number, text: what.of(input) }, address, 'shows');
+      await scope.say({ operation: 'edit', messageId: number, text: what.of(input) }, address);
       return `Message ${number} is being edited.`;
     },
   });
@@ -72,7 +71,7 @@ function addReaction(scope: ToolScope): Tool {
     call: async (input) => {
       const number = messageId.of(input);
       const { address } = await existing(scope, number);
-      await scope.say({ operation: 'reaction', messageId: number, emoji: emoji.of(input) }, address, 'shows');
+      await scope.say({ operation: 'reaction', messageId: number, emoji: emoji.of(input) }, address);
       return `Reacted to message ${number}.`;
     },
   });
@@ -83,7 +82,7 @@ function sendCard(scope: ToolScope): Tool {
   const fallbackText = optional(text('fallbackText', 'What is shown where cards are not known.'));
   return tool({
     name: 'send_card',
-    description: `Sends a card to where you are asked from. ${INSTEAD}`,
+    description: `Sends a card to where you are asked from. ${BESIDES}`,
     fields: [card, fallbackText],
     call: async (input) => {
       const fallback = fallbackText.of(input);
@@ -92,7 +91,7 @@ function sendCard(scope: ToolScope): Tool {
         card: card.of(input),
         ...(fallback === undefined ? {} : { fallbackText: fallback }),
       };
-      const number = await scope.say(content, scope.origin(), 'answers');
+      const number = await scope.say(content, scope.origin());
       return `Sent as message ${number}.`;
     },
   });

@@ -29,16 +29,8 @@ export interface ToolScope {
   readonly messageAt: (seq: number) => Promise<MessageRef | 'unknown'>;
   /** The tasks yet to run; waits while the host is writing, and throws when that does not end. */
   readonly tasks: () => Promise<readonly OpenTask[]>;
-  /**
-   * Writes a chat message for the world and returns its number. `answers`: it stands for the turn's answer at that
-   * place; `shows`: people see it, and the answer is still to come.
-   */
-  readonly say: (
-    content: JsonObject,
-    address: Address | null,
-    as: 'answers' | 'shows',
-    files?: readonly OutgoingFile[],
-  ) => Promise<number>;
+  /** Writes a chat message for the world and returns its number. */
+  readonly say: (content: JsonObject, address: Address | null, files?: readonly OutgoingFile[]) => Promise<number>;
   /** Asks a person and waits for the answer; `undefined` when none came in time. */
   readonly ask: (content: JsonObject, timeoutMs: Millis) => Promise<InboundMessage | undefined>;
   /** Asks the host for an action and waits a moment for its result. */
