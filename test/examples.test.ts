@@ -11,6 +11,7 @@ import { channelContract, type PlatformUnderTest } from '@nanoclaw/channels/cont
 import type { Driver } from '@nanoclaw/containers';
 import { type DriverUnderTest, driverContract, shellScript } from '@nanoclaw/containers/contract';
 import { processPorts } from '@nanoclaw/host';
+import { execa } from 'execa';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import journal from '../examples/journal-driver.ts';
 import { LineChannel } from '../examples/line-channel.ts';
@@ -101,6 +102,16 @@ describe('the bot in twenty lines', () => {
     const lines = readFileSync(example('bot.ts'), 'utf8').split('\n');
     const code = lines.filter((line) => line.trim() !== '' && !/^\s*(\/\*\*|\*)/.test(line));
     expect(code.length).toBeLessThanOrEqual(20);
+  });
+
+  it('says in one sentence that another has its folder', async () => {
+    start();
+    await person.connect();
+    const second = await execa(process.execPath, [example('bot.ts'), folder, '0'], { reject: false });
+    expect(second.exitCode).toBe(3);
+    expect(second.stderr).toMatch(
+      /^Another host already runs on .*; it was left alone\. Stop it first, or give this one a data folder of its own\.$/,
+    );
   });
 
   it('answers each of several messages that came in at once', async () => {
@@ -202,11 +213,15 @@ describe('the whole host, by its configuration', () => {
 
   it('goes on without what is broken, and says why', async () => {
     mkdirSync(join(install.data, 'mine'), { recursive: true });
-    writeFileSync(join(install.data, 'mine', 'broken.js'), "throw new Error('no licence');");
+    writeFileSync(join(install.data, 'mine', 'broken.js'), "\nthrow new Error('no licence');");
+    writeFileSync(join(install.data, 'mine', 'mistyped.js'), 'export default {\n  options: {\n  create( {\n};\n');
+    writeFileSync(join(install.data, 'mine', 'untyped.ts'), 'const a: number = ;\n');
     configure({
       channels: {
         missing: { module: './mine/missing.js' },
         broken: { module: './mine/broken.js' },
+        mistyped: { module: './mine/mistyped.js' },
+        untyped: { module: './mine/untyped.ts' },
         wrong: { module: example('line-channel.ts'), options: { port: 'x' } },
       },
       providers: { absent: { module: '@some/absent-provider' } },
@@ -222,7 +237,24 @@ describe('the whole host, by its configuration', () => {
         state: 'broken',
         reason: expect.stringMatching(/^there is no file .*missing\.js$/),
       },
-      { instance: 'broken', type: null, state: 'broken', reason: 'its module cannot be loaded: no licence' },
+      {
+        instance: 'broken',
+        type: null,
+        state: 'broken',
+        reason: expect.stringMatching(/^its module cannot be loaded: no licence \(line 2 of \/.*\/mine\/broken\.js\)$/),
+      },
+      {
+        instance: 'mistyped',
+        type: null,
+        state: 'broken',
+        reason: expect.stringMatching(/^its module cannot be loaded: .*';' \(line 4 of \/.*\/mine\/mistyped\.js\)$/),
+      },
+      {
+        instance: 'untyped',
+        type: null,
+        state: 'broken',
+        reason: expect.stringMatching(/^its module cannot be loaded: .* \(line 1 of \/.*\/mine\/untyped\.ts\)$/),
+      },
       {
         instance: 'wrong',
         type: null,

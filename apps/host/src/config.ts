@@ -7,13 +7,7 @@
 import { join, resolve } from 'node:path';
 import { DEFAULT_SETTINGS } from '@nanoclaw/host/data';
 import { Problem } from '@nanoclaw/host/errors';
-import {
-  InstanceName,
-  MODULE_KEYS,
-  type ModuleReferences,
-  readConfigFile,
-  readModuleReferences,
-} from '@nanoclaw/host/modules';
+import { MODULE_KEYS, type ModuleReferences, readConfigFile, readModuleReferences } from '@nanoclaw/host/modules';
 import type { ConfigValue } from '@nanoclaw/host/operator';
 import { z } from 'zod';
 
@@ -24,10 +18,10 @@ const port = z.coerce.number().int().min(0).max(65_535);
 const absolutePath = z.string().regex(/^\//, 'no absolute path');
 
 const KEYS = {
-  provider: key('NANOCLAW_PROVIDER', InstanceName, DEFAULT_SETTINGS.provider, {
+  provider: key('NANOCLAW_PROVIDER', z.string(), DEFAULT_SETTINGS.provider, {
     help: 'who answers: offline, claude, or one of `providers`; auto takes claude when ANTHROPIC_API_KEY or ANTHROPIC_BASE_URL is set, else offline',
   }),
-  driver: key('NANOCLAW_DRIVER', InstanceName, DEFAULT_SETTINGS.driver, {
+  driver: key('NANOCLAW_DRIVER', z.string(), DEFAULT_SETTINGS.driver, {
     help: 'what runs the agents: docker, podman, process, or one of `drivers`; auto takes docker, else podman, else plain processes without isolation',
   }),
   image: key('NANOCLAW_IMAGE', z.string(), DEFAULT_SETTINGS.image, {
@@ -118,7 +112,7 @@ export function configValues(
   for (const name of Object.keys(stored)) {
     if (!(name in KEYS) && !MODULE_KEYS.some((each) => each === name)) {
       throw new Problem(
-        `${file} has the key "${name}", which does not exist; nothing was started. The keys are: ${[...Object.keys(KEYS), ...MODULE_KEYS].join(', ')}.`,
+        `${file} has the key "${name}", which does not exist; nothing was done. The keys are: ${[...Object.keys(KEYS), ...MODULE_KEYS].join(', ')}.`,
         2,
       );
     }
@@ -130,10 +124,10 @@ export function configValues(
     const value = atHome(isInEnv ? fromEnv : (stored[name] ?? fallback), env);
     const parsed = schema.safeParse(value);
     const where = isInEnv ? variable : `"${name}" in ${file}`;
-    const unknown = parsed.success ? unknownName(name, parsed.data, { providers, drivers }) : undefined;
+    const unknown = unknownName(name, value, { providers, drivers });
     if (parsed.success && unknown === undefined) return { key: name, value: parsed.data, source, variable, help };
     const reason = unknown ?? parsed.error?.issues.map((issue) => issue.message).join('; ');
-    throw new Problem(`${where} is ${JSON.stringify(value)}: ${reason}. Nothing was started; correct it.`, 2);
+    throw new Problem(`${where} is ${JSON.stringify(value)}: ${reason}. Nothing was done; correct it.`, 2);
   });
 }
 
@@ -143,14 +137,13 @@ function unknownName(
   value: unknown,
   { providers, drivers }: Pick<ModuleReferences, 'providers' | 'drivers'>,
 ): string | undefined {
-  const known =
-    name === 'provider'
-      ? [...PROVIDERS, ...Object.keys(providers)]
-      : name === 'driver'
-        ? [...DRIVERS, ...Object.keys(drivers)]
-        : undefined;
-  if (known === undefined || known.some((each) => each === value)) return undefined;
-  return `it must be one of ${known.join(', ')}`;
+  if (name === 'provider') return unlessIn([...PROVIDERS, ...Object.keys(providers)], value, 'providers');
+  return name === 'driver' ? unlessIn([...DRIVERS, ...Object.keys(drivers)], value, 'drivers') : undefined;
+}
+
+function unlessIn(known: readonly string[], value: unknown, ownKey: string): string | undefined {
+  if (known.some((each) => each === value)) return undefined;
+  return `it must be one of ${known.join(', ')}; modules of your own are named under "${ownKey}" in config.json`;
 }
 
 const PROVIDERS = ['auto', 'offline', 'claude'] as const;

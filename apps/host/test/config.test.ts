@@ -27,10 +27,10 @@ describe('the configuration', () => {
     expect(readConfig(folder, { NANOCLAW_RUNS_MAX: '' })).toMatchObject({ runsMax: 3 });
   });
 
-  it('says which key is wrong, where it stands, and that nothing was started', () => {
+  it('says which key is wrong, where it stands, and that nothing was done', () => {
     store('{"runsMax": 0}');
     expect(() => readConfig(folder, {})).toThrow(
-      /^"runsMax" in .*config\.json is 0: .*Nothing was started; correct it\.$/,
+      /^"runsMax" in .*config\.json is 0: .*Nothing was done; correct it\.$/,
     );
     expect(() => readConfig(folder, { NANOCLAW_RUNS_MAX: 'x' })).toThrow(/^NANOCLAW_RUNS_MAX is "x": /);
   });
@@ -42,5 +42,17 @@ describe('the configuration', () => {
       store(text);
       expect(() => readConfig(folder, {})).toThrow(Problem);
     }
+  });
+
+  it.each(['provider', 'driver'])('names for a %s that there is not those of the configuration too', (key) => {
+    const own = { [`${key}s`]: { mine: { module: './mine.js' } } };
+    for (const wrong of ['your', 'Mine_', 3]) {
+      store(JSON.stringify({ [key]: wrong, ...own }));
+      expect(() => readConfig(folder, {})).toThrow(
+        new RegExp(`^"${key}" in .*auto, .*, mine; modules of your own are named under "${key}s" in config\\.json`),
+      );
+    }
+    store(JSON.stringify({ [key]: 'mine', ...own }));
+    expect(readConfig(folder, {})).toMatchObject({ [key]: 'mine' });
   });
 });

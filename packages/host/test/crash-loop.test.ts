@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { crashWaitMs, noteEnd, noteStart } from '../src/data/crash-loop.ts';
+import { WholeHost } from './whole-host.ts';
 
 let folder: string;
 let file: string;
@@ -41,4 +42,19 @@ test('a note that was cut short does not keep the host from starting', () => {
 
 test('the wait is bounded however many crashes there were', () => {
   expect(crashWaitMs(1_000_000)).toBe(60_000);
+});
+
+test('a program is told that its host waits, and why', async () => {
+  const told: string[] = [];
+  const host = new WholeHost({ options: { onStartDelayed: (reason) => told.push(reason) } });
+  try {
+    const now = Date.now();
+    writeFileSync(host.data.starts, JSON.stringify([now, now, now]));
+    await host.host.start();
+    expect(told).toEqual([
+      'The host did not end in order the last 3 times, so this start waits 1 s. Nothing accepted was lost.',
+    ]);
+  } finally {
+    await host.close();
+  }
 });

@@ -38,7 +38,9 @@ describe('the lease on a data folder (failure 55)', () => {
     const file = join(folder, 'file');
     writeFileSync(file, '');
     for (const bad of [join(folder, 'missing'), file]) {
-      expect(() => takeLease(bad, HOLDER)).toThrow(/cannot be written .*; nothing was changed\..*--data\.$/);
+      expect(() => takeLease(bad, HOLDER)).toThrow(
+        /cannot be written .*; nothing was changed\. Make it writable, or choose another data folder\.$/,
+      );
     }
   });
 

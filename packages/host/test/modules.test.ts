@@ -71,8 +71,18 @@ describe('a module', () => {
   });
 
   const BROKEN: readonly (readonly [what: string, text: string, sentence: RegExp, given?: Record<string, string>])[] = [
+    // Where, is another loader's affair here: `test/examples.test.ts` has it.
     ['is no JavaScript', 'export default {', /^its module cannot be loaded: /],
-    ['throws when it is loaded', "throw new Error('no licence');", /^its module cannot be loaded: no licence$/],
+    [
+      'throws when it is loaded',
+      "\nthrow new Error('no licence');",
+      /^its module cannot be loaded: no licence \(line 2 of \/.*\/broken\.mjs\)$/,
+    ],
+    [
+      'imports a file that throws',
+      "import './beside.mjs';",
+      /^its module cannot be loaded: not here \(line 3 of \/.*\/beside\.mjs\)$/,
+    ],
     ['imports what is not there', "import 'not-there-at-all';", /^its module cannot be loaded: .*not-there-at-all/],
     ['has no default export', 'export const create = () => ({});', /^its default export is not \{ options, create \}/],
     ['has a default export that is null', 'export default null;', /^its default export is not/],
@@ -91,7 +101,7 @@ describe('a module', () => {
     [
       'throws when it makes its thing',
       `export default { options: ${SCHEMA}, create() { throw new Error('the port is taken'); } };`,
-      /^it could not be made: the port is taken$/,
+      /^it could not be made: the port is taken \(line 2 of \/.*\/broken\.mjs\)$/,
     ],
     [
       'makes something else',
@@ -113,6 +123,7 @@ describe('a module', () => {
 
   for (const [what, text, sentence, given] of BROKEN) {
     it(`that ${what} is refused with a sentence`, async () => {
+      write('beside.mjs', "\n\nthrow new Error('not here');");
       const failure = await made(write('broken.mjs', text), given).catch((error: unknown) => error);
       expect(failure).toBeInstanceOf(ModuleError);
       expect(Object(failure).message).toMatch(sentence);
@@ -153,12 +164,17 @@ describe('the configuration', () => {
     ['{ "channels": { "Line": { "module": "./x.js" } } }', /"channels\.Line" in .*a name has 1 to 64 small letters/],
     ['{ "channels": { "a:b": { "module": "./x.js" } } }', /"channels\.a:b"/],
     ['{ "channels": { "line": {} } }', /"channels\.line\.module"/],
-    ['{ "channels": { "line": { "module": "./x.js", "option": {} } } }', /"channels\.line"/],
+    [
+      '{ "channels": { "line": { "module": "./x.js", "option": {} } } }',
+      /"channels\.line" in .*: it has "option", which does not exist there\. Its keys are: module, options, newChats\./,
+    ],
+    ['{ "drivers": { "fast": { "modul": "./x.js" } } }', /it has "modul", .*\. Its keys are: module, options\./],
     ['{ "channels": { "line": { "module": "./x.js", "newChats": "maybe" } } }', /"channels\.line\.newChats"/],
     ['{ "providers": [] }', /"providers"/],
     ['{ "drivers": { "fast": "./x.js" } }', /"drivers\.fast"/],
-    ['[]', /is not a JSON object/],
-    ['{', /is not a JSON object/],
+    ['[]', /is valid JSON, but not an object in \{ \}; nothing was done/],
+    ['{', /is not valid JSON \(line 1, column 2\); nothing was done/],
+    ['{\n  "runsMax": 3,\n}', /is not valid JSON \(line 3, column 1\)/],
   ])('%s is refused with one sentence that names the key', (text, sentence) => {
     expect(() => read(text)).toThrow(sentence);
   });

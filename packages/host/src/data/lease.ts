@@ -41,9 +41,8 @@ function lockedFile(file: string, dataFolder: string, note: string): { close(): 
     if (isBusy(error)) {
       throw new Problem(
         `Another host already runs on ${dataFolder}${describedHolder(note)}; it was left alone. ` +
-          'Stop it first, or give this one a data folder of its own with --data.',
+          'Stop it first, or give this one a data folder of its own.',
         3,
-        { cause: error },
       );
     }
     throw cannotBeWritten(`The data folder ${dataFolder}`, error);

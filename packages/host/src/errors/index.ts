@@ -1,2 +1,3 @@
-/** Failures that a person can do something about, and exit codes. */
+/** Failures that a person can do something about, exit codes, and where JSON that people write is wrong. */
+export { parseJson } from './json.ts';
 export { cannotBeWritten, EXIT_CODES, type ExitCode, messageOf, Problem, systemCode } from './problem.ts';

@@ -54,7 +54,7 @@ export const EXIT_CODES: Readonly<Record<0 | ExitCode, string>> = {
 export function cannotBeWritten(what: string, error: unknown): Problem {
   return new Problem(
     `${what} cannot be written (${messageOf(error)}); nothing was changed. ` +
-      'Make it writable, or choose another data folder with --data.',
+      'Make it writable, or choose another data folder.',
     4,
     { cause: error },
   );

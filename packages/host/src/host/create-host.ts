@@ -68,6 +68,11 @@ export interface HostOptions {
   readonly starts?: 'patient' | 'at-once';
   /** An operator wants the host to end: the program is to call `stop`. Must not throw. */
   readonly onDrained?: () => void;
+  /**
+   * The last starts ended in crashes, and this one waits before it does anything, a minute at most: why and how long, as one
+   * sentence. Must not throw.
+   */
+  readonly onStartDelayed?: (reason: string) => void;
   /** A message will not be answered now, and why, as one sentence. Must not throw. */
   readonly onUnanswered?: (reason: string) => void;
 }
@@ -107,7 +112,7 @@ export async function createHost(options: HostOptions): Promise<RunningHost> {
   const isPatient = options.starts !== 'at-once';
   let host: Host;
   try {
-    if (isPatient) opened.defer(await waitAfterCrashes(data, log, ports));
+    if (isPatient) opened.defer(await waitAfterCrashes(data, log, ports, options.onStartDelayed));
     host = await assembled(options, data, log, ports, opened);
     opened.use(host);
     await host.start();
@@ -202,10 +207,18 @@ async function assembled(
 }
 
 /** Waits where the last starts have ended in crashes at once. Gives what ends its watch. */
-async function waitAfterCrashes(data: DataFolder, { logger }: Log, { clock }: HostPorts): Promise<() => void> {
+async function waitAfterCrashes(
+  data: DataFolder,
+  { logger }: Log,
+  { clock }: HostPorts,
+  onStartDelayed: HostOptions['onStartDelayed'],
+): Promise<() => void> {
   const { waitMs, crashes } = noteStart(data.starts, clock.now());
   if (waitMs > 0) {
     logger.warn({ crashes, waitMs }, 'the host did not end in order the last times: waiting before this start');
+    onStartDelayed?.(
+      `The host did not end in order the last ${crashes} times, so this start waits ${waitMs / 1_000} s. Nothing accepted was lost.`,
+    );
     await new Promise<void>((goOn) => clock.setTimer(waitMs, goOn));
   }
   // One that has lived for a while does not crash at every start.

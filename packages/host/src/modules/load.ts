@@ -4,9 +4,10 @@
  * without it.
  */
 import { realpathSync, statSync } from 'node:fs';
-import { isAbsolute, join, resolve, sep } from 'node:path';
+import { dirname, isAbsolute, join, resolve, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Clock } from '@nanoclaw/session-db';
+import { execaNode } from 'execa';
 import { resolve as resolvePackage } from 'import-meta-resolve';
 import { messageOf, systemCode } from '../errors/index.ts';
 import type { ModuleReference } from './references.ts';
@@ -64,7 +65,7 @@ export async function loadModule(reference: ModuleReference, options: LoadOption
           return await module.create(await checkedOptions(module, reference), ports);
         } catch (error) {
           if (error instanceof ModuleError) throw error;
-          throw new ModuleError(`it could not be made: ${firstLine(error)}`, { cause: error });
+          throw new ModuleError(`it could not be made: ${await mistakeText(error, file)}`, { cause: error });
         }
       });
       if (what.is(thing)) return thing;
@@ -141,13 +142,38 @@ async function imported(file: string): Promise<unknown> {
     // One that was changed is loaded anew when what it makes is made anew.
     return await import(/* @vite-ignore */ `${pathToFileURL(file).href}#${statSync(file).mtimeMs}`);
   } catch (error) {
-    throw new ModuleError(`its module cannot be loaded: ${firstLine(error)}`, { cause: error });
+    throw new ModuleError(`its module cannot be loaded: ${await mistakeText(error, file)}`, { cause: error });
   }
 }
 
-/** Some loaders draw pictures of a mistake; its first line says what it is. */
-function firstLine(error: unknown): string {
-  return messageOf(error).split('\n')[0] ?? '';
+/** What went wrong in a module, and where. Some loaders draw pictures of a mistake; its first line says what it is. */
+async function mistakeText(error: unknown, file: string): Promise<string> {
+  const what = messageOf(error).split('\n')[0] ?? '';
+  const place = placeIn(error instanceof Error ? error.stack : undefined, file) ?? (await syntaxMistake(error, file));
+  return place === undefined ? what : `${what} (line ${place.line} of ${place.file})`;
+}
+
+interface Place {
+  readonly file: string;
+  readonly line: string;
+}
+
+/** Where a stack trace leads to: in the module's own file if it does, else in a file beside or below it. */
+function placeIn(stack: string | undefined, file: string): Place | undefined {
+  const places = [...(stack?.matchAll(/(\/[^\s()#?]+\.[cm]?[jt]sx?)(?:[#?][\d.]+)?:(\d+)/g) ?? [])].map(
+    ([, path = '', line = '']): Place => ({ file: path.replace(/^\/\/(?=\/)/, ''), line }),
+  );
+  return places.find((each) => each.file === file) ?? places.find((each) => each.file.startsWith(dirname(file)));
+}
+
+/**
+ * Where a file is no JavaScript. An import keeps that to itself, so Node is asked again; it runs nothing of the file. `undefined`
+ * when the mistake is in another file, which this one imports.
+ */
+async function syntaxMistake(error: unknown, file: string): Promise<Place | undefined> {
+  if (!(error instanceof SyntaxError)) return undefined;
+  const { stderr } = await execaNode(file, { nodeOptions: ['--check'], ipc: false, reject: false, stdin: 'ignore' });
+  return placeIn(stderr, file);
 }
 
 /** Packages that the operator has installed in the data folder come first, then those that came with the host. */

@@ -6,7 +6,7 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JsonObject } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { messageOf, Problem, systemCode } from '../errors/index.ts';
+import { messageOf, Problem, parseJson, systemCode } from '../errors/index.ts';
 
 /** The keys of `config.json` that are read here. */
 export const MODULE_KEYS = ['channels', 'providers', 'drivers'] as const;
@@ -66,10 +66,19 @@ export function readModuleReferences(dataFolder: string): ModuleReferences {
   const file = join(dataFolder, 'config.json');
   const parsed = Modules.safeParse(readConfigFile(file));
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
+  const { issues } = parsed.error;
+  // A key that is misspelled is missing as well, and says more.
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
   const path = issue?.path.join('.') ?? '';
-  const why = issue?.code === 'invalid_key' ? issue.issues[0]?.message : issue?.message;
-  throw new Problem(`"${path}" in ${file}: ${why ?? 'not acceptable'}. Nothing was started; correct it.`, 2);
+  throw new Problem(`"${path}" in ${file}: ${issueText(issue)}. Nothing was done; correct it.`, 2);
+}
+
+function issueText(issue: z.core.$ZodIssue | undefined): string {
+  if (issue?.code === 'invalid_key') return issue.issues[0]?.message ?? 'not acceptable';
+  if (issue?.code !== 'unrecognized_keys') return issue?.message ?? 'not acceptable';
+  const keys = Object.keys((issue.path[0] === 'channels' ? ChannelReference : Reference).shape);
+  const unknown = issue.keys.map((key) => JSON.stringify(key)).join(', ');
+  return `it has ${unknown}, which does not exist there. Its keys are: ${keys.join(', ')}`;
 }
 
 /**
@@ -100,17 +109,17 @@ export function readConfigFile(file: string): Readonly<Record<string, unknown>> 
     text = readFileSync(file, 'utf8');
   } catch (error) {
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return {};
-    throw new Problem(`${file} cannot be read (${messageOf(error)}); nothing was started. Make it readable.`, 2);
+    throw new Problem(`${file} cannot be read (${messageOf(error)}); nothing was done. Make it readable.`, 2);
   }
+  const wrong = (what: string, cause?: unknown) =>
+    new Problem(`${file} ${what}; nothing was done. Correct it, or remove it for the defaults.`, 2, { cause });
+  let value: unknown;
   try {
-    return z.record(z.string(), z.unknown()).parse(JSON.parse(text));
+    value = parseJson(text);
   } catch (error) {
-    throw new Problem(
-      `${file} is not a JSON object; nothing was started. Correct it, or remove it for the defaults.`,
-      2,
-      {
-        cause: error,
-      },
-    );
+    throw wrong(`is not valid JSON (${messageOf(error)})`, error);
   }
+  const object = z.record(z.string(), z.unknown()).safeParse(value);
+  if (object.success) return object.data;
+  throw wrong('is valid JSON, but not an object in { }');
 }

@@ -46,7 +46,7 @@ export class Health implements AsyncDisposable {
     } catch (error) {
       throw new Problem(
         `Health and metrics cannot be served on port ${options.port} (${messageOf(error)}); nothing was started. ` +
-          'Choose another port (healthPort / NANOCLAW_HEALTH_PORT), or 0 for none.',
+          'Choose another `healthPort`, or 0 for none.',
         2,
         { cause: error },
       );

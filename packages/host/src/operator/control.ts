@@ -69,7 +69,7 @@ export class ControlServer {
       if (error instanceof Problem) throw error;
       throw new Problem(
         `The control socket in ${options.folder} cannot be made (${messageOf(error)}); the host was not started. ` +
-          'Choose a data folder on a local disk with --data.',
+          'Choose a data folder on a local disk.',
         4,
         { cause: error },
       );

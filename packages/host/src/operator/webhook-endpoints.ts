@@ -6,7 +6,7 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { DataFolder } from '../data/index.ts';
-import { messageOf, Problem, systemCode } from '../errors/index.ts';
+import { messageOf, Problem, parseJson, systemCode } from '../errors/index.ts';
 
 const Endpoint = z.object({
   name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'a name has 1 to 64 letters a–z, digits or "-"'),
@@ -24,7 +24,7 @@ export const EndpointName = Endpoint.shape.name;
 export function readEndpoints(data: DataFolder): readonly WebhookEndpoint[] {
   const file = fileOf(data);
   try {
-    return z.array(Endpoint).parse(JSON.parse(readFileSync(file, 'utf8')));
+    return z.array(Endpoint).parse(parseJson(readFileSync(file, 'utf8')));
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return [];
     throw new Problem(
