@@ -4,6 +4,7 @@
  */
 import { lstatSync } from 'node:fs';
 import { touch } from './doorbell.ts';
+import { errorCode } from './plain-file.ts';
 import type { Millis } from './time.ts';
 
 /** Says "alive at `now`". Throws the file system's error when the folder cannot be written. */
@@ -12,12 +13,18 @@ export function beat(path: string, now: Millis): void {
 }
 
 /**
- * When the run last gave a sign of life; `undefined` when it has not, or when what lies there is not a plain file. A
- * time in the future counts as `now`, so that a false date cannot make a run immortal: only an advance counts.
+ * When the run last gave a sign of life; `undefined` when it has not, or when what lies there is not a plain file, or
+ * cannot be looked at. A time in the future counts as `now`, so that a false date cannot make a run immortal: only an
+ * advance counts.
  */
 export function lastBeat(path: string, now: Millis): Millis | undefined {
-  const stats = lstatSync(path, { throwIfNoEntry: false });
-  if (stats === undefined || !stats.isFile()) return undefined;
-  // A time set to a millisecond is stored as the nearest fraction of a second, which may lie just below it.
-  return Math.min(Math.round(stats.mtimeMs), now);
+  try {
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (stats === undefined || !stats.isFile()) return undefined;
+    // A time set to a millisecond is stored as the nearest fraction of a second, which may lie just below it.
+    return Math.min(Math.round(stats.mtimeMs), now);
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return undefined;
+  }
 }
