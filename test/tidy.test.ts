@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { undocumented } from './documented.ts';
 import { described, manifestViolations, type Rule, type Source, violations } from './tidy.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -171,6 +172,60 @@ describe('tidy', () => {
   it('finds no dependency against the direction in the package.json files', () => {
     const manifests = packageFolders().map((folder) => source(`${folder}/package.json`));
     expect(manifestViolations(manifests).map(described)).toEqual([]);
+  });
+});
+
+describe('the doors', () => {
+  it.each<[what: string, text: string, found: readonly string[]]>([
+    ['a function', 'export function f() {}', ['f']],
+    ['a comment that is for the file', '// a file\nexport const a = 1;', ['a']],
+    ['a comment without words', '/** @internal */\nexport const a = 1;', ['a']],
+    ['a member of an interface', '/** A. */\nexport interface A { readonly a: string; f(): void }', ['A.a', 'A.f']],
+    ['a member in a member', '/** A. */\nexport interface A {\n/** B. */\nb: readonly { c: string }[] }', ['A.b.c']],
+    ['a member of a case', "/** A. */\nexport type A = { type: 'b' } | { type: 'c'; reason: string };", ['A.reason']],
+    ['a member of a class', '/** A. */\nexport class A { get a() { return 1; } static b() {} }', ['A.a', 'A.b']],
+    [
+      'a member that no interface has words for',
+      '/** A. */\nexport class A implements B { b() {} }\ninterface B { b(): void }',
+      ['A.b'],
+    ],
+  ])('ask for a doc comment on %s', (_what, text, found) => {
+    const sources = [
+      { path: 'packages/a/src/index.ts', text: "export * from './b.ts';" },
+      { path: 'packages/a/src/b.ts', text },
+    ];
+    expect(undocumented(sources, ['packages/a/src/index.ts']).map(({ what }) => what)).toEqual(
+      found.map((name) => `${name} has no doc comment`),
+    );
+  });
+
+  it('ask for none on what stays inside, is another package’s, or says what it is', () => {
+    const inside = [
+      'export const hidden = 1;',
+      '/** A. */ export class A extends Error implements B {',
+      "  override readonly name = 'A'; #a = 1; private b = 2; constructor(readonly c: string) { super(); } d() {}",
+      '}',
+      '/** B. */ export interface B {',
+      '/** D. */',
+      'd(): void }',
+      "/** C. */ export type C = { readonly type: 'c' };",
+    ];
+    const sources = [
+      { path: 'packages/a/src/index.ts', text: "export { A, type C } from './b.ts';\nexport type { E } from 'e';" },
+      { path: 'packages/a/src/b.ts', text: inside.join('\n') },
+    ];
+    expect(undocumented(sources, ['packages/a/src/index.ts'])).toEqual([]);
+  });
+
+  it('of the packages have a doc comment on each name and each member that they export', () => {
+    const sources = packageFolders().flatMap((folder) => filesUnder(`${folder}/src`));
+    const doors = packageFolders().flatMap((folder) => {
+      const exported: Record<string, { readonly source: string }> =
+        JSON.parse(source(`${folder}/package.json`).text).exports ?? {};
+      return Object.values(exported).map((door) => `${folder}/${door.source.slice(2)}`);
+    });
+    expect(doors.length).toBeGreaterThan(20);
+    expect(undocumented(sources, doors).map(described)).toEqual([]);
   });
 });
 

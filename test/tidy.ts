@@ -33,6 +33,7 @@ export type Rule =
   | 'any'
   | 'non-null'
   | 'catch'
+  | 'undocumented'
   | 'exception';
 
 export interface Violation {
@@ -143,7 +144,8 @@ function wrongDirection(path: string, specifier: string): string | undefined {
   return `${home} may import ${list}, not ${specifier}`;
 }
 
-function resolved(path: string, specifier: string): string {
+/** The path from the root of the repository that a relative import of the file at `path` means. */
+export function resolved(path: string, specifier: string): string {
   const parts = path.split('/').slice(0, -1);
   for (const part of specifier.split('/')) {
     if (part === '..') parts.pop();

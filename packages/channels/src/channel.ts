@@ -265,8 +265,15 @@ export interface TextLimit {
 /** What a platform counts the length of a text in. */
 export type TextUnit = 'utf16-units' | 'code-points' | 'utf8-bytes';
 
-/** How a channel is. `reason` is one sentence for an operator. */
-export type Health = { state: 'stopped' } | { state: 'online' } | { state: 'offline'; reason: string };
+/** How a channel is. */
+export type Health =
+  | { state: 'stopped' }
+  | { state: 'online' }
+  | {
+      state: 'offline';
+      /** What is in the way, as one sentence for an operator. */
+      reason: string;
+    };
 
 /** The length of a text, counted in the unit of a platform: compare it with `TextLimit.max`. */
 export function textLength(text: string, unit: TextUnit): number {

@@ -1,5 +1,7 @@
-// The contract. The channels of this package are the subpaths `./terminal` and `./webhook`; the suite for channels of your
-// own is `./contract`, the platform for tests of hosts `./testing`.
+/**
+ * The contract. The channels of this package are the subpaths `./terminal` and `./webhook`; the suite for channels of your
+ * own is `./contract`, the platform for tests of hosts `./testing`.
+ */
 export type {
   Address,
   Attempt,

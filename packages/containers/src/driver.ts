@@ -75,13 +75,24 @@ export interface Sandbox {
   /** What the run can reach. */
   readonly network: Network;
   /** Numbers of the user and group that the run is, and that must be able to write what is mounted to be written. */
-  readonly user: { readonly uid: number; readonly gid: number };
+  readonly user: {
+    /** The user's number. */
+    readonly uid: number;
+    /** The number of the group. */
+    readonly gid: number;
+  };
   /** What the run may use at most. */
   readonly limits: Limits;
 }
 
 /** What a run can reach: nothing but itself, or what is in a network of the engine (`bridge`: the world). */
-export type Network = { readonly type: 'none' } | { readonly type: 'named'; readonly name: string };
+export type Network =
+  | { readonly type: 'none' }
+  | {
+      readonly type: 'named';
+      /** The network's name in the engine. */
+      readonly name: string;
+    };
 
 /** What a run may use at most. */
 export interface Limits {
@@ -130,12 +141,24 @@ export interface Run {
 
 /** How a run ended. In each case it is certain that it did. */
 export type Exit =
-  | { readonly type: 'code'; readonly code: number }
-  | { readonly type: 'signal'; readonly signal: string }
+  | {
+      readonly type: 'code';
+      /** The exit code, 0 to 255. */
+      readonly code: number;
+    }
+  | {
+      readonly type: 'signal';
+      /** The signal's name, such as `SIGKILL`. */
+      readonly signal: string;
+    }
   /** The kernel killed it because it used more memory than its limit. A runtime that cannot tell says code 137. */
   | { readonly type: 'out-of-memory' }
   /** Gone, but how was not seen: an adopted process, or a run that was not alive to begin with. */
-  | { readonly type: 'unknown'; readonly reason: string };
+  | {
+      readonly type: 'unknown';
+      /** Why its end is not known, as a clause. */
+      readonly reason: string;
+    };
 
 /** What `list()` found. */
 export interface Listing {
@@ -148,36 +171,109 @@ export interface Listing {
 /** Why a run was not started. After each of them nothing of the run is alive. */
 export type SpawnProblem =
   /** The spec contradicts itself or the driver. */
-  | { readonly type: 'bad-spec'; readonly reason: string }
-  | { readonly type: 'bad-mount'; readonly mount: Mount; readonly reason: string }
-  | { readonly type: 'bad-log'; readonly logFile: string; readonly reason: string }
+  | {
+      readonly type: 'bad-spec';
+      /** What is wrong with the spec, as a clause. */
+      readonly reason: string;
+    }
+  | {
+      readonly type: 'bad-mount';
+      /** The mount that cannot be had. */
+      readonly mount: Mount;
+      /** What is wrong with it, as a clause. */
+      readonly reason: string;
+    }
+  | {
+      readonly type: 'bad-log';
+      /** Host path of the log file, which cannot be written. */
+      readonly logFile: string;
+      /** The system's error code. */
+      readonly reason: string;
+    }
   /** The engine is not installed, or does not answer. */
-  | { readonly type: 'no-engine'; readonly engine: string; readonly reason: string }
-  /** `remedy`: what helps, as a clause, where it is not the usual thing; so below. */
-  | { readonly type: 'no-image'; readonly image: string; readonly remedy?: string }
+  | {
+      readonly type: 'no-engine';
+      /** Which engine, by the name of its program. */
+      readonly engine: string;
+      /** What the engine or the system said. */
+      readonly reason: string;
+    }
+  | {
+      readonly type: 'no-image';
+      /** The image, as the spec names it. */
+      readonly image: string;
+      /** What helps, as a clause; `undefined` for the usual thing: to build the image. */
+      readonly remedy?: string;
+    }
   /** The image speaks another version of the protocol, or does not say which, or lacks what the provider needs. */
   | {
       readonly type: 'wrong-image';
+      /** The image, as the spec names it. */
       readonly image: string;
+      /** The protocol version that this host speaks. */
       readonly wanted: number;
+      /** The version that the image names; `undefined` when it names none. */
       readonly found: string | undefined;
+      /** What helps, as a clause; `undefined` for the usual thing: to build the image anew. */
       readonly remedy?: string;
     }
   /** The program that runs the command is not there. */
-  | { readonly type: 'no-runtime'; readonly executable: string; readonly lookedIn: string }
-  | { readonly type: 'duplicate-run'; readonly runId: string }
+  | {
+      readonly type: 'no-runtime';
+      /** The program, as the command names it. */
+      readonly executable: string;
+      /** The list of folders that was searched, as in `PATH`, or `the image`. */
+      readonly lookedIn: string;
+    }
+  | {
+      readonly type: 'duplicate-run';
+      /** The id that was used before. */
+      readonly runId: string;
+    }
   /** The runtime refused: no more processes, no more files, no permission. */
-  | { readonly type: 'refused'; readonly reason: string }
+  | {
+      readonly type: 'refused';
+      /** What the runtime said. */
+      readonly reason: string;
+    }
   /** It could not be put on record, so its command was never begun. */
-  | { readonly type: 'not-recorded'; readonly reason: string }
+  | {
+      readonly type: 'not-recorded';
+      /** Why the record could not be written. */
+      readonly reason: string;
+    }
   /** It began and ended at once; this is its confirmed exit, and no other will be reported. */
-  | { readonly type: 'exit-at-once'; readonly exit: Exit; readonly output: string; readonly logFile: string }
-  /** It ended, by itself and not well, before it had shown that the program in it works; `output` is its last part. */
-  | { readonly type: 'exit-before-handshake'; readonly exit: Exit; readonly output: string; readonly logFile: string }
+  | {
+      readonly type: 'exit-at-once';
+      /** How it ended. */
+      readonly exit: Exit;
+      /** The last part of what it printed. */
+      readonly output: string;
+      /** Host path of the file with all that it printed. */
+      readonly logFile: string;
+    }
+  /** It ended, by itself and not well, before it had shown that the program in it works. */
+  | {
+      readonly type: 'exit-before-handshake';
+      /** How it ended. */
+      readonly exit: Exit;
+      /** The last part of what it printed. */
+      readonly output: string;
+      /** Host path of the file with all that it printed. */
+      readonly logFile: string;
+    }
   /** What is alive could not be found out, and a second run of a session must never be started. */
-  | { readonly type: 'not-reconciled'; readonly reason: string }
+  | {
+      readonly type: 'not-reconciled';
+      /** Why it could not be found out. */
+      readonly reason: string;
+    }
   /** It was stopped while it waited for its turn to start. */
-  | { readonly type: 'stopped'; readonly reason: string };
+  | {
+      readonly type: 'stopped';
+      /** What stopped it, as a clause. */
+      readonly reason: string;
+    };
 
 /** A start that failed. `problem` says why, the message says it to a person. */
 export class SpawnError extends Error {

@@ -41,9 +41,11 @@ import { type Route, type Send, type UncertainPolicy, whenUncertain } from './se
 export interface DeliverySession {
   /** Unique among the sessions of a host: part of every attempt's key. */
   readonly key: string;
+  /** Where its files lie. */
   readonly folder: SessionFolder;
   /** Lends the open session to `use`, which is done with it when it returns. Whether it stays open is the host's. */
   inSession<T>(use: (session: HostSession) => T): T;
+  /** Reads what the runner wrote; a container may have written anything there. */
   readonly reader: OutboundReader;
 }
 
@@ -54,6 +56,7 @@ export interface DeliveryPorts {
    * permission withdrawn in between counts. A throw is taken as a refusal, with the error's message as reason.
    */
   route(session: string, message: OutboundMessage): Route;
+  /** Makes one attempt to hand one part to its channel. */
   readonly send: Send;
   /**
    * Removes what a delivered message has left behind (its files). Called after the message has ended, and again until
@@ -62,15 +65,21 @@ export interface DeliveryPorts {
   cleanUp(session: string, messageOutId: string): Promise<void>;
   /** Tells the operator. Called until it resolves; what is told was deduplicated through `gate.rates`. */
   notify(session: string, notice: Notice): Promise<void>;
+  /** Who may send just now: one for all sessions of a host. */
   readonly gate: Gate;
+  /** The wall clock, in epoch milliseconds. */
   now(): Millis;
+  /** The host's timers. */
   readonly setTimer: SetTimer;
   /** From 0 up to 1: what jitter draws on. */
   random(): number;
+  /** How often, for how long and how much is tried. */
   readonly policy: DeliveryPolicy;
 }
 
+/** How delivery tries, and what it gives up on. */
 export interface DeliveryPolicy {
+  /** How many attempts a part gets, and the wait between them. */
   readonly retry: RetryPolicy;
   /** How long one send may take, in milliseconds; after that its outcome is not known. */
   readonly sendTimeoutMs: Millis;
@@ -100,6 +109,7 @@ export interface PassRead {
   readonly token: string | undefined;
   /** What was asked for: at least what `passRequest` gives. */
   readonly request: OutboundRequest;
+  /** What came of it: what the runner wrote, or why it was not read. */
   readonly read: OutboundRead;
 }
 
@@ -139,6 +149,7 @@ interface MadeAttempt {
   readonly settled: DeliverySettlement;
 }
 
+/** What one pass is given beyond its session. */
 export interface PassOptions {
   /** From the last pass over this session; without it the pass looks at everything. */
   readonly last?: PassState | undefined;

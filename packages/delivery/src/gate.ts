@@ -39,7 +39,9 @@ interface Account {
   lastComesBackAt: Millis;
 }
 
+/** Who may send just now, over all sessions of a host: sends in flight, accounts that do not answer, and rates. */
 export class Gate {
+  /** The buckets that its sends are counted in; a caller may take from them for things of its own. */
   readonly rates: RateLimits;
   readonly #limits: GateLimits;
   readonly #accounts = new Map<string, Account>();

@@ -8,7 +8,9 @@ import type { Rate } from './rates.ts';
 
 /** Messages of one session given up for one reason. */
 export interface Notice {
+  /** What went wrong, as one sentence for the operator. */
   readonly reason: string;
+  /** The messages that were given up, oldest first. */
   readonly letters: readonly DeadLetter[];
 }
 

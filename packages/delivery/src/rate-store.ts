@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS rates (
   full_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID`;
 
+/** A store of token buckets in a SQLite file of its own. Its methods throw `SqliteError` when the file cannot be used. */
 export class SqliteRateStore implements RateStore, Disposable {
   readonly #db: Sqlite;
 
@@ -39,6 +40,7 @@ export class SqliteRateStore implements RateStore, Disposable {
     return this.#db.all<{ fullAt: Millis }>('SELECT full_at AS fullAt FROM rates WHERE key = :key', { key })[0]?.fullAt;
   }
 
+  /** Notes when the bucket `key` will be full again. A power cut may take the last notes back. */
   save(key: string, fullAt: Millis): void {
     this.#db.run(
       `INSERT INTO rates (key, full_at) VALUES (:key, :fullAt) ON CONFLICT (key) DO UPDATE SET full_at = :fullAt`,
@@ -46,6 +48,7 @@ export class SqliteRateStore implements RateStore, Disposable {
     );
   }
 
+  /** Closes the file. */
   [Symbol.dispose](): void {
     this.#db.close();
   }

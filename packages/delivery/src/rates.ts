@@ -7,6 +7,7 @@
  */
 import type { Millis } from '@nanoclaw/session-db';
 
+/** How often something may happen: a bucket of `burst` tokens that gets one back each `everyMs`. */
 export interface Rate {
   /** Names the bucket: all rates of one key must be equal. */
   readonly key: string;
@@ -34,6 +35,7 @@ interface Bucket {
   readonly storedFullAt: Millis;
 }
 
+/** Token buckets in memory, by the key of their rate; what takes long to fill again is kept in a store too. */
 export class RateLimits {
   readonly #store: RateStore | undefined;
   readonly #buckets = new Map<string, Bucket>();

@@ -15,6 +15,7 @@ import type { Rate } from './rates.ts';
  */
 export type Send = (message: OutboundMessage, attempt: Attempt) => Promise<SendResult>;
 
+/** One try to send one part of a message, as the channel is told of it. */
 export interface Attempt {
   /** The session's key. */
   readonly session: string;
@@ -56,6 +57,7 @@ export type Route =
       readonly address: Address | null;
       /** What is slow or away as a whole: the channel's account. One that does not answer is asked less often. */
       readonly account: string;
+      /** What the channel can do about a message that may have been sent already. */
       readonly duplicates: Duplicates;
       /** The contents it is split into (`splitMessage`). Decided when the message is accepted, and stored. */
       readonly parts?: readonly JsonObject[];
@@ -66,8 +68,12 @@ export type Route =
       /** How often messages may go there: for the destination, for the account. */
       readonly rates?: readonly Rate[];
     }
-  /** Not to be delivered: a dead letter. The reason is one sentence for the agent and the operator. */
-  | { readonly type: 'refused'; readonly reason: string };
+  /** Not to be delivered: a dead letter. */
+  | {
+      readonly type: 'refused';
+      /** One sentence for the agent and the operator. */
+      readonly reason: string;
+    };
 
 /** What becomes of a message that the platform may have already, on a channel that can do this much. */
 export function whenUncertain(duplicates: Duplicates, policy: UncertainPolicy): WhenUncertain {

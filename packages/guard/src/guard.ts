@@ -15,15 +15,19 @@ import { GUARD_LIMITS, type Job, messageOf, parsedRead, parsedRemoval, parsedSpo
 export interface GuardOptions {
   /** The program that reads, `guard-main`: this package's own where nobody says that a bundler has put it elsewhere. */
   readonly program?: string;
+  /** The host's timers: for the limits of time in the policy. */
   readonly setTimer: SetTimer;
   /** A read was cut off or its process ended, or one could not be started. Must not throw. */
   readonly onTrouble: (trouble: GuardTrouble) => void;
+  /** Default: `GUARD_POLICY`. */
   readonly policy?: GuardPolicy;
 }
 
-/** What the operator should know: about which session, by its folder (none when no process came up), and what. */
+/** What the operator should know. */
 export interface GuardTrouble {
+  /** The folder of the session that it is about; `undefined` when no process came up. */
   readonly root: string | undefined;
+  /** What happened, and what becomes of the session, as one sentence. */
   readonly reason: string;
 }
 
@@ -41,14 +45,17 @@ export interface GuardPolicy {
   readonly slowMax: number;
   /** A process without work ends after this time, in milliseconds. */
   readonly idleMs: number;
-  /** How long a process may take to come up, and how long is waited after one that did not, in milliseconds. */
+  /** How long a process may take to come up, in milliseconds. */
   readonly startMaxMs: number;
+  /** How long is waited after a process that did not come up, in milliseconds. */
   readonly restartMs: number;
-  /** A session that overran is not read again for this time, in milliseconds, doubled each time up to the maximum. */
+  /** A session that overran is not read again for this time, in milliseconds, doubled each time up to `holdMaxMs`. */
   readonly holdBaseMs: number;
+  /** The longest time for which such a session is not read, in milliseconds. */
   readonly holdMaxMs: number;
   /** After so many good reads a session that overran is read among the others again. */
   readonly trustAfter: number;
+  /** What a file may hold at most, in bytes and rows. */
   readonly limits: OutboundLimits;
 }
 

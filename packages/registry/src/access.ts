@@ -8,7 +8,9 @@ import type { AgentGroupId, Role, StrangerPolicy, UserId, WiringSettings } from 
 
 /** What is on record about a person. A person who is not known has no roles and no memberships. */
 export interface Person {
+  /** Every role that the person has. */
   readonly roles: readonly Role[];
+  /** The agent groups that the person may talk to as a member. */
   readonly memberOf: readonly AgentGroupId[];
 }
 

@@ -28,14 +28,19 @@ import type { ApprovalRow } from './tables.ts';
 
 /** Something that waits, or waited, for a decision. */
 export interface Approval {
+  /** Unique for good. */
   readonly id: ApprovalId;
+  /** What would follow from a yes. */
   readonly kind: ApprovalKind;
   /** What it is about, 1–800 characters; there is one open approval of a kind about one subject. */
   readonly subject: string;
   /** Whose admins decide; `null`: the global ones. */
   readonly agentGroupId: AgentGroupId | null;
+  /** The chat that it is about; `null`: none. */
   readonly messagingGroupId: MessagingGroupId | null;
+  /** The session that asks, or that it is about; `null`: none. */
   readonly sessionId: SessionId | null;
+  /** Who has asked for it. */
   readonly requestedBy: Actor;
   /** For people: one line of 1–500 characters. */
   readonly summary: string;
@@ -43,7 +48,9 @@ export interface Approval {
   readonly payload: JsonObject;
   /** Who holds the card, and where; `null`: no user does. */
   readonly asked: CardHolder | null;
+  /** When it was asked, in epoch milliseconds. */
   readonly createdAt: Millis;
+  /** From when an open one counts as refused by time, in epoch milliseconds. */
   readonly expiresAt: Millis;
   /** `null`: it is open. */
   readonly outcome: ApprovalOutcome | null;

@@ -10,19 +10,30 @@ import type { DestinationRow } from './tables.ts';
 
 /** One entry of an agent's address book. Names, and targets, are unique within it. */
 export interface Destination {
+  /** Names the entry for the operator's commands. */
   readonly id: DestinationId;
   /** Whose entry it is. */
   readonly agentGroupId: AgentGroupId;
   /** What the agent calls it, 1–64 characters. */
   readonly name: string;
+  /** What the name stands for. */
   readonly target: DestinationTarget;
+  /** In epoch milliseconds. */
   readonly createdAt: Millis;
 }
 
 /** A chat, or another agent. */
 export type DestinationTarget =
-  | { readonly type: 'channel'; readonly messagingGroupId: MessagingGroupId }
-  | { readonly type: 'agent'; readonly agentGroupId: AgentGroupId };
+  | {
+      readonly type: 'channel';
+      /** The chat. */
+      readonly messagingGroupId: MessagingGroupId;
+    }
+  | {
+      readonly type: 'agent';
+      /** The other agent. */
+      readonly agentGroupId: AgentGroupId;
+    };
 
 /**
  * Where a run of an agent may write: an entry of its address book, or a chat that it is wired to and that the book does
@@ -31,15 +42,22 @@ export type DestinationTarget =
 export type ReachableDestination =
   | {
       readonly type: 'channel';
+      /** The name in the address book; `null` for a chat that the agent is only wired to. */
       readonly name: string | null;
+      /** What people call the chat. */
       readonly displayName: string;
+      /** The channel's instance. */
       readonly channelType: string;
+      /** The chat's id on its platform. */
       readonly platformId: string;
     }
   | {
       readonly type: 'agent';
+      /** The name in the address book. */
       readonly name: string;
+      /** What people call the other agent. */
       readonly displayName: string;
+      /** The other agent. */
       readonly agentGroupId: AgentGroupId;
     };
 

@@ -11,9 +11,11 @@ export type { Address, Json, JsonObject, Millis };
 
 /** An agent: its folder, the model it speaks with, and how it is called. May have many sessions. */
 export interface AgentGroup extends AgentGroupSettings {
+  /** Part of the paths of its files; never changes. */
   readonly id: AgentGroupId;
   /** Name of its folder: one path component, unique, fixed for life because files live there. */
   readonly folder: string;
+  /** In epoch milliseconds. */
   readonly createdAt: Millis;
 }
 
@@ -43,19 +45,25 @@ export interface AgentGroupSettings {
   readonly image: string | null;
   /** Which network its containers join; `null`: the configuration's. */
   readonly network: string | null;
+  /** Which of the operator's commands its runs may give. */
   readonly commandScope: CommandScope;
 }
 
 /** A program that offers tools to the agent, as it is started inside the container. */
 export interface McpServer {
+  /** Unique among the servers of an agent group; its tools bear it before their own names. */
   readonly name: string;
+  /** The program, as the container finds it. */
   readonly command: string;
+  /** Its arguments; no shell reads them. */
   readonly args: readonly string[];
 }
 
 /** Names of packages: Debian's, and npm's with or without a version. */
 export interface Packages {
+  /** For the package manager of the image. */
   readonly apt: readonly string[];
+  /** As `npm install` takes them. */
   readonly npm: readonly string[];
 }
 
@@ -74,18 +82,23 @@ export type CommandScope = 'none' | 'read' | 'own' | 'all';
 
 /** A place on a platform: a chat, a channel, a direct message. */
 export interface MessagingGroup extends MessagingGroupSettings {
+  /** Never changes. */
   readonly id: MessagingGroupId;
   /** The instance of the channel, by its name. Together with `platformId` it names the place; the pair is unique. */
   readonly channelType: string;
+  /** The place's id on its platform, as the channel gives it. */
   readonly platformId: string;
+  /** In epoch milliseconds. */
   readonly createdAt: Millis;
 }
 
 /** What of a messaging group may change after it was created. */
 export interface MessagingGroupSettings {
+  /** For people. */
   readonly name: string;
   /** In a direct chat every message is meant for the agent, so it counts as a mention. */
   readonly kind: 'group' | 'direct';
+  /** What becomes of a message from a person who is not known. */
   readonly strangers: StrangerPolicy;
   /** A denied chat is known and ignored. */
   readonly denied: boolean;
@@ -96,19 +109,25 @@ export type StrangerPolicy = 'strict' | 'request_approval' | 'public';
 
 /** Ties a messaging group to an agent group and says when the agent engages. One per pair. */
 export interface Wiring extends WiringSettings {
+  /** Never changes. */
   readonly id: WiringId;
+  /** Where people write. */
   readonly messagingGroupId: MessagingGroupId;
+  /** Who may answer there. */
   readonly agentGroupId: AgentGroupId;
+  /** In epoch milliseconds. */
   readonly createdAt: Millis;
 }
 
 /** What of a wiring may change after it was created. */
 export interface WiringSettings {
+  /** Which messages the agent takes as said to it. */
   readonly engage: Engage;
   /** `known`: only owner, admins and members are heard, whatever the chat does with strangers. */
   readonly senderScope: 'all' | 'known';
   /** What becomes of a message that does not engage: forgotten, or kept as context for the next one that does. */
   readonly otherwise: 'drop' | 'accumulate';
+  /** Whether threads, or chats, have sessions of their own. */
   readonly sessionMode: SessionMode;
   /** Wirings of one chat are looked at from the highest priority down. */
   readonly priority: number;
@@ -116,7 +135,11 @@ export interface WiringSettings {
 
 /** When an agent engages: on a text that matches, on a mention, or on a mention and then on all of that thread. */
 export type Engage =
-  | { readonly mode: 'pattern'; readonly pattern: string }
+  | {
+      readonly mode: 'pattern';
+      /** What is looked for in the text, in the syntax of RE2; `.` alone means each message. */
+      readonly pattern: string;
+    }
   | { readonly mode: 'mention' }
   | { readonly mode: 'mention-sticky' };
 
@@ -124,7 +147,13 @@ export type Engage =
 export type SessionMode = 'shared' | 'per-thread' | 'agent-shared';
 
 /** Owners are owners of everything; an admin is one of everything (`null`) or of one agent group. */
-export type Role = { readonly role: 'owner' } | { readonly role: 'admin'; readonly agentGroupId: AgentGroupId | null };
+export type Role =
+  | { readonly role: 'owner' }
+  | {
+      readonly role: 'admin';
+      /** The agent group; `null`: all of them. */
+      readonly agentGroupId: AgentGroupId | null;
+    };
 
 /** A stranger wants to speak to an agent; a chat is not known; an agent wants something done. */
 export type ApprovalKind = 'sender' | 'channel' | 'action';
@@ -143,6 +172,7 @@ export type QuestionOutcome =
 
 /** One conversation of one agent: a folder with the two session files. */
 export interface Session {
+  /** Part of the paths of its files; never changes. */
   readonly id: SessionId;
   /** What makes it this session and no other; there are never two sessions with one key. */
   readonly key: SessionKey;
@@ -150,17 +180,31 @@ export interface Session {
   readonly nextDueAt: Millis | null;
   /** Why the host leaves it alone for now; `null`: it is healthy. */
   readonly quarantine: Quarantine | null;
+  /** In epoch milliseconds. */
   readonly createdAt: Millis;
 }
 
 /** Which conversation of which agent: all of the agent's, one chat's, or one thread's. */
 export type SessionKey =
-  | { readonly scope: 'agent'; readonly agentGroupId: AgentGroupId }
-  | { readonly scope: 'chat'; readonly agentGroupId: AgentGroupId; readonly messagingGroupId: MessagingGroupId }
+  | {
+      readonly scope: 'agent';
+      /** Whose conversation it is. */
+      readonly agentGroupId: AgentGroupId;
+    }
+  | {
+      readonly scope: 'chat';
+      /** Whose conversation it is. */
+      readonly agentGroupId: AgentGroupId;
+      /** The chat that it belongs to. */
+      readonly messagingGroupId: MessagingGroupId;
+    }
   | {
       readonly scope: 'thread';
+      /** Whose conversation it is. */
       readonly agentGroupId: AgentGroupId;
+      /** The chat that it belongs to. */
       readonly messagingGroupId: MessagingGroupId;
+      /** The thread's id on its platform. */
       readonly threadId: string;
     };
 
@@ -172,7 +216,9 @@ export interface Quarantine {
 
 /** A messaging group with its wirings and the agent group each leads to, highest priority first. */
 export interface WiredChat {
+  /** The chat. */
   readonly messagingGroup: MessagingGroup;
+  /** Highest priority first; empty for a chat that no agent is wired to. */
   readonly wirings: readonly WiredAgent[];
 }
 

@@ -16,19 +16,25 @@ import type { QuestionRow } from './tables.ts';
 
 /** A question with choices, asked by a session. */
 export interface Question {
+  /** Unique for good. */
   readonly id: QuestionId;
+  /** The session that asks. */
   readonly sessionId: SessionId;
   /** The outbound message that asks it; with `sessionId` it names the question. */
   readonly messageId: string;
   /** Where it is asked. */
   readonly place: Address;
+  /** The headline of its card. */
   readonly title: string;
+  /** The question itself. */
   readonly question: string;
   /** The choices, 1–20; an answer is an index. */
   readonly options: readonly string[];
   /** `null`: each user who may speak there. */
   readonly askedOf: UserId | null;
+  /** When it was asked, in epoch milliseconds. */
   readonly createdAt: Millis;
+  /** From when it is no longer answered, in epoch milliseconds. */
   readonly expiresAt: Millis;
   /** `null`: it is open. */
   readonly outcome: QuestionOutcome | null;

@@ -545,6 +545,7 @@ export class Registry implements AsyncDisposable {
     await this.#db.destroy();
   }
 
+  /** The same as `close`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -23,11 +23,31 @@ export interface MessageFacts {
 /** What becomes of the message at one wiring. */
 export type RouteDecision = WiredAgent &
   (
-    | { readonly type: 'engage'; readonly sessionKey: SessionKey; readonly trigger: 1 }
-    | { readonly type: 'accumulate'; readonly sessionKey: SessionKey; readonly trigger: 0 }
+    | {
+        readonly type: 'engage';
+        /** The session that the message goes to, and wakes. */
+        readonly sessionKey: SessionKey;
+        /** How the message is stored: as one that wakes the agent. */
+        readonly trigger: 1;
+      }
+    | {
+        readonly type: 'accumulate';
+        /** The session that keeps the message as context. */
+        readonly sessionKey: SessionKey;
+        /** How the message is stored: as one that wakes nothing. */
+        readonly trigger: 0;
+      }
     /** It would engage, but an admin must let the sender in first. Approving replays the message. */
-    | { readonly type: 'ask'; readonly sessionKey: SessionKey }
-    | { readonly type: 'drop'; readonly reason: DropReason }
+    | {
+        readonly type: 'ask';
+        /** The session that it would go to. */
+        readonly sessionKey: SessionKey;
+      }
+    | {
+        readonly type: 'drop';
+        /** Why it goes nowhere. */
+        readonly reason: DropReason;
+      }
   );
 
 /**

@@ -28,20 +28,35 @@ import type {
 
 /** The tables as Kysely sees them. */
 export interface Tables {
+  /** Agents, by their id. */
   agent_groups: AgentGroupRow;
+  /** Chats, by their id. */
   messaging_groups: MessagingGroupRow;
+  /** Which agent is in which chat. */
   wirings: WiringRow;
+  /** Conversations, with when something in them falls due. */
   sessions: SessionRow;
+  /** Threads in which an agent that was mentioned goes on listening. */
   engaged_threads: EngagedThreadRow;
+  /** People, by their id. */
   users: UserRow;
+  /** Owners and admins. */
   roles: RoleRow;
+  /** Who may talk to which agent. */
   memberships: MembershipRow;
+  /** The address books of agents. */
   destinations: DestinationRow;
+  /** Messages that went to no agent, counted by chat and reason. */
   questions: QuestionRow;
+  /** What waits, or waited, for a decision. */
   approvals: ApprovalRow;
+  /** Messages that went to no agent, counted by sender and chat. */
   dropped_messages: DroppedMessagesRow;
+  /** Who has changed what. */
   audit_log: AuditRow;
+  /** Messages from agent to agent on their way. */
   mail: MailRow;
+  /** The instances of channels that this install has had. */
   channel_instances: ChannelInstanceRow;
 }
 

@@ -8,17 +8,48 @@ import type { InboundMessage, Json, JsonObject } from '@nanoclaw/session-db';
 export type Content =
   | {
       readonly type: 'chat';
+      /** What was written; may be empty with attachments. */
       readonly text: string;
+      /** Who wrote it, as the channel says; `undefined`: it does not say. */
       readonly sender: Sender | undefined;
+      /** The earlier message that it answers. */
       readonly quote: Quote | undefined;
+      /** The files that came with it, by name. */
       readonly attachments: readonly Attachment[];
     }
-  /** `data` is what the task's script printed, once it has run. */
-  | { readonly type: 'task'; readonly prompt: string; readonly script: string | undefined; readonly data?: Json }
-  | { readonly type: 'webhook'; readonly source: string; readonly event: string; readonly payload: string }
-  /** What came of a request to the host; `text` is for the agent to read. */
-  | { readonly type: 'result'; readonly action: string; readonly status: 'ok' | 'error'; readonly text: string }
-  | { readonly type: 'command'; readonly command: Command };
+  | {
+      readonly type: 'task';
+      /** What the agent is to do. */
+      readonly prompt: string;
+      /** The program that runs before the turn, for `bash`; `undefined`: none. */
+      readonly script: string | undefined;
+      /** What the script printed, once it has run. */
+      readonly data?: Json;
+    }
+  | {
+      readonly type: 'webhook';
+      /** Who sent it: the name of the program. */
+      readonly source: string;
+      /** What has happened, in the sender's words. */
+      readonly event: string;
+      /** What came with it, as indented JSON. */
+      readonly payload: string;
+    }
+  /** What came of a request to the host. */
+  | {
+      readonly type: 'result';
+      /** The action that was asked for. */
+      readonly action: string;
+      /** Whether the host did it. */
+      readonly status: 'ok' | 'error';
+      /** For the agent to read. */
+      readonly text: string;
+    }
+  | {
+      readonly type: 'command';
+      /** What is to be done with the session, instead of a turn. */
+      readonly command: Command;
+    };
 
 export interface Sender {
   /** The platform's stable handle. */

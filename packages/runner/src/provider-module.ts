@@ -6,6 +6,7 @@ import type { Provider } from './provider.ts';
 
 /** What the provider of one run is given of the world. */
 export interface ProviderPorts {
+  /** The wall clock and the timers. */
   readonly clock: Clock;
   /** The run's whole environment, with the agent's time zone as `TZ`. What of it a provider hands on is its decision. */
   readonly env: Readonly<Record<string, string>>;

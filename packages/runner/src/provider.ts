@@ -9,6 +9,7 @@ import type { InboundMessage, Millis } from '@nanoclaw/session-db';
 
 /** A model and its tools, behind one name. The name is also the key under which its continuation is kept. */
 export interface Provider {
+  /** What an agent group's `provider` says when it means this one. */
   readonly name: string;
 
   /**
@@ -20,10 +21,13 @@ export interface Provider {
 
 /** What a turn is asked: the text for a model, and the messages it was made of for providers that read those. */
 export interface Prompt {
+  /** All of it, for a model. */
   readonly text: string;
+  /** The messages that the text was made of, oldest first. */
   readonly messages: readonly InboundMessage[];
 }
 
+/** What a turn is begun with. */
 export interface StartOptions {
   /** The provider's own opaque token of an earlier turn of this session; `undefined` starts afresh. */
   readonly continuation: string | undefined;
@@ -31,31 +35,45 @@ export interface StartOptions {
   readonly cwd: string;
   /** Appended to the provider's own system prompt. */
   readonly instructions: string;
+  /** The model's name for the provider; `undefined`: the provider's own default. */
   readonly model: string | undefined;
   /** `undefined`: the provider's own default. */
   readonly effort: Effort | undefined;
+  /** Those of the runner, for the provider to offer beside its own. */
   readonly tools: readonly Tool[];
   /** Servers of more tools, under the names that these are found by; the provider starts or calls them itself. */
   readonly mcpServers: Readonly<Record<string, McpServer>>;
+  /** What the model is told of. */
   readonly skills: readonly Skill[];
 }
 
 /** How hard a model thinks, from the quickest to the most thorough. */
 export const EFFORTS = ['low', 'medium', 'high', 'xhigh', 'max'] as const;
+/** How hard a model is to think. */
 export type Effort = (typeof EFFORTS)[number];
 
 /** A server of the Model Context Protocol: a program that speaks it on its standard input and output, or an address. */
 export type McpServer =
   | {
       readonly type: 'stdio';
+      /** The program, as the container finds it. */
       readonly command: string;
+      /** Its arguments; no shell reads them. */
       readonly args: readonly string[];
+      /** Variables for it, over and above what the provider hands on. */
       readonly env: Readonly<Record<string, string>>;
     }
-  | { readonly type: 'http'; readonly url: string; readonly headers: Readonly<Record<string, string>> };
+  | {
+      readonly type: 'http';
+      /** The whole address, `http:` or `https:`. */
+      readonly url: string;
+      /** What goes along with each request, by name. */
+      readonly headers: Readonly<Record<string, string>>;
+    };
 
 /** Know-how that a model is told of and reads when it needs it: a folder with a `SKILL.md` that bears the same name. */
 export interface Skill {
+  /** The name of the folder too. */
   readonly name: string;
   /** Absolute. */
   readonly folder: string;
@@ -74,35 +92,67 @@ export interface Turn {
   abort(reason: string): void;
 }
 
+/** What a provider lets the runner see of a turn. The last one is `result` or `error`, and nothing follows it. */
 export type TurnEvent =
   /** The token by which a later turn resumes; sent as soon as it is known, so that a crash keeps it. */
-  | { readonly type: 'continuation'; readonly token: string }
+  | {
+      readonly type: 'continuation';
+      /** Opaque to all but the provider. */
+      readonly token: string;
+    }
   /** The model did something: the sign of progress that the host judges a silent run by. */
   | { readonly type: 'progress' }
-  /** A tool began; `timeoutMs` is what it declared, if it did. Several may be in flight at once. */
-  | { readonly type: 'tool-started'; readonly toolUseId: string; readonly name: string; readonly timeoutMs?: number }
-  | { readonly type: 'tool-ended'; readonly toolUseId: string }
-  /** The turn is over. `text` is the final answer, `null` when the model had nothing to say. */
-  | { readonly type: 'result'; readonly text: string | null; readonly usage: Usage }
-  /**
-   * The turn failed: its messages are to be tried again by the host's backoff. `lostContinuation` says that the
-   * token given to `start` is dead, so that the runner forgets it and starts afresh. `usage`: what it cost all the same,
-   * where the provider knows.
-   */
-  | { readonly type: 'error'; readonly reason: string; readonly lostContinuation: boolean; readonly usage?: Usage };
+  /** A tool began. Several may be in flight at once. */
+  | {
+      readonly type: 'tool-started';
+      /** Unique among the tools in flight; `tool-ended` names it again. */
+      readonly toolUseId: string;
+      /** The tool's name, for the host's judgement and the log. */
+      readonly name: string;
+      /** What the tool declared as its time-out, in milliseconds; left out when it declared none. */
+      readonly timeoutMs?: number;
+    }
+  | {
+      readonly type: 'tool-ended';
+      /** As `tool-started` gave it. */
+      readonly toolUseId: string;
+    }
+  /** The turn is over. */
+  | {
+      readonly type: 'result';
+      /** The final answer; `null` when the model had nothing to say. */
+      readonly text: string | null;
+      /** What the turn cost. */
+      readonly usage: Usage;
+    }
+  /** The turn failed: its messages are to be tried again by the host's backoff. */
+  | {
+      readonly type: 'error';
+      /** What went wrong, as one sentence for the message's error. */
+      readonly reason: string;
+      /** The token given to `start` is dead: the runner forgets it and starts afresh. */
+      readonly lostContinuation: boolean;
+      /** What it cost all the same, where the provider knows. */
+      readonly usage?: Usage;
+    };
 
 /** What a turn cost, as the provider reports it. Unknown figures are `null`, never 0. */
 export interface Usage {
+  /** What the model read, what came from the cache included. */
   readonly inputTokens: number | null;
+  /** What the model wrote. */
   readonly outputTokens: number | null;
   /** Of the input, what was read from the provider's cache. */
   readonly cacheReadTokens: number | null;
+  /** In US dollars. */
   readonly costUsd: number | null;
 }
 
 /** A tool that the runner offers to the model. */
 export interface Tool {
+  /** As the model calls it. */
   readonly name: string;
+  /** For the model: what it does, and when to use it. */
   readonly description: string;
   /** JSON Schema (draft 7, type `object`) of the arguments. */
   readonly inputSchema: Readonly<Record<string, unknown>>;

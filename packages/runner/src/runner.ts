@@ -95,7 +95,11 @@ export type RunEnd =
   | { readonly type: 'idle' }
   | { readonly type: 'stopped' }
   /** Another run is live, or none: this one wrote nothing more. */
-  | { readonly type: 'fenced'; readonly liveRunId: string | undefined }
+  | {
+      readonly type: 'fenced';
+      /** The run that is live; `undefined`: none is. */
+      readonly liveRunId: string | undefined;
+    }
   /** The provider went on after it was told to stop; the process has to end for it to end. */
   | { readonly type: 'abort-timeout' };
 

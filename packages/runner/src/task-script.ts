@@ -10,11 +10,23 @@ export const SCRIPT_OUTPUT_BYTES_MAX = 2 ** 20;
 
 /** How a script ended. */
 export type ScriptEnd =
-  | { readonly type: 'exited'; readonly code: number; readonly stdout: string; readonly stderr: string }
+  | {
+      readonly type: 'exited';
+      /** The exit code, 0 to 255. */
+      readonly code: number;
+      /** All that it printed; the last line decides. */
+      readonly stdout: string;
+      /** All that it wrote on standard error. */
+      readonly stderr: string;
+    }
   | { readonly type: 'timed-out' }
   | { readonly type: 'too-much-output' }
   | { readonly type: 'aborted' }
-  | { readonly type: 'not-started'; readonly reason: string };
+  | {
+      readonly type: 'not-started';
+      /** What the system said. */
+      readonly reason: string;
+    };
 
 /**
  * Runs a bash script in the agent's folder, within `SCRIPT_TIMEOUT_MS` and `SCRIPT_OUTPUT_BYTES_MAX`, and ends it with

@@ -33,8 +33,22 @@ export interface NewAttachment {
 
 /** A file in its place, or why it is not there. */
 export type Attachment =
-  | { readonly type: 'stored'; readonly name: string; readonly path: string; readonly bytes: number }
-  | { readonly type: 'refused'; readonly name: string; readonly reason: string };
+  | {
+      readonly type: 'stored';
+      /** The file's name in its folder. */
+      readonly name: string;
+      /** Where it lies, on the side of the caller. */
+      readonly path: string;
+      /** Its size, in bytes. */
+      readonly bytes: number;
+    }
+  | {
+      readonly type: 'refused';
+      /** The name that it came with. */
+      readonly name: string;
+      /** Why it is not there, as a clause. */
+      readonly reason: string;
+    };
 
 /**
  * Writes a message's files for the agent to `inbound/files/<messageId>/`, each synced to disk, before the message is

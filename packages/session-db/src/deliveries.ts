@@ -19,7 +19,10 @@ import type { Sqlite } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
 
 /** An outbound message as the host has decided on it. */
-export type AcceptedMessage = { readonly message: OutboundMessage } & (
+export type AcceptedMessage = {
+  /** As the runner wrote it. */
+  readonly message: OutboundMessage;
+} & (
   | {
       /**
        * Where it goes, as the host has resolved it; `null` for what goes to no address, such as a request to the host.
@@ -31,8 +34,11 @@ export type AcceptedMessage = { readonly message: OutboundMessage } & (
       /** Something is to be removed once all of it has been delivered. */
       readonly cleansUp?: boolean;
     }
-  /** Not to be delivered: a dead letter from the start, for this reason. */
-  | { readonly refused: string }
+  /** Not to be delivered: a dead letter from the start. */
+  | {
+      /** Why, as one sentence for the agent and the operator. */
+      readonly refused: string;
+    }
 );
 
 /** One part of a message on its way. */
@@ -107,8 +113,18 @@ export interface DeadLetter {
 
 /** The earlier message that an edit or a reaction is about. */
 export type Target =
-  | { readonly type: 'agent'; readonly parts: readonly DeliveredPart[] }
-  | { readonly type: 'person'; readonly messageId: string; readonly address: Address | null };
+  | {
+      readonly type: 'agent';
+      /** What has been delivered of the agent's message, part by part. */
+      readonly parts: readonly DeliveredPart[];
+    }
+  | {
+      readonly type: 'person';
+      /** The person's message, by the id that it came in with. */
+      readonly messageId: string;
+      /** Where it came from; `null`: from no chat. */
+      readonly address: Address | null;
+    };
 
 /** What is left to do about messages that have ended. */
 export interface FollowUps {

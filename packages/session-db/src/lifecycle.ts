@@ -70,11 +70,28 @@ export interface Attemptable {
 }
 
 /** An ack taken over into its message: the values to set. */
-export type Settlement = { readonly messageId: string; readonly attempt: number; readonly runId: string } & (
+export type Settlement = {
+  /** The message that is settled. */
+  readonly messageId: string;
+  /** The attempt whose ack it was. */
+  readonly attempt: number;
+  /** The run that made the attempt. */
+  readonly runId: string;
+} & (
   | { readonly to: 'completed' }
   /** Tried again; a paused message stays paused, with the attempt paid. */
-  | { readonly to: 'retry'; readonly processAfter: Millis; readonly error: string }
-  | { readonly to: 'failed'; readonly error: string }
+  | {
+      readonly to: 'retry';
+      /** When it is due again. */
+      readonly processAfter: Millis;
+      /** What went wrong, as one sentence. */
+      readonly error: string;
+    }
+  | {
+      readonly to: 'failed';
+      /** What went wrong, as one sentence for its sender. */
+      readonly error: string;
+    }
 );
 
 /** What is recorded for an attempt whose run ended without a word. */
@@ -123,23 +140,34 @@ export const DELIVERY_RETRY: RetryPolicy = {
 
 /** What came of handing a message to the world. `delivery` declares the port that gives it. */
 export type SendResult =
-  | { readonly type: 'sent'; readonly platformMessageId: string | null }
+  | {
+      readonly type: 'sent';
+      /** The message's id on its platform; `null` where the platform gives none. */
+      readonly platformMessageId: string | null;
+    }
   /** Not attempted, so no attempt is spent. */
   | { readonly type: 'offline' }
-  /**
-   * The platform said no, and nothing is visible. `permanent`: the same attempt can never succeed. `retryAfterMs`: the
-   * platform's own wish. `refused`: what it would not have; without its markup the message may pass.
-   */
+  /** The platform said no, and nothing is visible. */
   | {
       readonly type: 'failed';
+      /** The same attempt can never succeed. */
       readonly permanent: boolean;
+      /** How long the platform wants to be left alone, in milliseconds. */
       readonly retryAfterMs?: number;
+      /** What the platform would not have: without its markup the message may pass. */
       readonly refused?: 'markup';
+      /** What the platform said, as one sentence. */
       readonly reason: string;
     };
 
 /** A send's result, or that it never gave one: it was cut off, ran out of time, or threw. */
-export type SendOutcome = SendResult | { readonly type: 'unknown'; readonly reason: string };
+export type SendOutcome =
+  | SendResult
+  | {
+      readonly type: 'unknown';
+      /** Why it is not known, as one sentence. */
+      readonly reason: string;
+    };
 
 /** One attempt to hand one part of a message to the world, on disk before it is made. */
 export interface DeliveryAttempt {
@@ -170,18 +198,36 @@ export type WhenUncertain = 'again' | 'drop' | 'hold';
 
 /** A delivery's row after an attempt: the values to set. */
 export type DeliverySettlement =
-  | { readonly to: 'delivered'; readonly platformMessageId: string | null }
+  | {
+      readonly to: 'delivered';
+      /** The message's id on its platform; `null` where the platform gives none. */
+      readonly platformMessageId: string | null;
+    }
   | {
       readonly to: 'retry';
       /** False gives the attempt's number back. */
       readonly spent: boolean;
+      /** When it is due again. */
       readonly nextAttemptAt: Millis;
+      /** The attempt may have reached people: its outcome is not known. */
       readonly uncertain: boolean;
+      /** It is sent as plain text from now on. */
       readonly plain: boolean;
+      /** What went wrong, as one sentence. */
       readonly error: string;
     }
-  | { readonly to: 'failed'; readonly uncertain: boolean; readonly error: string }
-  | { readonly to: 'discarded'; readonly error: string };
+  | {
+      readonly to: 'failed';
+      /** It may have reached people all the same. */
+      readonly uncertain: boolean;
+      /** What went wrong, as one sentence. */
+      readonly error: string;
+    }
+  | {
+      readonly to: 'discarded';
+      /** Why its outcome is not known, as one sentence; it is not tried again. */
+      readonly error: string;
+    };
 
 /** The wait before a channel that was offline is asked again, in milliseconds. */
 export const OFFLINE_RETRY_MS = 5_000;

@@ -12,6 +12,7 @@ import type { Millis, SetTimer } from './time.ts';
 
 /** What the loop tells a visit. `News` is what a poke may bring along. */
 export interface Visit<News = undefined> {
+  /** The wall clock at the visit's beginning. */
   readonly now: Millis;
   /** Since when, by the wall clock, the clock has run evenly. */
   readonly steadySince: Millis;
@@ -50,6 +51,7 @@ export interface SessionLoopPorts<News = undefined> {
   now(): Millis;
   /** A clock that is never set, in milliseconds from anywhere. */
   monotonic(): number;
+  /** The host's timers. */
   readonly setTimer: SetTimer;
   /** A visit failed or hangs, or the first after failures went well. Must not throw. */
   onTrouble(trouble: VisitTrouble): void;
@@ -59,15 +61,28 @@ export interface SessionLoopPorts<News = undefined> {
 export type VisitTrouble =
   | {
       readonly type: 'failed';
+      /** The session. */
       readonly key: string;
+      /** What the visit rejected with. */
       readonly error: unknown;
       /** How often in a row. */
       readonly failures: number;
+      /** When it is visited next. */
       readonly retryAt: Millis;
     }
   /** It has taken longer than a visit may: its place is given to others, and it is not visited again before it ends. */
-  | { readonly type: 'hangs'; readonly key: string; readonly sinceMs: number }
-  | { readonly type: 'over'; readonly key: string };
+  | {
+      readonly type: 'hangs';
+      /** The session. */
+      readonly key: string;
+      /** How long the visit has taken, in milliseconds. */
+      readonly sinceMs: number;
+    }
+  | {
+      readonly type: 'over';
+      /** The session. */
+      readonly key: string;
+    };
 
 /** The loop's figures: whole numbers from 1; times in milliseconds. */
 export interface SessionLoopOptions {
@@ -81,6 +96,7 @@ export interface SessionLoopOptions {
   readonly tickMs: number;
   /** The first wait after a failure; each further one doubles it up to `backoffMaxMs`. */
   readonly backoffBaseMs: number;
+  /** The longest wait after a failure. */
   readonly backoffMaxMs: number;
   /** A visit longer than this hangs. */
   readonly visitMaxMs: number;

@@ -142,7 +142,13 @@ export const ACK_STATUSES = ['processing', 'completed', 'failed'] as const;
 export type AckStatus = (typeof ACK_STATUSES)[number];
 
 /** How a turn ended for the messages it took. */
-export type Outcome = { readonly type: 'completed' } | { readonly type: 'failed'; readonly reason: string };
+export type Outcome =
+  | { readonly type: 'completed' }
+  | {
+      readonly type: 'failed';
+      /** What went wrong, as one sentence. */
+      readonly reason: string;
+    };
 
 /** A message for the world, before it is written. */
 export interface NewOutbound {
@@ -183,9 +189,24 @@ export interface OutboundMessage {
 }
 
 /** A place or an agent that this agent may write to, under the name it knows it by. */
-export type Destination = { readonly name: string; readonly displayName: string } & (
-  | { readonly type: 'channel'; readonly channelType: string; readonly platformId: string }
-  | { readonly type: 'agent'; readonly agentGroupId: string }
+export type Destination = {
+  /** What the agent calls it. */
+  readonly name: string;
+  /** What people call it. */
+  readonly displayName: string;
+} & (
+  | {
+      readonly type: 'channel';
+      /** The channel's instance. */
+      readonly channelType: string;
+      /** The place's id on its platform. */
+      readonly platformId: string;
+    }
+  | {
+      readonly type: 'agent';
+      /** The other agent. */
+      readonly agentGroupId: string;
+    }
 );
 
 /** A tool that the model is waiting for. */

@@ -20,13 +20,20 @@ export type OwedNotice = {
 } & (
   | {
       readonly type: 'given-up';
+      /** The message that was given up. */
       readonly messageId: string;
+      /** Its number in the session. */
       readonly seq: number;
+      /** What kind of message it was: a task is spoken of otherwise than a chat message. */
       readonly kind: InboundKind;
       /** The series that the message is an occurrence of; `null` for any other message. */
       readonly seriesId: string | null;
     }
-  | { readonly type: 'paused'; readonly seriesId: string }
+  | {
+      readonly type: 'paused';
+      /** The series that was paused. */
+      readonly seriesId: string;
+    }
 );
 
 /** What the host has still to say; `HostSession.notices`. */

@@ -57,17 +57,42 @@ export interface ClaimLimits {
 
 /** A message claimed, or one that cannot be worked on (`poison`), which is to be failed alone. */
 export type Claimed =
-  | { readonly type: 'message'; readonly claim: Claim; readonly message: InboundMessage }
-  | { readonly type: 'poison'; readonly claim: Claim; readonly reason: string };
+  | {
+      readonly type: 'message';
+      /** What acknowledges it. */
+      readonly claim: Claim;
+      /** As it lies in `inbound.db`. */
+      readonly message: InboundMessage;
+    }
+  | {
+      readonly type: 'poison';
+      /** What acknowledges it. */
+      readonly claim: Claim;
+      /** Why it cannot be worked on, as one sentence. */
+      readonly reason: string;
+    };
 
 /** What came of `RunnerSession.claim`. */
 export type ClaimResult =
-  /** `nextDueAt`: when the next message that wakes the agent becomes due, after now; `undefined` when none waits. */
-  | { readonly type: 'claimed'; readonly claimed: readonly Claimed[]; readonly nextDueAt: Millis | undefined }
+  | {
+      readonly type: 'claimed';
+      /** In the order of their numbers; empty when nothing was due. */
+      readonly claimed: readonly Claimed[];
+      /** When the next message that wakes the agent becomes due, after now; `undefined` when none waits. */
+      readonly nextDueAt: Millis | undefined;
+    }
   /** Another run is live, or none: this one must stop at once. */
-  | { readonly type: 'fenced'; readonly liveRunId: string | undefined }
+  | {
+      readonly type: 'fenced';
+      /** The run that is live; `undefined`: none is. */
+      readonly liveRunId: string | undefined;
+    }
   /** `inbound.db` could not be read just now: look again in a moment. */
-  | { readonly type: 'unreadable'; readonly reason: string };
+  | {
+      readonly type: 'unreadable';
+      /** What SQLite or the system said. */
+      readonly reason: string;
+    };
 
 /** A message by its number, for an edit or a reaction. */
 export interface MessageRef {
@@ -106,7 +131,12 @@ export class RunnerSession implements Disposable {
   /** The run that this is. */
   readonly runId: RunId;
   /** Where its files lie. */
-  readonly folders: { readonly inbound: InboundFolder; readonly outbound: OutboundFolder };
+  readonly folders: {
+    /** The host's, which this side only reads. */
+    readonly inbound: InboundFolder;
+    /** This side's own. */
+    readonly outbound: OutboundFolder;
+  };
   readonly #openSqlite: OpenSqlite;
   readonly #db: Sqlite;
   /**

@@ -17,7 +17,11 @@ export type SeriesStatus = (typeof SERIES_STATUSES)[number];
 export type CatchUp =
   | { readonly type: 'skip' }
   | { readonly type: 'latest' }
-  | { readonly type: 'all'; readonly max: number };
+  | {
+      readonly type: 'all';
+      /** How many slots at most. */
+      readonly max: number;
+    };
 
 /** The values of `Overlap`. */
 export const OVERLAPS = ['skip', 'buffer-one', 'allow'] as const;

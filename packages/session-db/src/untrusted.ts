@@ -82,13 +82,35 @@ export type OutboundFinding =
   /** A run died in mid-commit. While it may live, look again; after its confirmed exit, recover a private copy. */
   | { readonly type: 'hot-journal' }
   /** A table, index, view, trigger or version that is not ours. */
-  | { readonly type: 'foreign-schema'; readonly detail: string }
-  | { readonly type: 'too-big'; readonly bytes: number; readonly bytesMax: number }
-  | { readonly type: 'corrupt'; readonly detail: string }
+  | {
+      readonly type: 'foreign-schema';
+      /** What is not ours, for the operator. */
+      readonly detail: string;
+    }
+  | {
+      readonly type: 'too-big';
+      /** Its size, in bytes. */
+      readonly bytes: number;
+      /** What it may have at most, in bytes. */
+      readonly bytesMax: number;
+    }
+  | {
+      readonly type: 'corrupt';
+      /** What SQLite found, for the operator. */
+      readonly detail: string;
+    }
   /** A link, a directory, a pipe or a device lies in its place. */
-  | { readonly type: 'not-a-file'; readonly detail: string }
+  | {
+      readonly type: 'not-a-file';
+      /** What lies there, for the operator. */
+      readonly detail: string;
+    }
   /** The process that read it took too long or too much for it and was ended: only a reader in one of its own says so. */
-  | { readonly type: 'overran'; readonly detail: string };
+  | {
+      readonly type: 'overran';
+      /** What it took too much of, for the operator. */
+      readonly detail: string;
+    };
 
 /** What one read gives: the contents, or why there are none. */
 export type OutboundRead = OutboundContents | OutboundFinding;

@@ -20,9 +20,11 @@ export interface LivenessPolicy {
   readonly idleMaxMs: number;
 }
 
+/** When the host tries again, ends runs, and leaves a session alone. */
 export interface SweepPolicy {
   /** Attempts at a message. */
   readonly retry: RetryPolicy;
+  /** When a run counts as stuck. */
   readonly liveness: LivenessPolicy;
   /** Runs that cannot be started. */
   readonly wake: TroublePolicy;

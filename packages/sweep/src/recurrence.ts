@@ -13,7 +13,9 @@ import { type CronExpression, CronExpressionParser } from 'cron-parser';
 
 /** A cron expression of five fields, read in an IANA zone. */
 export interface Timing {
+  /** Minute, hour, day of the month, month, day of the week. */
   readonly cron: string;
+  /** By its name in the IANA database, such as `Europe/Berlin`. */
   readonly timeZone: string;
 }
 
@@ -57,15 +59,24 @@ export function lastSlots(timing: Timing, after: Millis, until: Millis, max: num
 
 /** What a series' timing must keep to. */
 export interface TimingLimits {
+  /** In characters. */
   readonly expressionLengthMax: number;
   /** The least time between two slots, in milliseconds. */
   readonly intervalMinMs: number;
 }
 
+/** Whether a timing can be used. */
 export type TimingCheck =
-  | { readonly type: 'fine'; readonly next: Millis }
-  /** Why not, as a sentence for the agent that wrote it. */
-  | { readonly type: 'refused'; readonly message: string };
+  | {
+      readonly type: 'fine';
+      /** The first slot after now. */
+      readonly next: Millis;
+    }
+  | {
+      readonly type: 'refused';
+      /** Why it cannot be used, as one sentence for the agent that wrote it. */
+      readonly message: string;
+    };
 
 /**
  * Whether an expression and a zone may be scheduled: five fields of bounded length, a known zone, a slot after `now`,

@@ -11,18 +11,55 @@ import { apply, plan } from './occurrences.ts';
 import { checkTiming, instantOf, nextSlot, type TimingLimits, zoneProblem } from './recurrence.ts';
 
 export const SCHEDULING_ACTIONS = ['schedule_task', 'update_task', 'cancel_task', 'pause_task', 'resume_task'] as const;
+/** What an agent may ask for about its tasks. */
 export type SchedulingAction = (typeof SCHEDULING_ACTIONS)[number];
 
 /** What came of a request. It is stored, and given again for the same row. */
 export type SchedulingResult =
-  | { readonly type: 'scheduled'; readonly taskId: string; readonly nextAt: Millis | null }
-  | { readonly type: 'updated'; readonly taskId: string; readonly nextAt: Millis | null }
-  | { readonly type: 'resumed'; readonly taskId: string; readonly nextAt: Millis | null }
-  /** `occurrences` are the messages that it acted on; one that a run works on may still be stopped by its run. */
-  | { readonly type: 'cancelled'; readonly taskId: string; readonly occurrences: readonly string[] }
-  | { readonly type: 'paused'; readonly taskId: string; readonly occurrences: readonly string[] }
-  | { readonly type: 'refused'; readonly reason: SchedulingRefusal; readonly message: string };
+  | {
+      readonly type: 'scheduled';
+      /** Names the task in later requests. */
+      readonly taskId: string;
+      /** The next occurrence; `null`: there is none left. */
+      readonly nextAt: Millis | null;
+    }
+  | {
+      readonly type: 'updated';
+      /** The task that was changed. */
+      readonly taskId: string;
+      /** The next occurrence; `null`: there is none left. */
+      readonly nextAt: Millis | null;
+    }
+  | {
+      readonly type: 'resumed';
+      /** The task that goes on. */
+      readonly taskId: string;
+      /** The next occurrence; `null`: there is none left. */
+      readonly nextAt: Millis | null;
+    }
+  | {
+      readonly type: 'cancelled';
+      /** The task that is at an end. */
+      readonly taskId: string;
+      /** The messages that were cancelled; one that a run works on may still be stopped by its run. */
+      readonly occurrences: readonly string[];
+    }
+  | {
+      readonly type: 'paused';
+      /** The task that waits now. */
+      readonly taskId: string;
+      /** The messages that were paused; one that a run works on may still be stopped by its run. */
+      readonly occurrences: readonly string[];
+    }
+  | {
+      readonly type: 'refused';
+      /** Why, for programs. */
+      readonly reason: SchedulingRefusal;
+      /** Why, as one sentence for the agent. */
+      readonly message: string;
+    };
 
+/** Why a request about a task was refused; the sentence beside it says more. */
 export type SchedulingRefusal = 'malformed' | 'bad-time' | 'bad-recurrence' | 'unknown-task' | 'too-many' | 'too-long';
 
 /** Who asks, and what a request without an address or a zone means. */
@@ -35,16 +72,23 @@ export interface SchedulingOptions {
   readonly timeZone: string;
 }
 
+/** What an agent's requests about tasks must keep to. */
 export interface SchedulingLimits extends TimingLimits {
   /** Tasks of a session that have not ended. */
   readonly seriesMax: number;
+  /** In characters. */
   readonly promptLengthMax: number;
+  /** In characters. */
   readonly scriptLengthMax: number;
+  /** The most missed slots that a series may ask for, and what it gets when it names no number. */
   readonly catchUpMax: number;
+  /** The most by which occurrences may be shifted, in milliseconds. */
   readonly jitterMaxMs: number;
+  /** The most occurrences after which a series may be told to end. */
   readonly countMax: number;
   /** How far in the past a time may lie and still mean "now". */
   readonly pastMaxMs: number;
+  /** How far ahead a time may lie, in milliseconds. */
   readonly aheadMaxMs: number;
 }
 

@@ -21,7 +21,9 @@ import { type EndedRun, observed, type RunState, type Verdict, type Vitals, verd
 
 /** What the host knows of a session at one moment. */
 export interface Observation {
+  /** Whether there is a run, by the runtime's word. */
   readonly run: RunState;
+  /** What the runner wrote, or why it was not read. */
   readonly read: OutboundRead;
   /** As the last pass reported them; `undefined` at the first since the host started. */
   readonly vitals: Vitals | undefined;
@@ -29,6 +31,7 @@ export interface Observation {
   readonly steadySince: Millis;
 }
 
+/** What came of a pass over one session. */
 export interface SweepReport {
   /** What became of messages; those given up are to be told to their senders. */
   readonly settled: readonly Settlement[];

@@ -11,12 +11,23 @@ import type { LivenessPolicy } from './policy.ts';
 
 /** What the host knows of a session's run, from the container runtime. */
 export type RunState =
-  /** The runtime confirms that there is none; `ended` is the last one, where one is known. */
-  | { readonly type: 'none'; readonly ended?: EndedRun }
+  /** The runtime confirms that there is none. */
+  | {
+      readonly type: 'none';
+      /** The last run, where one is known. */
+      readonly ended?: EndedRun;
+    }
   /** It is being started; the runtime has not said yet that it runs. */
-  | { readonly type: 'starting'; readonly runId: string; readonly since: Millis }
+  | {
+      readonly type: 'starting';
+      /** The run that is being started. */
+      readonly runId: string;
+      /** When its start began. */
+      readonly since: Millis;
+    }
   | {
       readonly type: 'live';
+      /** The run that is alive. */
       readonly runId: string;
       /** When it started, by the runtime's word. */
       readonly since: Millis;
@@ -27,26 +38,42 @@ export type RunState =
       readonly heartbeatAt: Millis | undefined;
     }
   /** It is being stopped, and its end is not confirmed. */
-  | { readonly type: 'stopping'; readonly runId: string; readonly since: Millis };
+  | {
+      readonly type: 'stopping';
+      /** The run that is being stopped. */
+      readonly runId: string;
+      /** When its stop began. */
+      readonly since: Millis;
+    };
 
 /** A run whose end the runtime has confirmed. */
 export interface EndedRun {
+  /** Which run it was. */
   readonly runId: string;
   /** How long it lived, in milliseconds; 0 when it could not be started. */
   readonly livedMs: number;
   /** `left`: it ended as it should, or was stopped. `failed`: it could not be started, or ended with an error. */
-  readonly how: { readonly type: 'left' } | { readonly type: 'failed'; readonly reason: string };
+  readonly how:
+    | { readonly type: 'left' }
+    | {
+        readonly type: 'failed';
+        /** What went wrong, as one sentence. */
+        readonly reason: string;
+      };
 }
 
 /** What the host has seen of a session's last run, carried from pass to pass. */
 export interface Vitals {
+  /** The run that it was seen of. */
   readonly runId: string;
   /** It has shown that runs can be started, by taking a message or by its age; or it is over and that is counted. */
   readonly proved: boolean;
+  /** The time of its heartbeat file. */
   readonly heartbeat: Signal;
+  /** The last sign of progress that it wrote. */
   readonly progress: Signal;
   /** Its open claims, by message and attempt, each as of when it was first seen. */
-  readonly claims: Readonly<Record<string, { readonly said: Millis; readonly at: Millis }>>;
+  readonly claims: Readonly<Record<string, ClaimSeen>>;
   /** The tools it waits for, by their use, each as of when it was first seen. */
   readonly tools: Readonly<Record<string, ToolSeen>>;
   /** When the run last held a claim; its start when it never has. */
@@ -59,6 +86,12 @@ export interface Signal {
   readonly at: Millis;
 }
 
+/** An open claim: when the run says that it took the message, and when the host first saw that. */
+interface ClaimSeen {
+  readonly said: Millis;
+  readonly at: Millis;
+}
+
 export interface ToolSeen {
   readonly name: string;
   readonly at: Millis;
@@ -66,14 +99,30 @@ export interface ToolSeen {
   readonly timeoutMs: number | null;
 }
 
+/** What the host is to do with a session's run. */
 export type Verdict =
-  | { readonly type: 'nothing'; readonly reason: NothingReason; readonly until?: Millis }
+  | {
+      readonly type: 'nothing';
+      /** Why not. */
+      readonly reason: NothingReason;
+      /** When the reason may be over; `undefined`: only an event ends it. */
+      readonly until?: Millis;
+    }
   | { readonly type: 'wake' }
-  | { readonly type: 'kill'; readonly runId: string; readonly reason: KillReason; readonly tool: string | null };
+  | {
+      readonly type: 'kill';
+      /** The run to be ended. */
+      readonly runId: string;
+      /** Why, for the log and the sender. */
+      readonly reason: KillReason;
+      /** The tool that it waited for; `null`: none. */
+      readonly tool: string | null;
+    };
 
 /** Why nothing is to be done. */
 export type NothingReason = 'idle' | 'in-order' | 'starting' | 'stopping' | 'wake-backoff' | 'quarantine' | 'grace';
 
+/** Why a run is ended. */
 export type KillReason =
   /** A claim, and no progress since it. */
   | 'claim-stuck'
@@ -161,7 +210,7 @@ function killLimits(vitals: Vitals, from: Millis, dueSince: Millis | undefined, 
 }
 
 /** Whether there has been progress since a claim: by the container's dates, or seen to advance by the host. */
-function answered(claim: { readonly said: Millis; readonly at: Millis }, progress: Signal): boolean {
+function answered(claim: ClaimSeen, progress: Signal): boolean {
   return progress.at > claim.at || (progress.said !== undefined && progress.said > claim.said);
 }
 

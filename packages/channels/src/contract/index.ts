@@ -1,9 +1,11 @@
-// The suite that every channel must pass. It knows no test framework: a case is a name and a function that throws.
-//
-//   for (const { name, run } of channelContract(openPlatform)) test(name, run);
-//
-// A channel to a real service is tested against a fake of the service's network interface, so that the channel's own
-// code runs in full.
+/**
+ * The suite that every channel must pass. It knows no test framework: a case is a name and a function that throws.
+ *
+ *   for (const { name, run } of channelContract(openPlatform)) test(name, run);
+ *
+ * A channel to a real service is tested against a fake of the service's network interface, so that the channel's own
+ * code runs in full.
+ */
 import type { Duplicates } from '../channel.ts';
 import { errorMessage } from '../error-message.ts';
 import type { Case } from './case-support.ts';

@@ -35,7 +35,12 @@ export interface UserMessage {
   /** Default: `PlatformUnderTest.address`. */
   at?: Address;
   /** On a platform that does not lack `attachments`. */
-  files?: readonly { name: string; bytes: Uint8Array }[];
+  files?: readonly {
+    /** As the person's device has it. */
+    name: string;
+    /** The whole content. */
+    bytes: Uint8Array;
+  }[];
   /** In a group: whether the bot is spoken to. Default: it is. */
   isMention?: boolean;
 }
@@ -56,7 +61,14 @@ export interface VisibleMessage {
   /** All of it. Of a question at least the question, of a card whatever is shown. */
   text: string;
   /** With their whole content. */
-  files?: readonly { name: string; bytes: Uint8Array }[] | undefined;
+  files?:
+    | readonly {
+        /** As people see it. */
+        name: string;
+        /** The whole content. */
+        bytes: Uint8Array;
+      }[]
+    | undefined;
   /** Emojis, in the order in which they came. */
   reactions?: readonly string[] | undefined;
   /** Of a question that can be answered. */

@@ -1,4 +1,4 @@
-// The terminal channel: its module for hosts, the channel itself, and the client for programs that show a chat.
+/** The terminal channel: its module for hosts, the channel itself, and the client for programs that show a chat. */
 import { z } from 'zod';
 import type { ChannelModule } from '../channel-module.ts';
 import { FILE_BYTES_KEPT, MESSAGES_KEPT, MESSAGES_KEPT_MIN, TerminalChannel } from './terminal-channel.ts';

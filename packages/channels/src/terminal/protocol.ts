@@ -90,8 +90,22 @@ export interface TerminalFile {
 
 /** What was said earlier. Of the files that a person sent only the names are kept. */
 export type TerminalPast =
-  | { from: 'person'; id: string; timestamp: number; text: string; files: readonly string[] }
-  | { from: 'bot'; message: TerminalMessage };
+  | {
+      from: 'person';
+      /** Unique in the history; a client that sends a message again uses the same. */
+      id: string;
+      /** When the server took it, in epoch milliseconds. */
+      timestamp: number;
+      /** As it was typed; empty only with files. */
+      text: string;
+      /** Their names, in the order in which they were sent. */
+      files: readonly string[];
+    }
+  | {
+      from: 'bot';
+      /** As it is now: with its text edited, and the reactions to it. */
+      message: TerminalMessage;
+    };
 
 /** A line that does not follow the protocol. */
 export interface InvalidLine {

@@ -8,7 +8,10 @@ export interface WebhookEndpoint {
   /** What both sides sign with; at least 16 characters of chance. */
   secret: string;
   /** Where messages of the bot are posted, an HTTP address. Without it they are kept for the program to fetch. */
-  callback?: { url: string };
+  callback?: {
+    /** The whole address, `http:` or `https:`. */
+    url: string;
+  };
 }
 
 /** Of characters; as much chance as cannot be guessed, in any alphabet. */

@@ -1,4 +1,4 @@
-// The webhook channel: its module for hosts, the channel itself, and the signature for programs that talk to it.
+/** The webhook channel: its module for hosts, the channel itself, and the signature for programs that talk to it. */
 import { z } from 'zod';
 import type { ChannelModule } from '../channel-module.ts';
 import { endpointProblem, type WebhookEndpoint } from './endpoint.ts';

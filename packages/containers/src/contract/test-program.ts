@@ -11,7 +11,15 @@ export interface ContractProgram {
    * What it does when it is asked to leave: it leaves at once by default, takes no notice, or cleans up for a tenth of a
    * second, makes a file and leaves with an exit code.
    */
-  readonly onStop?: 'leave' | 'ignore' | { readonly file: string; readonly exitCode: number };
+  readonly onStop?:
+    | 'leave'
+    | 'ignore'
+    | {
+        /** The file that it makes, relative to the working directory. */
+        readonly file: string;
+        /** The code that it leaves with after that, 0 to 255. */
+        readonly exitCode: number;
+      };
 }
 
 /** One thing that a program does. */

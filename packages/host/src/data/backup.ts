@@ -29,7 +29,9 @@ import { copyAsOfOneMoment } from './database-copy.ts';
 
 /** A session to be saved. */
 export interface SavedSession {
+  /** The session's id. */
   readonly id: string;
+  /** The agent group that it belongs to; together they name its folder. */
   readonly agentGroupId: string;
   /** No run of it is live: what one left half written is rolled back in the copy. */
   readonly runEnded: boolean;

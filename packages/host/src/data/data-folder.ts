@@ -5,12 +5,15 @@ import { cannotBeWritten, systemCode } from '../errors/index.ts';
 
 /** The places in a data folder; all paths are absolute. */
 export interface DataFolder {
+  /** The folder itself. */
   readonly root: string;
+  /** The central database. */
   readonly registry: string;
   /** The terminal channel's socket and history. */
   readonly terminal: string;
   /** The webhook channel's messages. */
   readonly webhook: string;
+  /** The host's log file. */
   readonly log: string;
   /** When the host was started without having ended in order. */
   readonly starts: string;

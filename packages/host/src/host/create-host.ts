@@ -79,6 +79,7 @@ export interface HostOptions {
 
 /** A channel, and what becomes of messages in chats of it that no agent is wired to. */
 export interface ChannelSetup {
+  /** Made, and not yet started: the host starts and stops it. */
   readonly channel: Channel;
   /** `ask` (the default): an admin is asked. `answer`: the default agent is wired to the chat, and answers anybody there. */
   readonly newChats?: NewChats;
@@ -88,6 +89,7 @@ export interface ChannelSetup {
 export interface RunningHost extends AsyncDisposable {
   /** The central database: agents, chats, people. Open until the host is stopped. */
   readonly registry: Registry;
+  /** Where everything is kept. */
   readonly data: DataFolder;
   /** How the agents are closed in, as one sentence. */
   readonly isolation: string;

@@ -12,6 +12,7 @@ import type { Machine } from '../runs/index.ts';
 
 /** The world of a host. */
 export interface HostPorts {
+  /** The wall clock and the timers. */
   readonly clock: Clock;
   /** A clock that is never set, in milliseconds from anywhere. */
   readonly monotonic: () => number;
@@ -23,6 +24,7 @@ export interface HostPorts {
   readonly newSecret: () => string;
   /** How late the event loop has been since it was last asked. */
   readonly loopDelay: () => LoopDelay;
+  /** The id of the host's process. */
   readonly pid: number;
   /** A folder for private copies, each of which is removed after its use. */
   readonly scratch: string;

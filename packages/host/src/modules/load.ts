@@ -23,6 +23,7 @@ export interface LoadOptions {
   readonly dataFolder: string;
   /** The folders in it that agents can write: nothing is loaded from there. */
   readonly agentFolders: readonly string[];
+  /** The timer for the limit of time. */
   readonly clock: Pick<Clock, 'setTimer'>;
   /** How long loading, and making what the module makes, may take, in milliseconds; 10 000 where it is left out. */
   readonly loadMaxMs?: number;

@@ -39,6 +39,7 @@ const Modules = z.object({
 export interface ModuleReference {
   /** The name of a package, or the path of a file: absolute, or from the data folder and then beginning with `./`. */
   readonly module: string;
+  /** As they stand there; `{}` where there are none. */
   readonly options: JsonObject;
 }
 
@@ -50,8 +51,11 @@ export interface ChannelReference extends ModuleReference {
 
 /** All modules of a configuration, by their names. */
 export interface ModuleReferences {
+  /** By the name of the channel's instance. */
   readonly channels: Readonly<Record<string, ChannelReference>>;
+  /** By the name under which agent groups ask for it. */
   readonly providers: Readonly<Record<string, ModuleReference>>;
+  /** By the name under which the configuration chooses one. */
   readonly drivers: Readonly<Record<string, ModuleReference>>;
 }
 

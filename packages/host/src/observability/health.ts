@@ -8,10 +8,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { messageOf, Problem } from '../errors/index.ts';
 
-/** Whether the host does its work, and if not, why: one sentence each. */
+/** Whether the host does its work. */
 export type Readiness =
   | { readonly type: 'ready' }
-  | { readonly type: 'not-ready'; readonly reasons: readonly string[] };
+  | {
+      readonly type: 'not-ready';
+      /** Why not: one sentence each; never empty. */
+      readonly reasons: readonly string[];
+    };
 
 /** What is served, and where. */
 export interface HealthOptions {
@@ -63,6 +67,7 @@ export class Health implements AsyncDisposable {
     return portOf(this.#server.address());
   }
 
+  /** Ends the server, and the connections that are open. */
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = once(this.#server, 'close');
     this.#server.close();

@@ -10,6 +10,7 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
 /** An open log. */
 export interface Log {
+  /** Writes to the log; lines are on disk when its call returns. */
   readonly logger: Logger;
   /** Begins a new file where the present one has grown big; the one before it is kept, and no older one. */
   rotate(): void;

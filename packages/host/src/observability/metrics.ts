@@ -35,20 +35,30 @@ export interface Counting {
 
 /** What is so at the moment somebody looks. */
 export interface Gauges {
+  /** Sessions that the host looks after. */
   readonly sessions: number;
+  /** Runs that are alive. */
   readonly runs: number;
   /** Messages that are due, over all sessions. */
   readonly dueMessages: number;
   /** How long the oldest of them has been due, in milliseconds; 0 when none is. */
   readonly oldestDueMs: number;
   /** By instance name. */
-  readonly channels: readonly { readonly instance: string; readonly isOnline: boolean }[];
+  readonly channels: readonly {
+    /** The instance's name. */
+    readonly instance: string;
+    /** Whether its last word was that it is online. */
+    readonly isOnline: boolean;
+  }[];
 }
 
 /** How late the event loop was, in milliseconds, since the last look. */
 export interface LoopDelay {
+  /** The median. */
   readonly p50: number;
+  /** What 99 of 100 were below. */
   readonly p99: number;
+  /** The worst. */
   readonly max: number;
 }
 
@@ -122,6 +132,7 @@ export class Metrics implements Counting, AsyncDisposable {
     this.#exporter.getMetricsRequestHandler(request, response);
   }
 
+  /** Stops counting. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#provider.shutdown();
   }

@@ -14,11 +14,23 @@ import type { View } from './view.ts';
 /** A command of the table. */
 export type OperatorCommand =
   /** Changes nothing; with a running host or without one. */
-  | (CommandDeclaration & { readonly kind: 'reads'; prepare(raw: unknown): Invocation<ReadContext> })
+  | (CommandDeclaration & {
+      readonly kind: 'reads';
+      /** Checks the parameters and gives what is to be run. Throws a `Problem` (exit code 2) for one that is wrong. */
+      prepare(raw: unknown): Invocation<ReadContext>;
+    })
   /** Changes something; without a running host it holds the lease on the data folder meanwhile. */
-  | (CommandDeclaration & { readonly kind: 'changes'; prepare(raw: unknown): Invocation<WriteContext> })
+  | (CommandDeclaration & {
+      readonly kind: 'changes';
+      /** Checks the parameters and gives what is to be run. Throws a `Problem` (exit code 2) for one that is wrong. */
+      prepare(raw: unknown): Invocation<WriteContext>;
+    })
   /** Needs the running host itself. */
-  | (CommandDeclaration & { readonly kind: 'live'; prepare(raw: unknown): Invocation<LiveContext> });
+  | (CommandDeclaration & {
+      readonly kind: 'live';
+      /** Checks the parameters and gives what is to be run. Throws a `Problem` (exit code 2) for one that is wrong. */
+      prepare(raw: unknown): Invocation<LiveContext>;
+    });
 
 /** The declaration of a command: all that its parser, its help and its completion need. */
 export interface CommandDeclaration {

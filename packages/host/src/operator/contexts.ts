@@ -100,6 +100,7 @@ export interface LiveStatus {
   readonly since: Millis;
   /** What isolates the agents: an engine with its version, or that there is none, as one sentence. */
   readonly isolation: string;
+  /** Each instance of a channel, and how it is. */
   readonly channels: readonly LiveChannel[];
   /** What of the configuration cannot be used, one sentence each; the host runs without it. */
   readonly problems: readonly string[];

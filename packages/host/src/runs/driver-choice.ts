@@ -26,8 +26,12 @@ import type { HostSettings } from '../data/index.ts';
 /** How the runs of this host are closed in. */
 export type Isolation =
   | OwnIsolation
-  /** As a driver does it that is not one of ours; `driver` is its name. */
-  | { readonly type: 'custom'; readonly driver: string };
+  /** As a driver does it that is not one of ours. */
+  | {
+      readonly type: 'custom';
+      /** The driver's name in the configuration. */
+      readonly driver: string;
+    };
 
 /** What our own drivers can do. */
 export type OwnIsolation =
@@ -37,6 +41,7 @@ export type OwnIsolation =
 /** The configuration names an engine or a driver, and it cannot be used: nothing is run with less than it. */
 export interface AbsentEngine {
   readonly type: 'absent';
+  /** What the configuration names. */
   readonly engine: string;
   /** One clause. */
   readonly reason: string;
@@ -44,18 +49,27 @@ export interface AbsentEngine {
   readonly again: () => Promise<ContainerIsolation | AbsentEngine>;
 }
 
+/** Runs are containers of an engine that is there. */
 export interface ContainerIsolation {
   readonly type: 'container';
+  /** Which engine it is. */
   readonly engine: EngineKind;
   /** By which the engine is asked. */
   readonly client: EngineClient;
+  /** The engine's own version, as it says it. */
   readonly version: string;
   /** The engine runs without root. */
   readonly isRootless: boolean;
   /** At least one of them. */
   readonly images: Images;
   /** Whom a run is inside, and who must own what it writes. */
-  readonly user: { readonly uid: number; readonly gid: number };
+  readonly user: {
+    /** The user's number. */
+    readonly uid: number;
+    /** The number of the group. */
+    readonly gid: number;
+  };
+  /** What a run may use at most. */
   readonly limits: Limits;
 }
 
@@ -70,7 +84,14 @@ export interface Machine {
   /** The host's own environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The host's own user; `undefined` where users have no numbers. */
-  readonly user: { readonly uid: number; readonly gid: number } | undefined;
+  readonly user:
+    | {
+        /** The user's number. */
+        readonly uid: number;
+        /** The number of the group. */
+        readonly gid: number;
+      }
+    | undefined;
 }
 
 /**

@@ -26,21 +26,41 @@ export interface GroupImagesOptions {
 
 /** What came of a build. */
 export type Rebuilt =
-  /** `image`: the engine's name of it, in force now. */
-  | { readonly type: 'built'; readonly image: string }
+  | {
+      readonly type: 'built';
+      /** The engine's name of the image, in force now. */
+      readonly image: string;
+    }
   /** The group has no packages, so that the common image is in force. */
   | { readonly type: 'common' }
   /** A newer request has taken its place, or the host stops. What was in force before is so still. */
-  | { readonly type: 'broken-off'; readonly reason: string }
-  /** What was in force before is so still. `reason` ends with the last lines that the engine said. */
-  | { readonly type: 'failed'; readonly reason: string };
+  | {
+      readonly type: 'broken-off';
+      /** Why, as a clause. */
+      readonly reason: string;
+    }
+  /** What was in force before is so still. */
+  | {
+      readonly type: 'failed';
+      /** What went wrong; ends with the last lines that the engine said. */
+      readonly reason: string;
+    };
 
 /** What came of building an image. */
 export type ImageRebuilt =
-  | { readonly type: 'built'; readonly image: string }
+  | {
+      readonly type: 'built';
+      /** The engine's name of the image, in force now. */
+      readonly image: string;
+    }
   /** The image of before stays in force. */
-  | { readonly type: 'failed'; readonly reason: string };
+  | {
+      readonly type: 'failed';
+      /** What went wrong; ends with the last lines that the engine said. */
+      readonly reason: string;
+    };
 
+/** The images of agent groups that have packages of their own: which is in force, and building the next. */
 export class GroupImages {
   readonly #options: GroupImagesOptions;
   #onChanged: (agentGroupId: AgentGroupId) => Promise<void> = async () => undefined;

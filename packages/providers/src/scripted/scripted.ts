@@ -13,7 +13,9 @@ export class LostContinuation extends Error {
 
 /** A turn as its script sees it. */
 export interface ScriptedTurn {
+  /** What the turn was begun with. */
   readonly prompt: Prompt;
+  /** The options that it was begun with. */
   readonly options: StartOptions;
   /** Aborted when the turn is. */
   readonly signal: AbortSignal;

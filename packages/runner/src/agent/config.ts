@@ -29,6 +29,7 @@ export interface AgentConfig {
 
 /** Who answers: a provider by its name, where its module is, and what it needs to be told. */
 export interface ProviderChoice {
+  /** The provider's name, under which its continuation is kept. */
   readonly name: string;
   /** An absolute path, or the name of a package; `undefined` for a provider that comes with the program. */
   readonly module: string | undefined;

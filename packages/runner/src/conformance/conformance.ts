@@ -22,6 +22,7 @@ export type ProviderLack =
   /** It has no continuation: no turn gives a token. */
   | 'resume';
 
+/** What the conformance cases are told of a provider. */
 export interface ConformanceOptions {
   /** What the provider does without; the cases then check that it really does. Nothing, when left out. */
   readonly lacks?: readonly ProviderLack[];
@@ -31,14 +32,17 @@ export interface ConformanceOptions {
 
 /** A provider with a model, or the fake of one, that behaves as each prompt asks. Each case opens one of its own. */
 export interface ProviderUnderTest {
+  /** A new one, that has no turn yet. */
   readonly provider: Provider;
   /** A folder for the agent. */
   readonly cwd: string;
+  /** What to ask for each behaviour. */
   readonly prompts: {
     /** Answered with some text, at once. */
     readonly answer: Prompt;
     /** Works until it is aborted. */
     readonly work: Prompt;
+    /** The turn fails: with an `error` event, and not with a throw. */
     readonly fail: Prompt;
     /** Works for long enough that a follow-up is pushed meanwhile, and ends by itself. Not for one without follow-ups. */
     readonly workBriefly?: Prompt;
