@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type Attachment, type JsonObject, type OutboundRead, sessionFolder } from '@nanoclaw/session-db';
 import {
   ACK_STATUSES,
+  boundedJson,
   isFileName,
   messageFiles,
   OUTBOUND_KINDS,
@@ -34,10 +35,15 @@ export const GUARD_LIMITS: OutboundLimits = { ...OUTBOUND_LIMITS, rowsMax: 250, 
 /** The longest answer that is listened to: texts of the limits above, as long as JSON can make them. */
 export const ANSWER_BYTES_MAX = 2 ** 25;
 
-/** Takes a guard's line apart. Throws `SyntaxError` or `z.ZodError` when it is no answer. */
+/** Takes a guard's line apart. Throws `RangeError` or `z.ZodError` when it is no answer. */
 export function parsedAnswer(line: string): Answer {
-  return answer.parse(JSON.parse(line));
+  const parsed = boundedJson(line, ANSWER_JSON);
+  if (parsed.type !== 'json') throw new RangeError(`It is ${parsed.type}.`);
+  return answer.parse(parsed.value);
 }
+
+/** A content of the limits within an answer; and as many values as fit into the texts of one read. */
+const ANSWER_JSON = { depthMax: GUARD_LIMITS.json.depthMax + 8, valuesMax: 600_000 } as const;
 
 /** Takes the result of a read. Throws `z.ZodError` when it is not one that this request can have. */
 export function parsedRead(result: unknown, { acksAfter, messagesAfter, again }: OutboundRequest): OutboundRead {
@@ -116,7 +122,7 @@ const message = z.object({
   deliverAfter: number.nullable(),
   address: z.object({ channelType: id, platformId: id, threadId: id.nullable() }).nullable(),
   inReplyTo: id.nullable(),
-  content: z.custom<JsonObject>((value) => isObject(value) && isShallow(value, GUARD_LIMITS.jsonDepthMax)),
+  content: z.custom<JsonObject>((value) => isObject(value) && isShallow(value, GUARD_LIMITS.json.depthMax)),
 });
 
 const refusedRow = z.object({

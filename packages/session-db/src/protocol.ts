@@ -8,6 +8,7 @@ export { isFileName, messageFiles } from './attachments.ts';
 export type { AcceptedMessage, Delivery } from './deliveries.ts';
 export { ring } from './doorbell.ts';
 export type { Settled } from './host-session.ts';
+export { boundedJson, type JsonLimits } from './json.ts';
 export {
   backoffMs,
   type DeliveryAttempt,

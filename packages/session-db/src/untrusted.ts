@@ -7,6 +7,7 @@
 import { fstatSync, lstatSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionFolder } from './folder.ts';
+import { boundedJson, type JsonLimits } from './json.ts';
 import {
   ACK_STATUSES,
   type Ack,
@@ -131,17 +132,17 @@ export interface OutboundLimits {
   readonly contentBytesMax: number;
   /** Of all messages that one read gives. */
   readonly readBytesMax: number;
-  /** Levels of JSON in one message; a deeper one is refused. */
-  readonly jsonDepthMax: number;
+  /** Of the JSON in one message; one with more is refused. */
+  readonly json: JsonLimits;
 }
 
-/** 1 GiB of file, 500 rows of each kind and 16 MiB of messages a read, 1 MiB a message, 32 levels of JSON. */
+/** 1 GiB of file, 500 rows of each kind and 16 MiB of messages a read, 1 MiB a message with 32 levels and 20 000 values. */
 export const OUTBOUND_LIMITS: OutboundLimits = {
   fileBytesMax: 2 ** 30,
   rowsMax: 500,
   contentBytesMax: 2 ** 20,
   readBytesMax: 2 ** 24,
-  jsonDepthMax: 32,
+  json: { depthMax: 32, valuesMax: 20_000 },
 };
 
 /**
@@ -519,8 +520,9 @@ function message(row: MessageRow, limits: OutboundLimits): OutboundMessage | str
   if (inReplyTo !== null && !isId(inReplyTo)) return 'The id it answers is not a short plain text.';
   const address = addressOf(row);
   if (typeof address === 'string') return address;
-  const content = jsonObject(row.content, limits.jsonDepthMax);
-  if (content === undefined) return 'Its content is not a JSON object within the limits of size and depth.';
+  const content = jsonObject(row.content, limits.json);
+  if (content === undefined)
+    return 'Its content is not a JSON object within the limits of size, depth and number of values.';
   return { id, seq: row.seq, runId: run, kind, timestamp, deliverAfter, address, inReplyTo, content };
 }
 
@@ -549,9 +551,9 @@ function containerState(db: Sqlite): ContainerState | undefined {
 }
 
 function toolsInFlight(value: unknown): ToolInFlight[] {
-  const list = typeof value === 'string' ? parsedJson(value) : undefined;
-  if (!Array.isArray(list)) return [];
-  return list.slice(0, 100).flatMap((item: unknown) => {
+  const parsed = typeof value === 'string' ? boundedJson(value, TOOLS_JSON) : undefined;
+  if (parsed?.type !== 'json' || !Array.isArray(parsed.value)) return [];
+  return parsed.value.slice(0, 100).flatMap((item: unknown) => {
     if (typeof item !== 'object' || item === null) return [];
     const { toolUseId, name, startedAt, timeoutMs } = {
       toolUseId: '',
@@ -564,6 +566,9 @@ function toolsInFlight(value: unknown): ToolInFlight[] {
     return [{ toolUseId, name, startedAt, timeoutMs: isNumber(timeoutMs) ? timeoutMs : null }];
   });
 }
+
+/** A list of tools, each with its few fields. */
+const TOOLS_JSON: JsonLimits = { depthMax: 8, valuesMax: 5_000 };
 
 /** A text that is safe as a name of something: bounded, and without control characters. */
 function isId(value: unknown): value is string {
@@ -578,29 +583,15 @@ function text(value: unknown, lengthMax: number): string | null {
   return typeof value === 'string' ? value.slice(0, lengthMax) : null;
 }
 
-/** The JSON object that a text is; `undefined` when it is none, or one of more than `depthMax` levels. */
-export function jsonObject(value: unknown, depthMax: number): JsonObject | undefined {
+/** The JSON object that a text is; `undefined` when it is none, or one of more than the limits. */
+export function jsonObject(value: unknown, limits: JsonLimits): JsonObject | undefined {
   if (typeof value !== 'string') return undefined;
-  const parsed = parsedJson(value);
-  return isJsonObject(parsed) && depthAtMost(parsed, depthMax) ? parsed : undefined;
+  const parsed = boundedJson(value, limits);
+  return parsed.type === 'json' && isJsonObject(parsed.value) ? parsed.value : undefined;
 }
 
-function parsedJson(value: string): Json | undefined {
-  try {
-    return JSON.parse(value);
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof RangeError) return undefined;
-    throw error;
-  }
-}
-
-function isJsonObject(value: Json | undefined): value is JsonObject {
+function isJsonObject(value: Json): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function depthAtMost(value: Json, levels: number): boolean {
-  if (typeof value !== 'object' || value === null) return true;
-  return levels > 0 && Object.values(value).every((child: Json) => depthAtMost(child, levels - 1));
 }
 
 function asFinding(error: unknown): OutboundFinding {

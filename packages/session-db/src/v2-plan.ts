@@ -369,7 +369,7 @@ function isNumber(value: unknown): value is number {
 
 /** A message's content. SQLite's own limit of depth is 1000. */
 function contentOf(row: Row): JsonObject | undefined {
-  return jsonObject(row['content'], 500);
+  return jsonObject(row['content'], { depthMax: 500, valuesMax: 1_000_000 });
 }
 
 function isJsonObject(value: Json | undefined): value is JsonObject {

@@ -31,8 +31,8 @@ export interface RequestSignature {
 
 /** The longest that a program may ask to wait for messages. */
 export const WAIT_S_MAX = 60;
-/** Connections at a time. */
-const CONNECTIONS_MAX = 256;
+/** How long a request may take to come to the end of its headers, in milliseconds. */
+const HEADERS_MS_MAX = 5_000;
 /** A connection on which nothing moves is closed: longer than any wait for messages. */
 const IDLE_MS_MAX = (WAIT_S_MAX + 15) * 1000;
 
@@ -44,13 +44,12 @@ export function hooksServer(
   const server = createServer(
     {
       requestTimeout: requestMaxMs,
-      headersTimeout: requestMaxMs,
+      headersTimeout: Math.min(requestMaxMs, HEADERS_MS_MAX),
       connectionsCheckingInterval: Math.min(requestMaxMs, 1000),
       maxHeaderSize: 8 * 1024,
     },
     handle,
   );
-  server.maxConnections = CONNECTIONS_MAX;
   server.timeout = IDLE_MS_MAX;
   return server;
 }

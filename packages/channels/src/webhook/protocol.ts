@@ -1,5 +1,6 @@
 // What programs say to the webhook channel, checked. Pure. Every field is known and bounded: what is not known is refused,
 // so that no message of the bot can be sent back as one of a program.
+import { boundedJson } from '@nanoclaw/session-db/protocol';
 import type { Json, OutsideEvent } from '../channel.ts';
 import { isFileName } from '../file-name.ts';
 
@@ -13,8 +14,8 @@ export const FILE_BYTES_MAX = 256 * 1024;
 /** The longest body of a request: four files as base64, a text in which everything is escaped, and an event. */
 export const BODY_BYTES_MAX = 2 * 1024 * 1024;
 
-/** Lists and objects within each other: more has no sense, and breaks programs that walk through it. */
-const DEPTH_MAX = 32;
+/** Lists and objects within each other, and values in all: more has no sense, and breaks programs that walk through it. */
+const JSON_LIMITS = { depthMax: 32, valuesMax: 20_000 } as const;
 
 /** A message of a program. The optional fields are left out where it said nothing. */
 export interface WebhookMessage {
@@ -51,9 +52,11 @@ export function isEndpointName(name: string): boolean {
 
 /** The message in the body of a request. */
 export function parseWebhookMessage(body: string): WebhookMessage | WebhookProblem {
-  const fields = parsedJson(body);
-  if (!isObject(fields)) return { problem: 'The body is not a JSON object.' };
-  if (!isShallow(fields, DEPTH_MAX)) return { problem: `The body is nested more than ${DEPTH_MAX} deep.` };
+  const parsed = boundedJson(body, JSON_LIMITS);
+  if (parsed.type === 'too-deep') return { problem: `The body is nested more than ${JSON_LIMITS.depthMax} deep.` };
+  if (parsed.type === 'too-many-values') return { problem: `The body has more than ${JSON_LIMITS.valuesMax} values.` };
+  if (parsed.type === 'not-json' || !isObject(parsed.value)) return { problem: 'The body is not a JSON object.' };
+  const fields = parsed.value;
   const unknown = Object.keys(fields).find((field) => !FIELDS.has(field));
   if (unknown !== undefined) return { problem: `The field ${JSON.stringify(unknown.slice(0, 64))} is not known.` };
   const problem = Object.entries(CHECKS).find(
@@ -152,20 +155,6 @@ function plainFile({ name, mediaType, data }: WebhookFile): WebhookFile {
 
 function hasOnly(value: Record<string, unknown>, fields: readonly string[]): boolean {
   return Object.keys(value).every((field) => fields.includes(field));
-}
-
-function isShallow(value: Json, depthMax: number): boolean {
-  if (typeof value !== 'object' || value === null) return true;
-  return depthMax > 0 && Object.values(value).every((part: Json) => isShallow(part, depthMax - 1));
-}
-
-/** `undefined` for what is not JSON. */
-function parsedJson(text: string): Json | undefined {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // the caller tells the program
-  }
 }
 
 function isObject(value: unknown): value is Record<string, Json> {

@@ -7,6 +7,7 @@
 //   marked, not yet answered      the program sends it again and is told at once
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { SetTimer } from '@nanoclaw/session-db';
 import type { Attempt, JsonObject, OutgoingMessage, Receive, ReceivedEvent, SendResult } from '../channel.ts';
 import { errorMessage } from '../error-message.ts';
@@ -27,6 +28,7 @@ import {
 } from './http.ts';
 import { messageDigest, messageJson, sha256 } from './message-json.ts';
 import { parseWebhookMessage, type WebhookMessage } from './protocol.ts';
+import { peerOf, Seats } from './seats.ts';
 import {
   isRightSignature,
   SIGNATURE_HEADER,
@@ -50,10 +52,13 @@ export interface WebhookServerOptions {
   readonly trouble: (trouble: WebhookTrouble) => void;
 }
 
+/** Connections at a time, many more than programs that wait for messages. */
+const CONNECTIONS_MAX = 256;
 /** Bodies that are read at a time: they come from strangers until the last byte is there. */
 const BODIES_MAX = 16;
-/** One that takes longer, in milliseconds, gives way to another when there are too many: an honest one is there at once. */
-const BODY_SLOW_MS = 1_000;
+/** What takes longer, in milliseconds, gives way to another when there are too many: an honest request is there at once. */
+const SLOW_MS = 1_000;
+const REPORT_EVERY_MS = 60_000;
 /** Programs that wait for messages at a time. */
 const POLLS_MAX = 64;
 /** What may wait of an endpoint for a host that does not take it. */
@@ -81,8 +86,10 @@ export class WebhookServer {
   readonly #stop = new AbortController();
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
-  /** Requests whose bodies are read, oldest first, and since when. */
-  readonly #bodies = new Map<IncomingMessage, number>();
+  readonly #connections = new Seats<Socket>({ max: CONNECTIONS_MAX, slowMs: SLOW_MS });
+  /** Requests whose bodies are read. */
+  readonly #bodies = new Seats<IncomingMessage>({ max: BODIES_MAX, slowMs: SLOW_MS });
+  readonly #evictionsReportedAt = new Map<string, number>();
   /** Those who wait for messages of an endpoint. */
   readonly #polls = new Set<{ endpoint: string; wake: () => void }>();
   /** What comes in, by endpoint, so that the host gets it one by one and in order. */
@@ -93,6 +100,7 @@ export class WebhookServer {
   constructor(options: WebhookServerOptions) {
     this.#options = options;
     this.#server = hooksServer(options.requestMaxMs, (request, response) => void this.#serve(request, response));
+    this.#server.on('connection', (socket) => this.#admit(socket));
   }
 
   open(host: string, port: number): Promise<void> {
@@ -146,6 +154,27 @@ export class WebhookServer {
 
   // ── Requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Makes room for one more connection where there is none, so that who holds many cannot keep the programs out. */
+  #admit(socket: Socket): void {
+    const admission = this.#connections.admit(socket, peerOf(socket.remoteAddress ?? ''), this.#options.now());
+    if (admission.type === 'full') {
+      socket.destroy();
+      return;
+    }
+    socket.once('close', () => this.#connections.leave(socket));
+    if (admission.evicted === undefined) return;
+    admission.evicted.destroy();
+    this.#reportEviction('A connection came to nothing, or was of a peer with many, and gave way to others.');
+  }
+
+  /** What a stranger can cause over and over is told once in a while. */
+  #reportEviction(reason: string): void {
+    const now = this.#options.now();
+    if (now - (this.#evictionsReportedAt.get(reason) ?? Number.NEGATIVE_INFINITY) < REPORT_EVERY_MS) return;
+    this.#evictionsReportedAt.set(reason, now);
+    this.#options.trouble({ type: 'request-failed', reason });
+  }
+
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     // Whatever the error, there is no connection left to answer on; without a listener it would be thrown.
     response.on('error', () => response.destroy());
@@ -154,10 +183,12 @@ export class WebhookServer {
       const signed = readSignature(request, this.#options.now());
       if (target.type === 'message') {
         const message = await this.#readMessage(request, target.endpoint, signed);
+        using _held = this.#connections.hold(request.socket);
         await this.#accept(target.endpoint, message);
         respond(response, 202, { accepted: true, id: message.id });
       } else {
         this.#assertSigned(target.endpoint, signed, `GET ${request.url ?? ''}`);
+        using _held = this.#connections.hold(request.socket);
         respond(response, 200, await this.#messages(target, response));
       }
     } catch (error) {
@@ -183,13 +214,12 @@ export class WebhookServer {
   }
 
   async #readMessage(request: IncomingMessage, endpoint: string, signed: RequestSignature): Promise<WebhookMessage> {
-    if (this.#bodies.size >= BODIES_MAX) this.#dropSlowestBody();
-    this.#bodies.set(request, this.#options.now());
+    this.#admitBody(request);
     let body: Buffer;
     try {
       body = await readBody(request);
     } finally {
-      this.#bodies.delete(request);
+      this.#bodies.leave(request);
     }
     this.#assertSigned(endpoint, signed, body);
     const message = parseWebhookMessage(body.toString());
@@ -197,16 +227,13 @@ export class WebhookServer {
     return message;
   }
 
-  /** Makes room for one more body, so that a stranger cannot keep the programs out by sending slowly. */
-  #dropSlowestBody(): void {
-    const [oldest] = this.#bodies;
-    const [slowest, since] = oldest ?? [];
-    if (slowest === undefined || since === undefined || this.#options.now() - since < BODY_SLOW_MS) {
-      throw new HttpError(503, 'Too many requests come in at once.', SOON_S);
-    }
-    this.#bodies.delete(slowest);
-    slowest.destroy();
-    this.#options.trouble({ type: 'request-failed', reason: 'A request came in too slowly and gave way to others.' });
+  /** Makes room for one more body. Throws `HttpError` where there is none. */
+  #admitBody(request: IncomingMessage): void {
+    const admission = this.#bodies.admit(request, peerOf(request.socket.remoteAddress ?? ''), this.#options.now());
+    if (admission.type === 'full') throw new HttpError(503, 'Too many requests come in at once.', SOON_S);
+    if (admission.evicted === undefined) return;
+    admission.evicted.destroy();
+    this.#reportEviction('A request came in too slowly and gave way to others.');
   }
 
   /** Resolves when the host has the message. */
