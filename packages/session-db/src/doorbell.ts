@@ -93,19 +93,18 @@ export class Doorbell implements Disposable {
   #listen(): void {
     this.#watcher ??= watchBell(
       this.#paths.bell,
-      () => this.#look('notified'),
+      () => this.#look(),
       () => this.#unwatch(),
     );
     this.#cancelPoll();
-    this.#cancelPoll = this.#options.setTimer(this.#pollMs, () => this.#look('polled'));
+    this.#cancelPoll = this.#options.setTimer(this.#pollMs, () => this.#look());
   }
 
-  #look(reason: 'notified' | 'polled'): void {
+  /** Polled or notified, the token decides: a change that a poll has seen is notified too, and rings once. */
+  #look(): void {
     const token = changeToken(this.#paths);
-    const changed = token !== this.#token;
+    const ringing = token !== this.#token;
     this.#token = token;
-    // A notification without a visible change is believed all the same: on a coarse clock two commits share a time.
-    const ringing = changed || reason === 'notified';
     this.#pollMs = ringing ? this.#pollMinMs : Math.min(this.#pollMs * 1.5, this.#pollMaxMs);
     if (ringing) this.#countRing();
     if (this.#rings >= RINGS_MAX) this.#deafen();
@@ -133,7 +132,7 @@ export class Doorbell implements Disposable {
     this.#rings = 0;
     this.#stretchMs = isFull ? Math.min(before * 2, STRETCH_MAX_MS) : STRETCH_MIN_MS;
     if (this.#stretchMs === STRETCH_MAX_MS && before < STRETCH_MAX_MS) this.#options.onFlood?.();
-    if (isFull) this.#look('polled');
+    if (isFull) this.#look();
   }
 
   #unwatch(): void {

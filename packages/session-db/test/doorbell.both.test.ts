@@ -82,6 +82,28 @@ describe('a doorbell', () => {
     });
   });
 
+  it('rings once for a change that a poll has seen before its notification comes', async () => {
+    writeFileSync(paths.database, 'x');
+    ring(paths.bell, 1_000);
+    const timers = manualTimers();
+    let rings = 0;
+    let changes = 0;
+    stack.use(new Doorbell(paths, () => rings++, { setTimer: timers.setTimer }));
+    await new Promise<void>((done) => {
+      let notified = 0;
+      // One that is only notified, and after the other: what it has heard has reached that one too.
+      const rang = () => ++notified === 2 && setImmediate(done);
+      stack.use(new Doorbell(paths, rang, { setTimer: () => () => undefined }));
+      const timer = setInterval(() => {
+        ring(paths.bell, 2_000);
+        changes++;
+        timers.fire();
+      }, 20);
+      stack.defer(() => clearInterval(timer));
+    });
+    expect(rings).toBe(changes);
+  });
+
   it('is polled where no watch can be had: before there is a bell, and where a link lies in its place', () => {
     const timers = manualTimers();
     let rings = 0;
@@ -97,6 +119,7 @@ describe('a doorbell', () => {
 
   it('does not follow a link in the place of a bell', async () => {
     const elsewhere = join(root, 'elsewhere');
+    writeFileSync(paths.database, 'x');
     ring(elsewhere, 1_000);
     symlinkSync(elsewhere, paths.bell);
     let rings = 0;
