@@ -250,6 +250,9 @@ const BREAKS: readonly (readonly [what: string, breaks: Break, ends: RegExp])[] 
   ],
 ];
 
+const OVER_TOO_EARLY =
+  'The turn of the prompt "workBriefly" was over before push() or abort() could reach it, and must be at work until then';
+
 function never(): Promise<never> {
   return new Promise(() => undefined);
 }
@@ -301,6 +304,19 @@ describe('the suite finds a provider that', () => {
     await expect(first?.run()).rejects.toThrow('Opening the provider did not end within 10 ms.');
     const found = await sentences((sound) => sound, {}, { close: never });
     expect(found).toContain('Closing the provider did not end within 100 ms.');
+  });
+
+  it.each<[string, readonly unknown[], string]>([
+    ['with a result', [RESULT], `${OVER_TOO_EARLY}.`],
+    ['with an error', [{ type: 'error', reason: 'No.', lostContinuation: false }], `${OVER_TOO_EARLY}: No.`],
+    ['without a word', [], 'The turn ended without a result or an error.'],
+  ])('ends a turn %s before a follow-up can reach it, and blames no follow-up', async (_how, events, sentence) => {
+    const over = (): Turn => ({ events: of(...events), push: () => false, abort: () => undefined });
+    const found = await sentences((sound) => ({
+      name: 'quick',
+      start: (prompt, options) => (prompt.text === 'work briefly' ? over() : sound.start(prompt, options)),
+    }));
+    expect(found).toEqual([sentence]);
   });
 
   it('says that it lacks what it has', async () => {

@@ -241,20 +241,35 @@ class Tested {
     must(isTurn(turn), 'start() gave no turn: it must have "events", "push" and "abort".');
     if (play.before) guarded('abort()', () => play.before?.(turn));
     const events: TurnEvent[] = [];
-    await within(this.#deadlineMs, `The turn of the prompt "${name}"`, this.#read(turn, events, play.meanwhile));
-    return { turn, events, end: onlyEnd(events) };
+    const reading = this.#read(turn, events, play.meanwhile);
+    const wasAtWork = await within(this.#deadlineMs, `The turn of the prompt "${name}"`, reading);
+    const end = onlyEnd(events);
+    must(
+      wasAtWork || play.meanwhile === undefined,
+      `The turn of the prompt "${name}" was over before push() or abort() could reach it, and must be at work until then${
+        end.type === 'error' ? `: ${brief(end.reason)}` : '.'
+      }`,
+    );
+    return { turn, events, end };
   }
 
-  async #read(turn: Turn, events: TurnEvent[], meanwhile: Play['meanwhile']): Promise<void> {
+  /** Reads the events to their end. Gives whether the turn was still at work when `meanwhile` was to be done. */
+  async #read(turn: Turn, events: TurnEvent[], meanwhile: Play['meanwhile']): Promise<boolean> {
     const begun = Promise.withResolvers<void>();
-    const acting = begun.promise.then(() => guarded('push() or abort()', () => meanwhile?.(turn)));
+    let isOver = false;
+    const acting = begun.promise.then(() => {
+      if (isOver || events.some(isEnd)) return false;
+      guarded('push() or abort()', () => meanwhile?.(turn));
+      return true;
+    });
     const endQuiet = timer(this.#deadlineMs / QUIET_SHARE, begun.resolve);
-    try {
-      await Promise.all([acting, readEvents(turn, events, begun.resolve)]);
-    } finally {
+    const reading = readEvents(turn, events, begun.resolve).finally(() => {
+      isOver = true;
       endQuiet();
       begun.resolve();
-    }
+    });
+    const [wasAtWork] = await Promise.all([acting, reading]);
+    return wasAtWork;
   }
 }
 
@@ -281,8 +296,12 @@ async function readEvents(turn: Turn, events: TurnEvent[], onFirst: () => void):
   }
 }
 
+function isEnd(event: TurnEvent): event is End {
+  return event.type === 'result' || event.type === 'error';
+}
+
 function onlyEnd(events: readonly TurnEvent[]): End {
-  const ends = events.filter((event) => event.type === 'result' || event.type === 'error');
+  const ends = events.filter(isEnd);
   const [end] = ends;
   must(end !== undefined, 'The turn ended without a result or an error.');
   must(ends.length === 1, `The turn has ${ends.length} results and errors, and must have one.`);
