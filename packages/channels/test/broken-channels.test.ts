@@ -40,6 +40,21 @@ function acknowledging(make: (receive: Receive) => Receive): Break {
   return (channel) => ({ start: (receive) => channel.start(make(receive)) });
 }
 
+/** Gives each event to the host of every start so far, but for those that are refused at once. */
+function receivingForEveryStart(refuses: (channel: Channel) => boolean): Break {
+  return (channel) => {
+    const receivers: Receive[] = [];
+    const all: Receive = async (event) => void (await Promise.all(receivers.map((receive) => receive(event))));
+    return {
+      start: async (receive) => {
+        if (refuses(channel)) throw new Error('It runs already.');
+        receivers.push(receive);
+        await channel.start(all);
+      },
+    };
+  };
+}
+
 function withFiles(event: ReceivedEvent, bytes: (file: IncomingFile) => AsyncIterable<Uint8Array>): ReceivedEvent {
   if (event.kind !== 'message') return event;
   return { ...event, files: event.files.map((file) => ({ ...file, bytes: () => bytes(file) })) };
@@ -266,6 +281,16 @@ const BROKEN: readonly (readonly [name: string, change: Break, sentence: RegExp 
     'can be started twice',
     (channel) => ({ start: async (receive) => void (await Promise.allSettled([channel.start(receive)])) }),
     'A channel that runs was started once more, and must reject that.',
+  ],
+  [
+    'receives for a start that it has refused',
+    receivingForEveryStart(() => false),
+    'The texts that went to the start that was refused: there are 1, ["hello"], and there should be 0.',
+  ],
+  [
+    'receives for a start that was stopped',
+    receivingForEveryStart((channel) => channel.health().state !== 'stopped'),
+    'The texts that went to the start that was stopped: there are 1, ["hello"], and there should be 0.',
   ],
   [
     'claims what its platform is declared to lack',

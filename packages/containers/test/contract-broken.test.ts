@@ -116,6 +116,42 @@ const BREACHES: readonly Breach[] = [
     breaks: starts((spec) => ({ ...spec, mounts: spec.mounts.filter(({ source }) => existsSync(source)) })),
   },
   {
+    name: 'lets what a run has started go on after the start that rejects',
+    caughtBy: 'after a start that rejects nothing of it is alive, and no life of the host lists it',
+    says: 'What a run has started goes on after its start has rejected.',
+    breaks: childEscapes,
+  },
+  {
+    name: 'lists a run whose start has rejected',
+    caughtBy: 'after a start that rejects nothing of it is alive, and no life of the host lists it',
+    says: "The runs that are listed after starts that rejected must be [], but is [ 'r1', 'r2' ].",
+    breaks(driver) {
+      const rejected: Run[] = [];
+      return {
+        start: (spec) =>
+          driver.start(spec).catch((error: unknown) => {
+            rejected.push(runOf(spec, never()));
+            throw error;
+          }),
+        list: async () => ({ runs: [...(await driver.list()).runs, ...rejected], troubles: [] }),
+      };
+    },
+  },
+  {
+    name: 'leaves a run alive whose start it rejects',
+    caughtBy: 'after a start that rejects nothing of it is alive, and no life of the host lists it',
+    says: "The runs that are listed after starts that rejected must be [], but is [ 'r2' ].",
+    breaks: (driver) => ({
+      async start(spec) {
+        const there = spec.mounts.filter(({ source }) => existsSync(source));
+        const run = await driver.start({ ...spec, mounts: there });
+        const [mount] = spec.mounts.filter((each) => !there.includes(each));
+        if (mount !== undefined) throw new SpawnError({ type: 'bad-mount', mount, reason: 'it is noticed too late' });
+        return run;
+      },
+    }),
+  },
+  {
     name: 'gives nothing of a live run',
     caughtBy: 'the lines that a live run has printed are in its log, those of both streams',
     says: "The lines that logs() gives of a live run must be [ 'err', 'out' ], but is [].",

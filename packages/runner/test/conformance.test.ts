@@ -205,6 +205,11 @@ const BREAKS: readonly (readonly [what: string, breaks: Break, ends: RegExp])[] 
     /^A follow-up was taken after the result/,
   ],
   [
+    'takes a follow-up after its error',
+    (start, { text }) => (text === 'fail' ? { push: () => true } : { push: start().push }),
+    /^A follow-up was taken after the error/,
+  ],
+  [
     'gives no token and does not say so',
     (start) => changed(start(), (event) => (event.type === 'continuation' ? [] : [event])),
     /^The turn gave no token .*lacks: resume\)\.$/,

@@ -48,7 +48,8 @@ export const START_STOP_CASES: readonly Case[] = [
     name: 'a channel stopped while it starts is stopped, and can be started again',
     check: async (platform) => {
       const channel = platform.channel();
-      const [start, stop] = await Promise.allSettled([channel.start(platform.host().receive), channel.stop()]);
+      const overtaken = platform.host();
+      const [start, stop] = await Promise.allSettled([channel.start(overtaken.receive), channel.stop()]);
       // A start that is overtaken may resolve or reject, but not hang.
       if (start.status === 'rejected' && !(start.reason instanceof CallRejected)) throw start.reason;
       if (stop.status === 'rejected') throw stop.reason;
@@ -57,6 +58,7 @@ export const START_STOP_CASES: readonly Case[] = [
       await channel.start(host.receive);
       await writeAndReceive(platform, host, 'hello');
       expectSame('the texts that the host was given', host.texts(), ['hello']);
+      expectSame('the texts that went to the start that was stopped', overtaken.texts(), []);
     },
   },
   {
@@ -65,7 +67,8 @@ export const START_STOP_CASES: readonly Case[] = [
       const host = platform.host();
       const channel = platform.channel();
       await channel.start(host.receive);
-      const second = await channel.start(platform.host().receive).then(
+      const refused = platform.host();
+      const second = await channel.start(refused.receive).then(
         () => 'resolved',
         (error: unknown) => error,
       );
@@ -73,6 +76,7 @@ export const START_STOP_CASES: readonly Case[] = [
       if (!(second instanceof CallRejected)) throw second;
       await writeAndReceive(platform, host, 'hello');
       expectSame('the texts that the host was given', host.texts(), ['hello']);
+      expectSame('the texts that went to the start that was refused', refused.texts(), []);
     },
   },
 ];

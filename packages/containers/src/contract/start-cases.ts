@@ -14,6 +14,7 @@ import {
   problemOf,
   quietWhile,
 } from './test-bench.ts';
+import type { ContractStep } from './test-program.ts';
 
 /** The cases about starts. */
 export const STARTS: readonly ContractCheck[] = [
@@ -160,6 +161,25 @@ export const STARTS: readonly ContractCheck[] = [
       await quietWhile();
       expectThat(!bench.has('begun'), 'The command of a run with a missing mount has begun.');
       expectThat(!existsSync(mount.source), 'The missing source of a mount was made.');
+    },
+  },
+  {
+    name: 'after a start that rejects nothing of it is alive, and no life of the host lists it',
+    kinds: ANY,
+    async check(bench) {
+      const driver = await bench.driver(HOME);
+      const child: readonly ContractStep[] =
+        bench.kind === 'process' ? [{ type: 'start-beating-child', file: 'beat' }] : [];
+      const spec = bench.spec(HOME, 'r1', { steps: [...child, { type: 'exit', code: 3 }] });
+      await problemOf('The start of a run that ends badly at once', driver.start(spec));
+      expectThat(!(await bench.isMadeAgain('beat')), 'What a run has started goes on after its start has rejected.');
+      const unmounted = bench.spec(HOME, 'r2', { steps: [{ type: 'wait-for', file: 'never' }] });
+      const mount = { source: bench.path('not-there'), target: '/workspace/extra', readonly: true };
+      const start = driver.start({ ...unmounted, mounts: [...unmounted.mounts, mount] });
+      await problemOf('A start with a mount whose source is missing', start);
+      for (const life of [driver, await bench.driver(HOME)]) {
+        expectSame('The runs that are listed after starts that rejected', await listed(life), []);
+      }
     },
   },
 ];
