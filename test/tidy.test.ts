@@ -23,6 +23,8 @@ const BROKEN: readonly (readonly [rule: Rule, text: string, path?: string])[] = 
   ['chance', "import { randomUUID } from 'node:crypto';\nexport const id = () => randomUUID();"],
   ['chance', "import * as c from 'node:crypto';\nexport const id = () => c.randomBytes(8);"],
   ['chance', 'export const id = () => crypto.randomUUID();'],
+  ['in-place', "import { writeFileSync } from 'node:fs';\nexport const w = writeFileSync;"],
+  ['in-place', "import { writeFile } from 'node:fs/promises';\nexport const w = writeFile;"],
   ['sleep', 'export const later = (f: () => void) => setTimeout(f, 1);'],
   ['sleep', 'export const loop = { setInterval };'],
   ['sleep', "import { setTimeout as sleep } from 'node:timers/promises';\nexport const s = sleep;"],

@@ -1,7 +1,7 @@
 /**
  * What must hold for the libraries and can be read off their source: no clock, no chance, no waiting, no log, no
  * environment, no mutable module state, SQL only in its files, imports in one direction, nothing that switches the
- * type checker off. `tidy.test.ts` runs it over the tree.
+ * type checker off, and no file of ours is written in place. `tidy.test.ts` runs it over the tree.
  *
  * The source is read with TypeScript's own parser and binder, each file by itself and without the standard library.
  * So a name that the binder cannot resolve is a global of the runtime, and a parameter that happens to be called
@@ -34,6 +34,7 @@ export type Rule =
   | 'non-null'
   | 'catch'
   | 'undocumented'
+  | 'in-place'
   | 'exception';
 
 export interface Violation {
@@ -292,6 +293,7 @@ function checkImport(node: ts.Node, path: string, report: Report): void {
   if (wrong !== undefined) report(node, 'direction', wrong);
   const pastDoor = pastTheDoor(path, specifier);
   if (pastDoor !== undefined) report(node, 'door', pastDoor);
+  checkWriting(node, path, specifier, report);
   // Apps are the world outside.
   if (isApp(path) || (ts.isImportDeclaration(node) && node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword)) {
     return;
@@ -305,6 +307,17 @@ function checkImport(node: ts.Node, path: string, report: Report): void {
   }
   for (const name of importedNames(node) ?? []) {
     if (RANDOM.has(name)) report(node, 'chance', `imports ${name}; take it as an argument`);
+  }
+}
+
+/** The sources of what runs beside people's data. A file written in place is an empty one after a full disk. */
+const KEEPERS = /^(packages\/(session-db|sweep|delivery|registry|channels|host)|apps\/host)\/src\//;
+
+function checkWriting(node: ts.Node, path: string, specifier: string, report: Report): void {
+  if (!KEEPERS.test(path) || !/^(node:)?fs(\/promises)?$/.test(specifier)) return;
+  for (const name of importedNames(node) ?? []) {
+    if (/^(writeFile|appendFile)(Sync)?$/.test(name))
+      report(node, 'in-place', `${name}; use replaceFile of session-db`);
   }
 }
 

@@ -3,7 +3,7 @@
  * each that is wrong. The last check is the real thing in small: a run like an agent's, and both sides of a session's two
  * files seen from both sides.
  */
-import { chmodSync, lchownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, lchownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Driver, EngineClient, extraMounts, LABELS, type RunSpec, SpawnError } from '@nanoclaw/containers';
 import { dataFolder } from '@nanoclaw/host/data';
@@ -24,6 +24,7 @@ import {
   skillsIn,
 } from '@nanoclaw/host/runs';
 import type { AgentGroup } from '@nanoclaw/registry';
+import { replaceFile } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import type { Config } from './config.ts';
@@ -268,7 +269,7 @@ function preparePlaces(folder: string, isolation: Isolation): Places {
   // So that only the mount itself stands between the agent and the folder.
   chmodSync(places.inbound, 0o777);
   if (isolation.type === 'container') lchownSync(places.outbound, isolation.user.uid, isolation.user.gid);
-  writeFileSync(join(places.program, 'probe.js'), PROBE);
+  replaceFile(join(places.program, 'probe.js'), PROBE, 0o644);
   sayNumber(places.inbound, 1);
   return places;
 }

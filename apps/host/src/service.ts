@@ -4,9 +4,10 @@
  *
  * The supervisor ends only the host's own process: its agents go on, and the next host adopts them.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { messageOf, Problem } from '@nanoclaw/host/errors';
+import { replaceFile } from '@nanoclaw/session-db';
 
 /** What a supervisor is to start. */
 export interface Service {
@@ -44,7 +45,7 @@ export function installService(
   const file = join(home, path);
   try {
     mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, serviceText(supervisor, service));
+    replaceFile(file, serviceText(supervisor, service), 0o644);
   } catch (error) {
     throw new Problem(`${file} could not be written (${messageOf(error)}); nothing was installed.`, 1, {
       cause: error,

@@ -167,20 +167,26 @@ export class Containers {
 
   /**
    * Stops the live runs that are outdated (see `outdatedReason`) and not busy, and returns those that were stopped; each
-   * end goes to `onExit`, and the next wake starts anew. A busy one goes on: call this again when it rests. Rejects when
-   * a run could not be stopped: it is live still.
+   * end goes to `onExit`, and the next wake starts anew. A busy one goes on: call this again when it rests. Rejects, after all
+   * were looked at, when a run could not be judged or stopped: it is live still.
    */
   async replaceOutdatedRuns(isBusy: (run: Run) => boolean): Promise<readonly Run[]> {
     const live = [...this.#slots.values()].flatMap((slot) => (slot.state === 'live' ? [slot.run] : []));
     const replaced: Run[] = [];
+    const errors: unknown[] = [];
     for (const run of live) {
-      const reason = await this.#options.outdatedReason?.(run);
-      // Asking took a while: only what is live and at rest now is stopped.
-      if (reason === undefined || this.#slots.get(run.sessionId)?.state !== 'live' || !this.#holds(run)) continue;
-      if (isBusy(run)) continue;
-      await this.stop(run.sessionId, reason);
-      replaced.push(run);
+      try {
+        const reason = await this.#options.outdatedReason?.(run);
+        // Asking took a while: only what is live and at rest now is stopped.
+        if (reason === undefined || this.#slots.get(run.sessionId)?.state !== 'live' || !this.#holds(run)) continue;
+        if (isBusy(run)) continue;
+        await this.stop(run.sessionId, reason);
+        replaced.push(run);
+      } catch (error) {
+        errors.push(error);
+      }
     }
+    if (errors.length > 0) throw new AggregateError(errors, errors.map(messageOf).join(' '));
     return replaced;
   }
 
@@ -302,6 +308,7 @@ export class Containers {
     const adopted: Run[] = [];
     const duplicates: Run[] = [];
     const outdated: { readonly run: Run; readonly reason: string }[] = [];
+    const unjudged: string[] = [];
     // The newest first: of two runs of one session it is the one that the session's file names.
     for (const run of runs.toSorted((a, b) => b.startedAt - a.startedAt)) {
       const slot = this.#slots.get(run.sessionId);
@@ -309,7 +316,7 @@ export class Containers {
       if (slot === undefined) {
         // Held at once, so that a wake meanwhile starts no second one.
         this.#hold(run);
-        const reason = await this.#options.outdatedReason?.(run);
+        const reason = await this.#outdatedReason(run, unjudged);
         if (reason === undefined) adopted.push(run);
         else outdated.push({ run, reason });
       } else if (runIdOf(slot) !== run.runId) {
@@ -323,7 +330,22 @@ export class Containers {
     ]);
     this.#reconciled = true;
     const replaced = outdated.map(({ run }) => run);
-    return { adopted, replaced, duplicates, troubles: [...troubles, ...unwatched, ...stops.flatMap(failure)] };
+    return {
+      adopted,
+      replaced,
+      duplicates,
+      troubles: [...troubles, ...unjudged, ...unwatched, ...stops.flatMap(failure)],
+    };
+  }
+
+  /** `undefined` also for a run that cannot be judged: it goes on, and must not keep the others from being adopted. */
+  async #outdatedReason(run: Run, unjudged: string[]): Promise<string | undefined> {
+    try {
+      return await this.#options.outdatedReason?.(run);
+    } catch (error) {
+      unjudged.push(`The run of session ${run.sessionId} goes on without being looked at: ${messageOf(error)}`);
+      return undefined;
+    }
   }
 
   #reconcileUnwatched(listed: readonly Run[]): string[] {

@@ -26,4 +26,4 @@ export { inProcess, type RunProgram } from './in-process.ts';
 export { extraMounts } from './mounts.ts';
 export { ProcessDriver } from './process.ts';
 export { type HostProcess, processTable } from './process-table.ts';
-export { DEFAULT_LIMITS, isNetworkName, sessionMounts, specHash } from './spec.ts';
+export { DEFAULT_LIMITS, isNetworkName, isSafeId, sessionMounts, specHash } from './spec.ts';

@@ -400,6 +400,35 @@ describe('a run of an earlier life that does not fit any more', () => {
   });
 });
 
+describe('a run that cannot be judged', () => {
+  const judge = (run: Run) => {
+    if (run.runId === 'odd') throw new Error('its folder cannot be read.');
+    return oldOne(run);
+  };
+
+  it('goes on, and those after it are adopted or replaced (failure 89)', async () => {
+    driver.live('old', 's', 1);
+    driver.live('fine', 't', 2);
+    driver.live('odd', 'u', 3);
+    const containers = containersOf({ outdatedReason: judge });
+    const { adopted, replaced, troubles } = await containers.reconcile();
+    expect(adopted.map(({ runId }) => runId)).toEqual(['odd', 'fine']);
+    expect(replaced.map(({ runId }) => runId)).toEqual(['old']);
+    expect(troubles).toEqual(['The run of session u goes on without being looked at: its folder cannot be read.']);
+  });
+
+  it('does not keep others from being replaced while they live, and is told', async () => {
+    let judged: (run: Run) => string | undefined = () => undefined;
+    const containers = containersOf({ outdatedReason: (run) => judged(run) });
+    await containers.wake(spec('u', 'odd'));
+    await containers.wake(spec('s', 'old'));
+    judged = judge;
+    await expect(containers.replaceOutdatedRuns(() => false)).rejects.toThrow('its folder cannot be read.');
+    expect(containers.running('s')).toBeUndefined();
+    expect(containers.running('u')?.runId).toBe('odd');
+  });
+});
+
 describe('runs that do not fit any more', () => {
   it('are replaced once they rest, and those that fit go on', async () => {
     let changed = false;

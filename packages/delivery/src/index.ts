@@ -17,7 +17,7 @@ export {
 export { Gate } from './gate.ts';
 export { DeliveryLoop, type DeliveryLoopOptions, type DeliveryLoopPorts } from './loop.ts';
 export type { Notice } from './notice.ts';
-export { SqliteRateStore } from './rate-store.ts';
+export { type RateStoreTrouble, SqliteRateStore } from './rate-store.ts';
 export { type Rate, RateLimits } from './rates.ts';
 export type { Attempt, Route, Send } from './send.ts';
 export { splitMessage, splitText } from './split.ts';

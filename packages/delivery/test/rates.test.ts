@@ -1,12 +1,17 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { describe, expect, it } from 'vitest';
-import { Gate, RateLimits, SqliteRateStore } from '../src/index.ts';
+import { Gate, RateLimits, type RateStoreTrouble, SqliteRateStore } from '../src/index.ts';
 import { START, temporaryFolder } from './support.ts';
 
 const CHAT = { key: 'chat', burst: 2, everyMs: 1_000 };
 const ACCOUNT = { key: 'account', burst: 3, everyMs: 100 };
 const HOURLY = { key: 'hourly', burst: 2, everyMs: 3_600_000 };
+
+function untroubled(trouble: RateStoreTrouble): void {
+  throw new Error(`There is to be no trouble: ${JSON.stringify(trouble)}`);
+}
 
 describe('token buckets', () => {
   it('allow a burst, then one in each interval', () => {
@@ -34,17 +39,54 @@ describe('token buckets', () => {
     using folder = temporaryFolder();
     const path = join(folder.path, 'rates.db');
     {
-      using store = new SqliteRateStore(openSqlite, path, START);
+      using store = new SqliteRateStore(openSqlite, path, START, untroubled);
       const limits = new RateLimits(store);
       expect(limits.take([HOURLY], START)).toBe(0);
       expect(limits.take([HOURLY], START)).toBe(0);
     }
-    using store = new SqliteRateStore(openSqlite, path, START + 1);
+    using store = new SqliteRateStore(openSqlite, path, START + 1, untroubled);
     const limits = new RateLimits(store);
     expect(limits.take([HOURLY], START + 1)).toBe(3_599_999);
     expect(limits.take([HOURLY], START + 3_600_000)).toBe(0);
     expect(limits.take([CHAT], START)).toBe(0);
     expect(store.load('chat')).toBeUndefined();
+  });
+
+  it("start anew where their file is damaged or another program's, and say so (failure 87)", () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, 'rates.db');
+    const other = openSqlite(join(folder.path, 'other.db'), 'create');
+    other.exec('CREATE TABLE rates (key TEXT)');
+    other.close();
+    const whole = readFileSync(join(folder.path, 'other.db'));
+    for (const content of ['garbage '.repeat(1_000), whole, whole.subarray(0, 5_000), '']) {
+      writeFileSync(path, content);
+      const troubles: string[] = [];
+      {
+        using store = new SqliteRateStore(openSqlite, path, START, ({ type }) => troubles.push(type));
+        store.save('key', START + 1_000);
+        expect(store.load('key')).toBe(START + 1_000);
+      }
+      expect(troubles).toEqual(content === '' ? [] : ['made-anew']);
+      using again = new SqliteRateStore(openSqlite, path, START, untroubled);
+      expect(again.load('key')).toBe(START + 1_000);
+    }
+  });
+
+  it('hold without their file, and tell once that it cannot be used (failure 87)', () => {
+    using folder = temporaryFolder();
+    const path = join(folder.path, 'rates.db');
+    const troubles: string[] = [];
+    using store = new SqliteRateStore(openSqlite, path, START, ({ type }) => troubles.push(type));
+    const holder = openSqlite(path, 'write');
+    holder.exec('BEGIN IMMEDIATE');
+    const limits = new RateLimits(store);
+    expect([0, 1, 2].map(() => limits.take([HOURLY], START))).toEqual([0, 0, 3_600_000]);
+    holder.exec('ROLLBACK');
+    holder.close();
+    expect(troubles).toEqual(['not-kept']);
+    expect(limits.take([{ ...HOURLY, key: 'next' }], START)).toBe(0);
+    expect(store.load('next')).toBeDefined();
   });
 
   it('do not write each take of a long burst', () => {

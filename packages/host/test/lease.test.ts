@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -32,6 +32,13 @@ describe('the lease on a data folder (failure 55)', () => {
     using _first = takeLease(folder, HOLDER);
     writeFileSync(join(folder, 'host.json'), '{');
     expect(() => takeLease(folder, HOLDER)).toThrow(/^Another host already runs on [^(]*; it was left alone\./);
+  });
+
+  it('is taken although its file is garbage, and then by one host only (failure 87)', () => {
+    writeFileSync(join(folder, 'host.lock'), 'garbage '.repeat(1_000));
+    using _first = takeLease(folder, HOLDER);
+    expect(() => takeLease(folder, HOLDER)).toThrow(/^Another host already runs/);
+    expect(statSync(join(folder, 'host.lock')).size).toBe(0);
   });
 
   it('says so when the folder is not there or is a file', () => {

@@ -64,6 +64,7 @@ export {
 } from './runner-session.ts';
 export { VersionError } from './schema.ts';
 export type { SeriesRecord } from './series.ts';
+export { replaceFile } from './small-file.ts';
 export { restoreSession, snapshotSession } from './snapshot.ts';
 export { isBusy, type OpenMode, type OpenSqlite, type Params, type Sqlite, SqliteError } from './sqlite/index.ts';
 export type { Clock, Millis, SetTimer } from './time.ts';

@@ -89,7 +89,7 @@ async function playOne(seed: number, from: string, bench: Bench): Promise<number
   );
   for (const line of outcome.trace) say(line);
   say(
-    `seed ${seed}: ${outcome.failure?.message ?? 'everything held'} (step ${outcome.steps}, ${outcome.touches} touches)`,
+    `seed ${seed}: ${outcome.failure?.message ?? (outcome.isCut ? 'everything held so far' : 'everything held')} (step ${outcome.steps}, ${outcome.touches} touches)`,
   );
   return outcome.failure === undefined ? 0 : 1;
 }

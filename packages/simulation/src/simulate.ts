@@ -45,6 +45,8 @@ export interface Crash {
 export interface Outcome {
   /** `undefined`: everything held. */
   readonly failure: { readonly invariant: string; readonly message: string; readonly step: number } | undefined;
+  /** It was cut off where it was to be: what held, held that far. */
+  readonly isCut: boolean;
   readonly simulatedMs: number;
   readonly steps: number;
   /** Changes of files and sends, by all processes. */
@@ -103,9 +105,11 @@ export async function template(bench: Bench): Promise<string> {
 /** 2026-11-21 08:00 UTC. */
 const START = 1_795_248_000_000;
 
-/** Runs the history of a plan in a copy of `from`. The same plan gives the same history. */
-export function simulate(plan: Plan, from: string, bench: Bench, stepsMax = STEPS_MAX): Promise<Outcome> {
-  return play(plan, bench, stepsMax, { prepare: (folder) => copyOf(from, folder) });
+/**
+ * Runs the history of a plan in a copy of `from`, not further than step `cutAt`. The same plan gives the same history.
+ */
+export function simulate(plan: Plan, from: string, bench: Bench, cutAt = Number.POSITIVE_INFINITY): Promise<Outcome> {
+  return play(plan, bench, { cutAt, prepare: (folder) => copyOf(from, folder) });
 }
 
 /** Runs the history of a plan and tells of every touch in it, each time with what memory there is outside of the disk. */
@@ -115,15 +119,17 @@ export function recordedHistory(
   bench: Bench,
   recorder: (folder: string, memory: () => Omit<Crash, 'disk'>) => Recorder,
 ): Promise<Outcome> {
-  return play(plan, bench, STEPS_MAX, { prepare: (folder) => copyOf(from, folder), recorder });
+  return play(plan, bench, { prepare: (folder) => copyOf(from, folder), recorder });
 }
 
 /** Goes on after a crash: the machine starts again, the host after it, and everything has to come to its end. */
 export function resumed(plan: Plan, crash: Crash, bench: Bench): Promise<Outcome> {
-  return play(plan, bench, STEPS_MAX, { prepare: (folder) => putOnDisk(crash.disk, folder), crash });
+  return play(plan, bench, { prepare: (folder) => putOnDisk(crash.disk, folder), crash });
 }
 
 interface Beginning {
+  /** The reader of its trace wishes to see no further: of what comes after it nothing is known. */
+  readonly cutAt?: number;
   readonly prepare: (folder: string) => void;
   readonly crash?: Crash;
   readonly recorder?: (folder: string, memory: () => Omit<Crash, 'disk'>) => Recorder;
@@ -142,9 +148,9 @@ function putOnDisk({ files, directories }: DiskImage, folder: string): void {
   }
 }
 
-async function play(plan: Plan, bench: Bench, stepsMax: number, beginning: Beginning): Promise<Outcome> {
+async function play(plan: Plan, bench: Bench, beginning: Beginning): Promise<Outcome> {
   const folder = mkdtempSync(join(bench.scratch, 'nanoclaw-sim-'));
-  const { crash } = beginning;
+  const { crash, cutAt = Number.POSITIVE_INFINITY } = beginning;
   const trace: string[] = [];
   const world = new World({
     seed: plan.seed,
@@ -156,8 +162,9 @@ async function play(plan: Plan, bench: Bench, stepsMax: number, beginning: Begin
       if (trace.length < TRACE_MAX) trace.push(line);
     },
   });
-  const outcome = (failure: Outcome['failure']): Outcome => ({
+  const outcome = (failure: Outcome['failure'], isCut = false): Outcome => ({
     failure,
+    isCut,
     simulatedMs: world.time - (crash?.at ?? START),
     steps: world.steps,
     touches: world.touches,
@@ -168,8 +175,8 @@ async function play(plan: Plan, bench: Bench, stepsMax: number, beginning: Begin
     beginning.prepare(folder);
     using history = new History(plan, world, bench, crash);
     world.recorder = beginning.recorder?.(folder, () => history.memory());
-    await history.run(stepsMax);
-    return outcome(undefined);
+    const isCut = (await history.run(cutAt)) === 'cut';
+    return outcome(undefined, isCut);
   } catch (error) {
     const { invariant, message } = violationOf(error, plan.seed);
     world.trace(message);
@@ -235,7 +242,8 @@ class History implements Disposable {
     world.onWrite = (path, actor) => this.#note(() => this.#checker.written(path, actor.kind));
   }
 
-  async run(stepsMax: number): Promise<void> {
+  /** Plays it to its end, or to the step at which it is cut off. */
+  async run(cutAt: number): Promise<'ended' | 'cut'> {
     const world = this.#world;
     const { events, troubledMs } = this.#plan;
     if (this.#isAnew) for (const event of events) if (event.at === 0) this.#play(event);
@@ -247,15 +255,16 @@ class History implements Disposable {
     world.after(troubledMs - this.#lived, () => this.#calm(), undefined);
     // The host begins in this moment, and not with whatever happens next.
     await this.#bench.settled();
-    await this.#until(stepsMax, () => !this.#isTroubled);
+    if ((await this.#until(cutAt, () => !this.#isTroubled)) === 'cut') return 'cut';
     const calmAt = world.time;
     let lookedAt = world.time;
-    await this.#until(stepsMax, () => {
+    const came = await this.#until(cutAt, () => {
       if (world.time - lookedAt < LOOK_EVERY_MS) return false;
       lookedAt = world.time;
       return world.time - calmAt > LIVENESS_MS || this.#checker.isOver();
     });
-    this.#checker.end();
+    if (came === 'ended') this.#checker.end();
+    return came;
   }
 
   [Symbol.dispose](): void {
@@ -269,10 +278,11 @@ class History implements Disposable {
     return { at, ids, platform: platform.memory(), runtime: runtime.memory(), checker: checker.memory() };
   }
 
-  async #until(stepsMax: number, isOver: () => boolean): Promise<void> {
+  async #until(cutAt: number, isOver: () => boolean): Promise<'ended' | 'cut'> {
     const world = this.#world;
     while (!isOver()) {
-      if (world.steps > stepsMax)
+      if (world.steps >= cutAt) return 'cut';
+      if (world.steps > STEPS_MAX)
         throw new InvariantViolation('I17', `It has not come to its end after ${world.steps} steps.`);
       if (!(await world.step()))
         throw new InvariantViolation('I17', 'No event is left, and the history has not come to its end.');
@@ -282,6 +292,7 @@ class History implements Disposable {
       this.#lookedAtTouch = world.touches;
       this.#checker.look();
     }
+    return 'ended';
   }
 
   /** Checks within the code of a process, which might catch what a checker throws. */

@@ -17,6 +17,14 @@ it('the same seed is the same history, to the last line of its trace', async () 
   expect(once.output.split('\n').length).toBeGreaterThan(10);
 });
 
+it('a history that is cut off where its reader wishes breaks nothing (failure 89)', async () => {
+  const { code, output } = await sim('--seed', '9', '--steps', '200');
+  expect({ code, last: output.trimEnd().split('\n').at(-1) }).toEqual({
+    code: 0,
+    last: expect.stringMatching(/^seed 9: everything held so far \(step 200, /),
+  });
+});
+
 /** Each history has a folder of its own, whose name is the system's. */
 function withoutFolders(text: string): string {
   return text.replaceAll(/nanoclaw-sim-\w+/g, 'FOLDER');

@@ -1,6 +1,7 @@
 // The number of the last message that was seen in a chat of the terminal, from one connection to the next.
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { replaceFile } from '@nanoclaw/session-db';
 
 /** One file. Losing it costs a person no message: they only see again, or not, what came while they were away. */
 export class LastSeen {
@@ -20,9 +21,8 @@ export class LastSeen {
 
   /** In one step, so that a reader finds the old number or the new one. */
   write(n: number): void {
-    writeFileSync(`${this.#path}.new`, `${n}\n`, { mode: 0o600 });
     try {
-      renameSync(`${this.#path}.new`, this.#path);
+      replaceFile(this.#path, `${n}\n`, 0o600);
     } catch (error) {
       if (!isMissing(error)) throw error; // another terminal of the chat was faster, and wrote as much
     }

@@ -1,9 +1,9 @@
 /** `create_agent`: another agent, to which the requesting one can write. On an admin's message at once, else with an approval. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentGroup, AgentGroupId, Registry } from '@nanoclaw/registry';
-import type { JsonObject } from '@nanoclaw/session-db';
+import { type JsonObject, replaceFile } from '@nanoclaw/session-db';
 import { type ActionResult, actingAdmin, destinationsOf, freeName, type SessionHandle } from '../session/index.ts';
 import { type Action, type ApprovedAction, type EffectContext, failed } from './action.ts';
 import { askApproval, quoted } from './approval.ts';
@@ -130,9 +130,7 @@ async function registerAgent(
   const folder = data.agent(agent.folder);
   mkdirSync(folder, { recursive: true });
   if (agent.instructions !== '') {
-    const partial = join(folder, `${NOTES_FILE}.new`);
-    writeFileSync(partial, `${agent.instructions}\n`);
-    renameSync(partial, join(folder, NOTES_FILE));
+    replaceFile(join(folder, NOTES_FILE), `${agent.instructions}\n`, 0o644);
   }
   const { provider, model, effort, messagesPerPrompt, network } = parent;
   return registry.createAgentGroup({

@@ -3,8 +3,8 @@
  * Each start is noted in the data folder, and the note is removed by an orderly end, or once the host has lived for a while:
  * what is left counts the starts that came to nothing.
  */
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import type { Millis } from '@nanoclaw/session-db';
+import { readFileSync, rmSync } from 'node:fs';
+import { type Millis, replaceFile } from '@nanoclaw/session-db';
 import { backoffMs } from '@nanoclaw/session-db/protocol';
 import { z } from 'zod';
 import { systemCode } from '../errors/index.ts';
@@ -29,8 +29,7 @@ const Starts = z.array(z.number());
  */
 export function noteStart(file: string, now: Millis): { readonly waitMs: Millis; readonly crashes: number } {
   const recent = startsIn(file).filter((at) => at <= now && now - at < MEMORY_MS);
-  writeFileSync(`${file}.new`, JSON.stringify([...recent, now].slice(-REMEMBERED_MAX)));
-  renameSync(`${file}.new`, file);
+  replaceFile(file, JSON.stringify([...recent, now].slice(-REMEMBERED_MAX)), 0o600);
   return { waitMs: crashWaitMs(recent.length), crashes: recent.length };
 }
 

@@ -1,7 +1,9 @@
 /** Where everything is in the data folder, and how the folder comes to be. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { cannotBeWritten, systemCode } from '../errors/index.ts';
+import { isSafeId } from '@nanoclaw/containers';
+import { replaceFile } from '@nanoclaw/session-db';
+import { cannotBeWritten, messageOf, Problem } from '../errors/index.ts';
 
 /** The places in a data folder; all paths are absolute. */
 export interface DataFolder {
@@ -9,6 +11,8 @@ export interface DataFolder {
   readonly root: string;
   /** The central database. */
   readonly registry: string;
+  /** By which its runs are told from those of others on the machine. */
+  readonly installId: string;
   /** The terminal channel's socket and history. */
   readonly terminal: string;
   /** The webhook channel's messages. */
@@ -42,6 +46,7 @@ export function dataFolder(root: string): DataFolder {
   return {
     root,
     registry: join(root, 'registry.db'),
+    installId: join(root, 'install-id'),
     terminal: join(root, 'terminal'),
     webhook: join(root, 'webhook'),
     log: join(root, 'host.log'),
@@ -58,7 +63,10 @@ export function dataFolder(root: string): DataFolder {
   };
 }
 
-/** Makes the folder where it is missing, for its owner only. Throws a `Problem` (exit code 4) when it cannot be made. */
+/**
+ * Makes the folder where it is missing, for its owner only; one that is there and open to others is closed to them: what
+ * people say to agents is in it. Throws a `Problem` (exit code 4) when it cannot be made or closed.
+ */
 export function makeDataFolder(root: string): DataFolder {
   const folder = dataFolder(root);
   try {
@@ -66,19 +74,55 @@ export function makeDataFolder(root: string): DataFolder {
   } catch (error) {
     throw cannotBeWritten(`The data folder ${root}`, error);
   }
+  if (!isOpenToOthers(root)) return folder;
+  try {
+    chmodSync(root, 0o700);
+  } catch (error) {
+    throw new Problem(
+      `The data folder ${root} is open to other users of this machine and cannot be closed to them ` +
+        `(${messageOf(error)}); nothing was changed. Have its owner run \`chmod 700\` on it, or choose another one.`,
+      4,
+      { cause: error },
+    );
+  }
   return folder;
+}
+
+/** Whether users other than its owner can enter the folder, list it or write to it. Throws the file system's error. */
+export function isOpenToOthers(root: string): boolean {
+  return (statSync(root).mode & 0o077) !== 0;
 }
 
 /**
  * The name of this install, by which its runs are told from those of others on the machine: made with the folder and kept
- * in it. Throws the file system's error.
+ * in it. Its caller holds the lease. Throws a `Problem` (exit code 4) when the file is damaged, or cannot be read or written.
  */
 export function installId(folder: DataFolder, newId: () => string): string {
-  const file = join(folder.root, 'install-id');
+  const { installId: file } = folder;
   try {
-    writeFileSync(file, newId(), { flag: 'wx' });
+    const known = knownInstallId(folder);
+    if (known !== undefined) return known;
+    const made = newId();
+    replaceFile(file, `${made}\n`, 0o600);
+    return made;
   } catch (error) {
-    if (systemCode(error) !== 'EEXIST') throw error;
+    if (error instanceof Problem) throw error;
+    throw cannotBeWritten(file, error);
   }
-  return readFileSync(file, 'utf8').trim();
+}
+
+/**
+ * The name that this install has; `undefined` for one that has none yet: no run was ever started under an empty one. Throws as
+ * {@link installId} does.
+ */
+export function knownInstallId({ installId: file }: DataFolder): string | undefined {
+  if (!existsSync(file)) return undefined;
+  const id = readFileSync(file, 'utf8').trim();
+  if (id === '') return undefined;
+  if (isSafeId(id)) return id;
+  throw new Problem(
+    `${file} is damaged; it was left as it is, and no agent was started. Put it back from a backup. Without one remove ` +
+      'it: this install then gets a new name, and agents that still run under the old one have to be ended by hand.',
+    4,
+  );
 }

@@ -2,9 +2,9 @@
  * One host per data folder. The lease is a lock that the operating system takes back when the process ends, however it
  * ends, so there is no stale lease to clear and no time-out to wait for.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { isBusy } from '@nanoclaw/session-db';
+import { isBusy, replaceFile, type Sqlite, SqliteError } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { z } from 'zod';
 import { cannotBeWritten, Problem, systemCode } from '../errors/index.ts';
@@ -20,7 +20,7 @@ export function takeLease(dataFolder: string, holder: { readonly pid: number; re
   const note = join(dataFolder, 'host.json');
   const lock = lockedFile(join(dataFolder, 'host.lock'), dataFolder, note);
   try {
-    writeFileSync(note, `${JSON.stringify({ pid: holder.pid, since: holder.since.toISOString() })}\n`);
+    replaceFile(note, `${JSON.stringify({ pid: holder.pid, since: holder.since.toISOString() })}\n`, 0o600);
   } catch (error) {
     lock.close();
     throw cannotBeWritten(`The data folder ${dataFolder}`, error);
@@ -29,15 +29,9 @@ export function takeLease(dataFolder: string, holder: { readonly pid: number; re
 }
 
 function lockedFile(file: string, dataFolder: string, note: string): { close(): void } {
-  let db: ReturnType<typeof openSqlite> | undefined;
   try {
-    // SQLite's own file lock: advisory, per process, and right for two hosts in one process too, which a bare
-    // fcntl lock is not.
-    db = openSqlite(file, 'create');
-    db.exec('BEGIN EXCLUSIVE');
-    return db;
+    return locked(file);
   } catch (error) {
-    db?.close();
     if (isBusy(error)) {
       throw new Problem(
         `Another host already runs on ${dataFolder}${describedHolder(note)}; it was left alone. ` +
@@ -46,6 +40,32 @@ function lockedFile(file: string, dataFolder: string, note: string): { close(): 
       );
     }
     throw cannotBeWritten(`The data folder ${dataFolder}`, error);
+  }
+}
+
+/**
+ * SQLite's own file lock: advisory, per process, and right for two hosts in one process too, which a bare fcntl lock is not.
+ * Nothing is ever written into the file.
+ */
+function locked(file: string): Sqlite {
+  try {
+    return lockedOnce(file);
+  } catch (error) {
+    if (!(error instanceof SqliteError) || error.code !== 'SQLITE_NOTADB') throw error;
+    // Nobody holds it, or it would have been busy. Emptied and not removed: two hosts must not lock two files of one name.
+    truncateSync(file);
+    return lockedOnce(file);
+  }
+}
+
+function lockedOnce(file: string): Sqlite {
+  const db = openSqlite(file, 'create');
+  try {
+    db.exec('BEGIN EXCLUSIVE');
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
   }
 }
 

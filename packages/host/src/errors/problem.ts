@@ -1,4 +1,5 @@
 /** Failures that a person can do something about, the exit codes of `nanoclaw`, and the text of any error. */
+import { SqliteError, VersionError } from '@nanoclaw/session-db';
 
 /**
  * A failure that a person can do something about: its message says what happened, what was kept and what to do. The app
@@ -63,6 +64,11 @@ export function cannotBeWritten(what: string, error: unknown): Problem {
 /** The error code of a failed system call, such as `EACCES`; `undefined` for any other error. */
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** Whether an error concerns the files of one session: it is that session's trouble, and the others go on. */
+export function isSessionTrouble(error: unknown): boolean {
+  return error instanceof SqliteError || error instanceof VersionError || systemCode(error) !== undefined;
 }
 
 /** The message of an error; of any other thrown value its text. */

@@ -20,14 +20,13 @@ import {
   SESSION_LOOP,
   SessionLoop,
   type SessionLoopPorts,
-  SqliteError,
   type VisitTrouble,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { checkedPolicy, SWEEP_POLICY } from '@nanoclaw/sweep';
 import { type ActionPorts, applyActionOutcome, type EffectContext, performAction } from '../actions/index.ts';
 import { type HostMessenger, hostMessenger } from '../channels/index.ts';
-import { messageOf, Problem } from '../errors/index.ts';
+import { cannotBeWritten, isSessionTrouble, messageOf, Problem } from '../errors/index.ts';
 import { People } from '../inbound/index.ts';
 import { type Counting, Metrics } from '../observability/index.ts';
 import { type CommandContexts, runAgentCommand } from '../operator/index.ts';
@@ -70,10 +69,10 @@ export function composeHost(
   drain: Drain,
   opened: AsyncDisposableStack,
 ): HostParts {
-  const { connections, ports, data } = setup;
+  const { connections, ports } = setup;
   const events = hostEmitter();
   const activity = new Activity();
-  const rateStore = opened.use(new SqliteRateStore(openSqlite, data.rates, ports.clock.now()));
+  const rateStore = opened.use(rateStoreOf(setup));
   const metrics = opened.use(new Metrics());
   const ground: Ground = {
     registry,
@@ -100,6 +99,18 @@ export function composeHost(
   });
   const sweep = composeUpkeep(setup, ground, runs, delivery);
   return { registry, sessions, runs, groupImages, people, delivery, sweep, metrics, operators };
+}
+
+/** Keeps what may be sent how often; a file that is damaged is not worth a start. */
+function rateStoreOf({ data, ports, log }: HostSetup): SqliteRateStore {
+  try {
+    return new SqliteRateStore(openSqlite, data.rates, ports.clock.now(), ({ type, path, error }) => {
+      const what = type === 'made-anew' ? 'a damaged file was made anew' : 'what was sent how often cannot be kept';
+      log.logger.warn({ file: path, error: messageOf(error) }, what);
+    });
+  } catch (error) {
+    throw cannotBeWritten(data.rates, error);
+  }
 }
 
 /** What everything else stands on. */
@@ -180,7 +191,7 @@ function composeRuns(setup: HostSetup, { registry, events, activity, metrics, se
   return { groupImages, runs };
 }
 
-/** Ends the runs that would be started differently now and have nothing in hand. */
+/** Ends the runs that would be started differently now and have nothing in hand. Rejects when one could not be ended. */
 export async function replaceOutdatedRuns(runs: Runs, { log }: Pick<HostSetup, 'log'>): Promise<void> {
   for (const session of await runs.replaceOutdatedRuns()) log.logger.info({ session }, 'a run was replaced');
 }
@@ -196,7 +207,7 @@ export function endWait(session: SessionHandle, now: Millis): void {
   try {
     session.files.trouble.retryNow('wake', now);
   } catch (error) {
-    if (!(error instanceof SqliteError)) throw error;
+    if (!isSessionTrouble(error)) throw error;
   }
 }
 

@@ -5,10 +5,11 @@
 import { openRegistry, type Registry } from '@nanoclaw/registry';
 import type { Millis } from '@nanoclaw/session-db';
 import { type Admit, WebhookEndpoints } from '../channels/index.ts';
-import { messageOf } from '../errors/index.ts';
+import { isSessionTrouble, messageOf } from '../errors/index.ts';
 import { Health } from '../observability/index.ts';
 import { ControlServer, type DrainReport, dispatch, readEndpoints } from '../operator/index.ts';
 import type { Isolation } from '../runs/index.ts';
+import type { SessionHandle } from '../session/index.ts';
 import { FORGET_EVERY_MS, forgetInRegistry } from '../upkeep/index.ts';
 import { composeHost, endWait, type HostParts, refreshRouting, replaceOutdatedRuns, retentionOf } from './compose.ts';
 import { ensureDefaults } from './defaults.ts';
@@ -163,6 +164,17 @@ export class Host implements AsyncDisposable {
     }
   }
 
+  /** A session whose file cannot be used must not keep the others from learning where they may write to. */
+  async #refreshRouting(session: SessionHandle, registry: Registry): Promise<void> {
+    const { log, ports } = this.#setup;
+    try {
+      await refreshRouting(session, registry, ports.clock.now());
+    } catch (error) {
+      if (!isSessionTrouble(error)) throw error;
+      log.logger.warn({ session: session.id, error: messageOf(error) }, 'a run was not told where it may write to');
+    }
+  }
+
   /** What is done again and again as long as the host runs. */
   #keepUp({ registry, sessions, runs, people }: HostParts): void {
     const { now, setTimer } = this.#setup.ports.clock;
@@ -174,7 +186,7 @@ export class Host implements AsyncDisposable {
     every(ROUTING_EVERY_MS, 'where agents may write to could not be told them', async () => {
       for (const id of runs.running()) {
         const session = sessions.known(id);
-        if (session !== undefined) await refreshRouting(session, registry, now());
+        if (session !== undefined) await this.#refreshRouting(session, registry);
         // All at once, with many runs, would hold up everything else.
         await new Promise<void>((resolve) => setTimer(0, resolve));
         if (this.#parts === undefined) return;
@@ -182,8 +194,10 @@ export class Host implements AsyncDisposable {
     });
     every(RECONCILE_EVERY_MS, 'the runtime cannot be asked what is alive', async () => {
       for (const trouble of await runs.reconcile()) log.warn({ trouble }, 'reconciliation');
-      await replaceOutdatedRuns(runs, this.#setup);
     });
+    every(RECONCILE_EVERY_MS, 'a run that would be started differently now goes on', () =>
+      replaceOutdatedRuns(runs, this.#setup),
+    );
     every(PEOPLE_EVERY_MS, 'what waits for people could not be looked after', () => people.upkeep());
     every(FORGET_EVERY_MS, 'what is old could not be forgotten', async () => {
       rotate();

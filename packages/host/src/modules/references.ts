@@ -2,9 +2,9 @@
  * What of `config.json` names modules: channels, providers and drivers of other people, by the names that the operator gives
  * them. The program that reads the rest of the file leaves these three keys to this one.
  */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { JsonObject } from '@nanoclaw/session-db';
+import { type JsonObject, replaceFile } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import { messageOf, Problem, parseJson, systemCode } from '../errors/index.ts';
 
@@ -99,8 +99,7 @@ export function writeChannelReference(
   const { [instance]: _, ...others } = readModuleReferences(dataFolder).channels;
   const channels = reference === undefined ? others : { ...others, [instance]: reference };
   const text = `${JSON.stringify({ ...before, channels }, null, 2)}\n`;
-  writeFileSync(`${file}.new`, text, { mode: 0o600, flush: true });
-  renameSync(`${file}.new`, file);
+  replaceFile(file, text, 0o600);
 }
 
 /**

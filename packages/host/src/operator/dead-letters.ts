@@ -2,12 +2,12 @@
 import type { Session } from '@nanoclaw/registry';
 import type { DeadLetter, HostSession, InboundDeadLetter, Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { Problem } from '../errors/index.ts';
+import { isSessionTrouble, Problem } from '../errors/index.ts';
 import { argument, type Confine, changes, flag, type OperatorCommand, option, reads } from './command.ts';
 import type { WriteContext } from './contexts.ts';
 import { sessionNamed } from './lookup.ts';
 import { limit, sessionArgument, Text, whole } from './parameters.ts';
-import { contentText, isUnusable, withFiles, withUsableFiles } from './sessions.ts';
+import { contentText, withFiles, withUsableFiles } from './sessions.ts';
 import { column } from './view.ts';
 
 const DIRECTIONS = ['in', 'out'] as const;
@@ -112,7 +112,7 @@ async function decide(
   for (const session of sessions) {
     const decided = await decideInSession(context, session, only, what).catch((error: unknown) => {
       // With every session meant, one whose file cannot be used keeps none of the others from it.
-      if (named !== undefined || !isUnusable(error)) throw error;
+      if (named !== undefined || !isSessionTrouble(error)) throw error;
       return 0;
     });
     if (decided > 0) context.live?.poke(session.id);

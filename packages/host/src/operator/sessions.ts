@@ -8,10 +8,9 @@ import {
   SqliteError,
   type TimelineEntry,
   timeline,
-  VersionError,
 } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { messageOf, Problem, systemCode } from '../errors/index.ts';
+import { isSessionTrouble, messageOf, Problem } from '../errors/index.ts';
 import { changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
 import { ownGroupOnly, ownSession } from './confine.ts';
 import type { ReadContext, SessionAccess } from './contexts.ts';
@@ -226,7 +225,7 @@ async function faultOf(context: Pick<ReadContext, 'sessions'>, session: Session)
       return undefined;
     });
   } catch (error) {
-    if (!isUnusable(error)) throw error;
+    if (!isSessionTrouble(error)) throw error;
     return { state: 'unreadable', why: messageOf(error) };
   }
 }
@@ -273,14 +272,9 @@ export async function withUsableFiles<T>(
   try {
     return await withFiles(context, session, use);
   } catch (error) {
-    if (!isUnusable(error)) throw error;
+    if (!isSessionTrouble(error)) throw error;
     return undefined;
   }
-}
-
-/** Whether an error concerns the file of one session only. */
-export function isUnusable(error: unknown): boolean {
-  return error instanceof SqliteError || error instanceof VersionError || systemCode(error) !== undefined;
 }
 
 async function refuseWhileRunning(context: ReadContext, session: Session): Promise<void> {

@@ -2,9 +2,10 @@
 import type { Session } from '@nanoclaw/registry';
 import type { Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
+import { isSessionTrouble } from '../errors/index.ts';
 import { liveOnly, type OperatorCommand, reads } from './command.ts';
 import type { LiveChannel, ReadContext } from './contexts.ts';
-import { isUnusable, withFiles } from './sessions.ts';
+import { withFiles } from './sessions.ts';
 import { column } from './view.ts';
 
 /** What `nanoclaw status --json` prints. Fields are added, never renamed or taken away. */
@@ -137,7 +138,7 @@ async function counted(context: ReadContext, sessions: readonly Session[]): Prom
     try {
       await withFiles(context, session, ({ files }) => add(sum, files, context.now()));
     } catch (error) {
-      if (!isUnusable(error)) throw error;
+      if (!isSessionTrouble(error)) throw error;
       sum.unreadable += 1;
     }
   }

@@ -2,8 +2,9 @@
  * The endpoints of the webhook channel: `webhooks.json` in the data folder, for its owner only, because a signature needs
  * the secret itself.
  */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { replaceFile } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import type { DataFolder } from '../data/index.ts';
 import { messageOf, Problem, parseJson, systemCode } from '../errors/index.ts';
@@ -36,12 +37,9 @@ export function readEndpoints(data: DataFolder): readonly WebhookEndpoint[] {
   }
 }
 
-/** Writes the endpoints into the file, all or none of them. */
+/** Writes the endpoints into the file, all or none of them. Throws the file system's error. */
 export function writeEndpoints(data: DataFolder, endpoints: readonly WebhookEndpoint[]): void {
-  const file = fileOf(data);
-  const partial = `${file}.partial`;
-  writeFileSync(partial, `${JSON.stringify(endpoints, null, 2)}\n`, { mode: 0o600, flush: true });
-  renameSync(partial, file);
+  replaceFile(fileOf(data), `${JSON.stringify(endpoints, null, 2)}\n`, 0o600);
 }
 
 function fileOf(data: DataFolder): string {

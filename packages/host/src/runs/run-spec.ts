@@ -7,7 +7,7 @@
  * comparing two of them.
  */
 import { createHash } from 'node:crypto';
-import { lchownSync, lstatSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import {
   extraMounts,
@@ -19,7 +19,7 @@ import {
   sessionMounts,
 } from '@nanoclaw/containers';
 import type { AgentGroup, AgentGroupId } from '@nanoclaw/registry';
-import type { JsonObject, RunId, SessionFolder } from '@nanoclaw/session-db';
+import { type JsonObject, type RunId, replaceFile, type SessionFolder } from '@nanoclaw/session-db';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import type { DataFolder, HostSettings } from '../data/index.ts';
 import { messageOf } from '../errors/index.ts';
@@ -318,9 +318,8 @@ export function timeZoneOf(config: Pick<HostSettings, 'timeZone'>): string {
   return config.timeZone || Intl.DateTimeFormat().resolvedOptions().timeZone;
 }
 
-/** Writes a file so that a reader finds the old one or the new one, whole. */
+/** Writes a file that agents may only read, unless it is as it should be: this is asked of live runs again and again. */
 function writeWhole(path: string, text: string): void {
-  const temporary = `${path}.new`;
-  writeFileSync(temporary, text);
-  renameSync(temporary, path);
+  if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
+  replaceFile(path, text, 0o644);
 }

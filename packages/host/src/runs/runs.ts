@@ -14,10 +14,10 @@ import {
   specHash,
 } from '@nanoclaw/containers';
 import type { Registry } from '@nanoclaw/registry';
-import { lastBeat, type Millis, type RunId, runId, SqliteError } from '@nanoclaw/session-db';
+import { lastBeat, type Millis, type RunId, runId } from '@nanoclaw/session-db';
 import type { EndedRun, RunState } from '@nanoclaw/sweep';
 import { oneLine } from '../channels/index.ts';
-import { messageOf, systemCode } from '../errors/index.ts';
+import { isSessionTrouble, messageOf, systemCode } from '../errors/index.ts';
 import type { SessionHandle, Sessions } from '../session/index.ts';
 import { type RunContext, runSpec } from './run-spec.ts';
 
@@ -96,8 +96,8 @@ export class Runs {
       return undefined;
     } catch (error) {
       // Its own trouble, and of no other session: the sweep comes back to it.
-      if (!(error instanceof SqliteError)) throw error;
-      return `The file of session ${session.id} cannot be used (${error.message}); it was left as it is.`;
+      if (!isSessionTrouble(error)) throw error;
+      return `The file of session ${session.id} cannot be used (${messageOf(error)}); it was left as it is.`;
     }
   }
 
@@ -254,7 +254,7 @@ export class Runs {
       session.files.endRun(run);
     } catch (error) {
       // Locked just now, or the disk is full: the sweep's next visit does it, since the end of the run is known by then.
-      if (!(error instanceof SqliteError)) throw error;
+      if (!isSessionTrouble(error)) throw error;
     }
   }
 

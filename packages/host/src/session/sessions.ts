@@ -10,9 +10,11 @@ import {
   type OutboundReader,
   type SessionFolder,
   type SetTimer,
+  sessionFolder,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import type { DataFolder } from '../data/index.ts';
+import { isSessionTrouble } from '../errors/index.ts';
 
 /** One session of this host. */
 export class SessionHandle {
@@ -131,11 +133,21 @@ export class Sessions implements Disposable {
   #handle(session: Session): SessionHandle {
     const known = this.#known.get(session.id);
     if (known) return known;
-    const folder = createSession(this.#options.data.session(session.key.agentGroupId, session.id));
+    const folder = folderAt(this.#options.data.session(session.key.agentGroupId, session.id));
     const reader = this.#options.readerFor(folder);
     const handle = new SessionHandle(session, folder, reader);
     this.#known.set(session.id, handle);
     this.#options.onKnown(handle);
     return handle;
+  }
+}
+
+/** The folder of a session. One that cannot be made is in trouble at its first use, and keeps no other from being known. */
+function folderAt(root: string): SessionFolder {
+  try {
+    return createSession(root);
+  } catch (error) {
+    if (!isSessionTrouble(error)) throw error;
+    return sessionFolder(root);
   }
 }
