@@ -111,12 +111,13 @@ function machine(root: string, isJson: boolean): LocalActions {
         onProgress,
       });
       process.stdout.write(`${isJson ? json(saved) : `${saved.sessions} sessions were saved in ${absolute(into)}.`}\n`);
-      if (!isJson) for (const sentence of saved.leftOut) process.stderr.write(`${stripControls(sentence)}\n`);
+      if (!isJson) sayLeftOut(saved.leftOut);
       return 0;
     },
     restore: async (from, session) => {
       const done = await restored(absolute(from), data, session);
       process.stdout.write(`${isJson ? json(done) : done.message}\n`);
+      if (!isJson) sayLeftOut(done.leftOut);
       return 0;
     },
     installService: async () => {
@@ -173,15 +174,20 @@ async function savedSessions(operator: ReadContext): Promise<readonly SavedSessi
   return saved;
 }
 
+/** Names may be an agent's words. */
+function sayLeftOut(sentences: readonly string[]): void {
+  for (const sentence of sentences) process.stderr.write(`${stripControls(sentence)}\n`);
+}
+
 async function restored(from: string, data: DataFolder, session: string | undefined) {
   if (session === undefined) {
-    const { sessions } = await restore(from, data.root);
-    return { sessions, message: `${data.root} was made from the backup, with ${sessions} sessions.` };
+    const { sessions, leftOut } = await restore(from, data.root);
+    return { sessions, leftOut, message: `${data.root} was made from the backup, with ${sessions} sessions.` };
   }
   using _lease = takeLease(data.root, { pid: ports.pid, since: new Date() });
   const aside = restoreSessionFrom(from, data, session, Date.now()) ?? null;
   const before = aside === null ? '' : ` What was there before is in ${aside}.`;
-  return { session, aside, message: `The session ${session} is as it was in the backup.${before}` };
+  return { session, aside, leftOut: [], message: `The session ${session} is as it was in the backup.${before}` };
 }
 
 async function service(root: string) {

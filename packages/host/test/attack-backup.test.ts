@@ -1,5 +1,15 @@
 /** Backups of data folders in which an agent does what it can against them, and backups that somebody has made up. */
-import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openRegistry } from '@nanoclaw/registry';
@@ -7,8 +17,10 @@ import { createSession, HostSession, RunnerSession, runId, sessionFolder } from 
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { backup, restore } from '../src/data/backup.ts';
+import { backup } from '../src/data/backup.ts';
+import { savedFile } from '../src/data/backup-format.ts';
 import { type DataFolder, makeDataFolder } from '../src/data/data-folder.ts';
+import { restore } from '../src/data/restore.ts';
 
 let place: string;
 let data: DataFolder;
@@ -33,6 +45,16 @@ function session(id: string) {
   return { id, agentGroupId: 'agent', runEnded: false };
 }
 
+/** Puts an archive of its own in place of that of an agent, with a label to which it is what was saved. */
+function forgeArchive({ stdout }: { readonly stdout: Uint8Array }): void {
+  const from = join(place, 'backup');
+  mkdirSync(join(from, 'agents/groups'), { recursive: true });
+  writeFileSync(join(from, 'agents/groups/main.tar'), stdout);
+  const label = JSON.parse(readFileSync(join(from, 'backup.json'), 'utf8'));
+  label.files.push(savedFile(from, 'agents/groups/main.tar'));
+  writeFileSync(join(from, 'backup.json'), JSON.stringify(label));
+}
+
 function saved(sessions: ReturnType<typeof session>[]) {
   const options = { now: () => 2_000, sleep: async () => undefined, onProgress: () => undefined };
   return backup({ data, into: join(place, 'backup'), sessions: async () => sessions, ...options });
@@ -55,11 +77,65 @@ describe('a backup', () => {
     writeFileSync(join(data.agent('main'), 'giant'), 'begins');
     truncateSync(join(data.agent('main'), 'giant'), 2 ** 28);
     await saved([]);
-    expect(statSync(join(place, 'backup/agents.tar')).size).toBeLessThan(2 ** 20);
+    expect(statSync(join(place, 'backup/agents/groups/main.tar')).size).toBeLessThan(2 ** 20);
     await restore(join(place, 'backup'), join(place, 'again'));
     const restored = statSync(join(place, 'again/groups/main/giant'));
     expect(restored.size).toBe(2 ** 28);
     expect(restored.blocks * 512).toBeLessThan(2 ** 20);
+  });
+});
+
+describe("one agent's folder", () => {
+  it('spoils neither the backup nor the restore of the others, however deep it is (failure 73)', async () => {
+    for (const name of ['deep', 'fine']) mkdirSync(data.agent(name), { recursive: true });
+    writeFileSync(join(data.agent('fine'), 'memory.md'), 'what I know');
+    writeFileSync(join(data.agent('deep'), 'memory.md'), 'what I know');
+    await execa(
+      'node',
+      ['-e', `for (let n = 0; n < 100; n += 1) { fs.mkdirSync('d'.repeat(250)); process.chdir('d'.repeat(250)); }`],
+      {
+        cwd: data.agent('deep'),
+      },
+    );
+    try {
+      await saved([]);
+      const { leftOut } = await restore(join(place, 'backup'), join(place, 'again'));
+      expect(leftOut[0]).toMatch(/^Of groups\/deep was left out: .*File name too long/);
+      expect(leftOut.length).toBeLessThan(20);
+      for (const sentence of leftOut) expect(sentence.length).toBeLessThan(400);
+      for (const name of ['deep', 'fine']) {
+        expect(readFileSync(join(place, 'again/groups', name, 'memory.md'), 'utf8')).toBe('what I know');
+      }
+    } finally {
+      await execa('rm', ['-rf', place]);
+    }
+  });
+
+  it('is saved without what may not be read of it, which is named (failure 73)', async () => {
+    for (const name of ['main', 'other']) {
+      mkdirSync(data.agent(name), { recursive: true });
+      writeFileSync(join(data.agent(name), 'memory.md'), 'what I know');
+    }
+    for (let n = 0; n < 50; n += 1) writeFileSync(join(data.agent('main'), `secret-${n}`), '');
+    // Root may read everything: the backup is then taken by another user.
+    const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+    if (user.uid !== undefined) await execa('chown', ['-R', `${user.uid}:${user.gid}`, place]);
+    for (let n = 0; n < 50; n += 1) chmodSync(join(data.agent('main'), `secret-${n}`), 0);
+    const program = `
+      import { backup, dataFolder } from ${JSON.stringify(new URL('../src/data/index.ts', import.meta.url).href)};
+      const data = dataFolder(${JSON.stringify(data.root)});
+      const report = await backup({ data, into: ${JSON.stringify(join(place, 'backup'))}, sessions: async () => [],
+        now: () => 2_000, sleep: async () => undefined, onProgress: () => undefined });
+      process.stdout.write(JSON.stringify(report));`;
+    const node = ['--conditions=source', '--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program];
+    const { stdout } = await execa(process.execPath, node, user);
+    const { leftOut } = JSON.parse(stdout);
+    expect(leftOut[0]).toMatch(/^Of groups\/main was left out: groups\/main\/secret-.*Permission denied/);
+    expect(leftOut.at(-1)).toMatch(/4\d more/);
+    expect((await restore(join(place, 'backup'), join(place, 'again'))).leftOut).toEqual([]);
+    for (const name of ['main', 'other']) {
+      expect(readFileSync(join(place, 'again/groups', name, 'memory.md'), 'utf8')).toBe('what I know');
+    }
   });
 });
 
@@ -71,7 +147,7 @@ describe('a backup that was made up', () => {
       'an archive that brings a file of the host',
       async () => {
         writeFileSync(join(place, 'webhooks.json'), '[]');
-        await execa('tar', ['-cf', join(place, 'backup/agents.tar'), '-C', place, 'webhooks.json']);
+        forgeArchive(await execa('tar', ['-cf', '-', '-C', place, 'webhooks.json'], { encoding: 'buffer' }));
       },
     ],
     [
@@ -80,7 +156,7 @@ describe('a backup that was made up', () => {
         writeFileSync(join(place, 'planted'), '');
         mkdirSync(join(place, 'groups'));
         const names = ['-C', join(place, 'groups'), '../planted'];
-        await execa('tar', ['-P', '-cf', join(place, 'backup/agents.tar'), ...names]);
+        forgeArchive(await execa('tar', ['-P', '-cf', '-', ...names], { encoding: 'buffer' }));
       },
     ],
   ])('with %s is refused, and nothing is left', async (_, forge) => {

@@ -6,8 +6,9 @@ import { createSession, HostSession, sessionFolder } from '@nanoclaw/session-db'
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type BackupOptions, backup, restore, restoreSessionFrom } from '../src/data/backup.ts';
+import { type BackupOptions, backup } from '../src/data/backup.ts';
 import { type DataFolder, dataFolder, makeDataFolder } from '../src/data/data-folder.ts';
+import { restore, restoreSessionFrom } from '../src/data/restore.ts';
 import { ensureDefaults, MAIN_CHAT } from '../src/host/defaults.ts';
 
 let place: string;
@@ -109,7 +110,9 @@ test('links and pipes that an agent has planted neither leak a file of the host 
   symlinkSync(join(place, 'secret'), join(own, 'link'));
   await execa('mkfifo', [join(own, 'pipe')]);
   await backup(options());
-  expect(readFileSync(join(place, 'backup', 'agents.tar'), 'latin1')).not.toContain('the key');
+  expect(readFileSync(join(place, 'backup', 'agents', 'groups', `${MAIN_CHAT}.tar`), 'latin1')).not.toContain(
+    'the key',
+  );
   await restore(join(place, 'backup'), join(place, 'again'));
   expect(readFileSync(join(place, 'secret'), 'utf8')).toBe('the key');
 });
@@ -121,6 +124,17 @@ test('a damaged session is left out, and the others are saved', async () => {
   expect(leftOut).toEqual([expect.stringMatching(/was left out, because its file is damaged/)]);
 });
 
+test('a session that is damaged only deep inside is found when the backup is taken, and not when it is needed', async () => {
+  const session = await sessionWith('before');
+  const file = sessionFolder(session.root).inbound.database;
+  const bytes = readFileSync(file);
+  bytes.fill(0xa5, 8_192, 16_384);
+  writeFileSync(file, bytes);
+  const { leftOut } = await backup(options());
+  expect(leftOut).toEqual([expect.stringMatching(/^Session .* was left out, because /)]);
+  expect(existsSync(join(place, 'backup', 'sessions', session.agentGroupId, session.id))).toBe(false);
+});
+
 test('nothing is overwritten, and nothing is left behind that is not whole', async () => {
   await sessionWith('before');
   const taken = options();
@@ -129,20 +143,72 @@ test('nothing is overwritten, and nothing is left behind that is not whole', asy
   await expect(restore(taken.into, data.root)).rejects.toMatchObject({ exitCode: 7 });
   await expect(restore(join(place, 'nothing'), join(place, 'again'))).rejects.toMatchObject({ exitCode: 2 });
 
-  const failing = options({
-    into: join(place, 'second'),
-    sessions: () => Promise.reject(new Error('The registry is gone.')),
-  });
-  await expect(backup(failing)).rejects.toThrow(/could not be written \(The registry is gone.\)/);
-  expect(existsSync(join(place, 'second'))).toBe(false);
+  writeFileSync(join(place, 'file'), '');
+  await expect(backup(options({ into: join(place, 'file', 'second') }))).rejects.toThrow(/could not be written \(/);
   expect(existsSync(join(place, 'second.partial'))).toBe(false);
 });
 
-test('a backup that was changed afterwards is refused, and makes nothing', async () => {
+test('a registry that is damaged is saved as it is and named, and every session that has a folder with it (failure 73)', async () => {
   const session = await sessionWith('before');
+  writeFileSync(join(data.root, 'config.json'), '{}');
+  await registry.close();
+  for (const side of ['-wal', '-shm']) rmSync(`${data.registry}${side}`, { force: true });
+  writeFileSync(data.registry, 'garbage '.repeat(1_000));
+  const sessions = () => Promise.reject(new Error('It is damaged.'));
+  const { sessions: count, leftOut } = await backup(options({ sessions }));
+  expect(count).toBe(1);
+  expect(leftOut).toEqual([
+    expect.stringMatching(/registry.db is damaged \(.*\); it was saved as it is/),
+    expect.stringMatching(
+      /^The registry cannot be asked \(It is damaged.\); every session that has a folder was saved/,
+    ),
+  ]);
+  const again = dataFolder(join(place, 'again'));
+  await restore(join(place, 'backup'), again.root);
+  expect(messagesIn(again.session(session.agentGroupId, session.id))).toEqual(['before']);
+  expect(readFileSync(again.registry)).toEqual(readFileSync(data.registry));
+});
+
+test('what the host keeps in folders of its own is saved, and what cannot be read of it is left out and named', async () => {
+  mkdirSync(join(data.channel('front'), 'files'), { recursive: true });
+  writeFileSync(join(data.channel('front'), 'files', 'one'), 'kept');
+  symlinkSync('/etc/hostname', join(data.root, 'link.json'));
+  writeFileSync(join(data.root, 'odd.db'), 'no database');
+  const { leftOut } = await backup(options());
+  expect(leftOut).toEqual([
+    expect.stringMatching(/link.json was left out, because it is a link/),
+    expect.stringMatching(/odd.db is damaged \(file is not a database\); it was saved as it is/),
+  ]);
+  const again = dataFolder(join(place, 'again'));
+  expect(await restore(join(place, 'backup'), again.root)).toEqual({ sessions: 0, leftOut: [] });
+  expect(readFileSync(join(again.channel('front'), 'files', 'one'), 'utf8')).toBe('kept');
+  expect(existsSync(join(again.root, 'host.lock'))).toBe(false);
+});
+
+test('what was changed in a backup afterwards is left out and named, and the rest is put back (failure 73)', async () => {
+  const session = await sessionWith('before');
+  for (const name of [MAIN_CHAT, 'other']) {
+    mkdirSync(data.agent(name), { recursive: true });
+    writeFileSync(join(data.agent(name), 'memory.md'), 'what I know');
+  }
+  writeFileSync(join(data.root, 'config.json'), '{}');
   await backup(options());
-  const saved = join(place, 'backup', 'sessions', session.agentGroupId, session.id, 'inbound', 'inbound.db');
-  writeFileSync(saved, 'something else');
-  await expect(restore(join(place, 'backup'), join(place, 'again'))).rejects.toMatchObject({ exitCode: 2 });
-  expect(existsSync(join(place, 'again'))).toBe(false);
+  const saved = join('sessions', session.agentGroupId, session.id, 'inbound', 'inbound.db');
+  for (const file of [saved, 'host/config.json', 'agents/groups/other.tar']) {
+    writeFileSync(join(place, 'backup', file), 'something else');
+  }
+  const again = dataFolder(join(place, 'again'));
+  const { leftOut } = await restore(join(place, 'backup'), again.root);
+  expect(leftOut).toEqual([
+    expect.stringMatching(/^config.json was left out/),
+    expect.stringMatching(new RegExp(`^Session ${session.id} was left out: .*inbound.db is not what was saved`)),
+    expect.stringMatching(/^groups\/other was left out/),
+  ]);
+  expect(readFileSync(join(again.agent(MAIN_CHAT), 'memory.md'), 'utf8')).toBe('what I know');
+  expect(() => restoreSessionFrom(join(place, 'backup'), data, session.id, 7_000)).toThrow(/is not what was saved/);
+  expect(messagesIn(session.root)).toEqual(['before']);
+
+  writeFileSync(join(place, 'backup', 'host', 'registry.db'), 'something else');
+  await expect(restore(join(place, 'backup'), join(place, 'third'))).rejects.toMatchObject({ exitCode: 2 });
+  expect(existsSync(join(place, 'third'))).toBe(false);
 });

@@ -1,31 +1,34 @@
 /**
- * A backup of a data folder, taken while the host works, and a data folder made from it again.
+ * A backup of a data folder, taken while the host works. What is in one: `backup-format.ts`.
  *
  * The registry comes first: a session that it does not know yet is not in the backup, and one that it knows is there.
- * Each session is one cut through its two files (`snapshotSession`). What the agents wrote themselves goes into an
- * archive by `tar`, which follows no link and opens nothing but plain files; the host reads none of it.
+ * Each session is one cut through its two files (`snapshotSession`). What the agents wrote themselves goes into archives.
+ * Nothing of everybody's depends on one file: what cannot be taken is left out and named, and what was made is looked at again.
  *
  * What was sent after a backup was taken is sent again after it was restored: nothing in it says otherwise.
  */
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { copyFile } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
-import { type Millis, restoreSession, SqliteError, sessionFolder, snapshotSession } from '@nanoclaw/session-db';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type Millis, replaceFile, restoreSession, sessionFolder, snapshotSession } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { execa } from 'execa';
-import { z } from 'zod';
-import { messageOf, Problem, systemCode } from '../errors/index.ts';
-import { type DataFolder, dataFolder } from './data-folder.ts';
-import { copyAsOfOneMoment } from './database-copy.ts';
+import { isSessionTrouble, messageOf, Problem } from '../errors/index.ts';
+import { archive } from './archive.ts';
+import {
+  AGENTS,
+  type BackupReport,
+  HOST,
+  isAsSaved,
+  isSafeName,
+  LABEL,
+  labelText,
+  OF_AGENTS,
+  plainFiles,
+  type SavedFile,
+  SESSIONS,
+  savedFile,
+} from './backup-format.ts';
+import type { DataFolder } from './data-folder.ts';
+import { copyHostFiles } from './host-files.ts';
 
 /** A session to be saved. */
 export interface SavedSession {
@@ -42,7 +45,7 @@ export interface BackupOptions {
   readonly data: DataFolder;
   /** A folder that does not exist yet. It appears whole or not at all. */
   readonly into: string;
-  /** Asked once the registry has been copied. */
+  /** Asked once the registry has been copied. Where it rejects, every session that has a folder is saved. */
   readonly sessions: () => Promise<readonly SavedSession[]>;
   readonly now: () => Millis;
   readonly sleep: (ms: number) => Promise<void>;
@@ -50,38 +53,34 @@ export interface BackupOptions {
   readonly onProgress: (line: string) => void;
 }
 
-/** What a backup holds, or what was made from one. */
-export interface BackupReport {
-  readonly sessions: number;
-  /** One sentence for each thing that could not be saved, because of what an agent has made of it. */
-  readonly leftOut: readonly string[];
-}
-
 /**
- * Takes a backup. Throws a `Problem`: exit code 7 when `into` exists, 4 when it cannot be written. Nothing is left behind
- * then, and the data folder is never changed. A session whose agent lets nobody copy its files is left out, and named.
+ * Takes a backup. Throws a `Problem`: exit code 7 when `into` exists, 6 when there is no data folder, 4 when `into` cannot be
+ * written. Nothing is left behind then, and the data folder is never changed.
  */
 export async function backup(options: BackupOptions): Promise<BackupReport> {
   const { data, into, now, onProgress } = options;
   if (existsSync(into)) {
     throw new Problem(`${into} is there already; nothing was saved. Name a folder that does not exist yet.`, 7);
   }
+  if (!existsSync(data.root)) throw new Problem(`There is no data folder ${data.root}; nothing was saved.`, 6);
   const partial = `${into}.partial`;
   try {
     rmSync(partial, { recursive: true, force: true });
     mkdirSync(partial, { recursive: true, mode: 0o700 });
     onProgress("saving the host's own files");
-    await copyHostFiles(data, join(partial, HOST));
-    const sessions = await options.sessions();
-    const leftOut: string[] = [];
+    const leftOut = [...(await copyHostFiles(data.root, join(partial, HOST)))];
+    const sessions = await sessionsOf(options, leftOut);
     for (const [index, session] of sessions.entries()) {
       onProgress(`saving session ${session.id} (${index + 1} of ${sessions.length})`);
-      leftOut.push(...(await saveSession(session, join(partial, SESSIONS), options)));
+      leftOut.push(...(await saveSession(session, partial, options)));
     }
-    onProgress('saving what the agents have written');
-    leftOut.push(...(await archive(data.root, join(partial, ARCHIVE))));
-    const label: Label = { format: FORMAT, takenAt: now(), sessions: sessions.map(placeOf) };
-    writeFileSync(join(partial, LABEL), `${JSON.stringify(label, null, 2)}\n`, { flush: true });
+    for (const path of foldersOfAgents(data.root)) {
+      onProgress(`saving what is in ${path}`);
+      leftOut.push(...(await saveFolder(data.root, path, partial)));
+    }
+    const files = keptFiles(partial, leftOut);
+    const label = { takenAt: now(), sessions: sessions.map(({ id, agentGroupId }) => ({ id, agentGroupId })), files };
+    replaceFile(join(partial, LABEL), labelText(label), 0o600);
     renameSync(partial, into);
     return { sessions: sessions.length, leftOut };
   } catch (error) {
@@ -93,92 +92,26 @@ export async function backup(options: BackupOptions): Promise<BackupReport> {
   }
 }
 
-/**
- * Makes the data folder `root` from a backup. Throws a `Problem`: exit code 7 when there is something in `root`, 2 when
- * `from` is no backup of this program or is damaged, 4 when `root` cannot be written. Nothing is left behind then.
- */
-export async function restore(from: string, root: string): Promise<BackupReport> {
-  const label = labelOf(from);
-  if (existsSync(root) && readdirSync(root).length > 0) {
-    throw new Problem(
-      `There is something in ${root}; nothing was changed. Name a folder that is empty or not there.`,
-      7,
+/** The sessions that the registry knows; where it cannot be asked, those that have a folder. */
+async function sessionsOf({ data, sessions }: BackupOptions, leftOut: string[]): Promise<readonly SavedSession[]> {
+  try {
+    return await sessions();
+  } catch (error) {
+    const why = messageOf(error);
+    leftOut.push(`The registry cannot be asked (${why}); every session that has a folder was saved.`);
+    const agents = foldersIn(join(data.root, SESSIONS));
+    return agents.flatMap((agentGroupId) =>
+      foldersIn(join(data.root, SESSIONS, agentGroupId)).map((id) => ({ id, agentGroupId, runEnded: false })),
     );
   }
-  const partial = `${root}.partial`;
-  try {
-    rmSync(partial, { recursive: true, force: true });
-    mkdirSync(dirname(partial), { recursive: true });
-    // Not recursive: what somebody else has put there meanwhile, a link for example, is not to be written through.
-    mkdirSync(partial, { mode: 0o700 });
-    await copyTree(join(from, HOST), partial);
-    const places = dataFolder(partial);
-    for (const { id, agentGroupId } of label.sessions) {
-      restoreOne(join(from, SESSIONS, agentGroupId, id), places.session(agentGroupId, id));
-    }
-    if (existsSync(join(from, ARCHIVE))) await unpack(join(from, ARCHIVE), partial);
-    if (existsSync(root)) rmdirSync(root);
-    renameSync(partial, root);
-    return { sessions: label.sessions.length, leftOut: [] };
-  } catch (error) {
-    rmSync(partial, { recursive: true, force: true });
-    if (error instanceof Problem) throw error;
-    throw new Problem(`${root} could not be made from the backup (${messageOf(error)}); nothing was left there.`, 4, {
-      cause: error,
-    });
-  }
 }
 
-/**
- * Puts one session back as it was in the backup, into a data folder whose host does not run. What is there now is moved
- * aside, to the path that is returned; `undefined` when there was nothing. Throws as {@link restore} does, and with exit
- * code 6 when the backup does not have the session.
- */
-export function restoreSessionFrom(from: string, data: DataFolder, sessionId: string, now: Millis): string | undefined {
-  const place = labelOf(from).sessions.find(({ id }) => id === sessionId);
-  if (place === undefined) {
-    throw new Problem(`The backup ${from} does not have the session ${sessionId}; nothing was changed.`, 6);
-  }
-  const root = data.session(place.agentGroupId, sessionId);
-  const aside = existsSync(root) ? `${root}.replaced-${now}` : undefined;
-  if (aside !== undefined) renameSync(root, aside);
-  try {
-    restoreOne(join(from, SESSIONS, place.agentGroupId, sessionId), root);
-  } catch (error) {
-    if (aside !== undefined) renameSync(aside, root);
-    throw error;
-  }
-  return aside;
-}
-
-/** In a backup: its label, what is the host's own, each session, and what the agents wrote. */
-const LABEL = 'backup.json';
-const HOST = 'host';
-const SESSIONS = 'sessions';
-const ARCHIVE = 'agents.tar';
-const FORMAT = 1;
-
-const Label = z.object({
-  format: z.literal(FORMAT),
-  takenAt: z.number(),
-  sessions: z.array(
-    z.object({ id: z.string().regex(/^[a-z0-9_-]+$/), agentGroupId: z.string().regex(/^[a-z0-9_-]+$/) }),
-  ),
-});
-type Label = z.infer<typeof Label>;
-
-function labelOf(from: string): Label {
-  try {
-    return Label.parse(JSON.parse(readFileSync(join(from, LABEL), 'utf8')));
-  } catch (error) {
-    if (!(error instanceof z.ZodError) && !(error instanceof SyntaxError) && systemCode(error) === undefined)
-      throw error;
-    throw new Problem(`${from} is no backup that this program can read; nothing was changed.`, 2, { cause: error });
-  }
-}
-
-function placeOf({ id, agentGroupId }: SavedSession): Label['sessions'][number] {
-  return { id, agentGroupId };
+/** The folders in a folder that is there, by names that a backup takes. */
+function foldersIn(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && isSafeName(entry.name))
+    .map((entry) => entry.name);
 }
 
 /** How often a session whose writers are at work is tried, and how long is waited in between, in milliseconds. */
@@ -188,26 +121,28 @@ const SNAPSHOT_WAIT_MS = 100;
 /** Gives one sentence for each thing that was left out. */
 async function saveSession(
   session: SavedSession,
-  into: string,
+  partial: string,
   { data, now, sleep }: BackupOptions,
-): Promise<string[]> {
+): Promise<readonly string[]> {
   const folder = sessionFolder(data.session(session.agentGroupId, session.id));
   // Made with the first message: one that was only just named has nothing to lose.
   if (!existsSync(folder.inbound.database)) return [`Session ${session.id} has no files yet.`];
-  const place = join(into, session.agentGroupId, session.id);
-  mkdirSync(dirname(place), { recursive: true });
+  const place = join(partial, SESSIONS, session.agentGroupId, session.id);
   try {
+    mkdirSync(dirname(place), { recursive: true });
     for (let tries = 0; tries < SNAPSHOT_TRIES; tries += 1) {
       const result = snapshotSession(folder, place, openSqlite, { takenAt: now(), runEnded: session.runEnded });
       if (result.type === 'taken') {
+        const damage = damageOf(place);
+        if (damage !== undefined) return leave(session, place, damage);
         return result.leftOut.map(({ path, reason }) => `${path} of session ${session.id} was left out: ${reason}`);
       }
       await sleep(SNAPSHOT_WAIT_MS);
     }
   } catch (error) {
-    if (!(error instanceof SqliteError)) throw error;
     // One damaged session must not keep all the others from being saved.
-    return [`Session ${session.id} was left out, because its file is damaged: ${error.message}`];
+    if (!isSessionTrouble(error) || isFull(error)) throw error;
+    return leave(session, place, `its file is damaged: ${messageOf(error)}`);
   }
   // A container can hold its file for as long as it lives, and must not keep all the others from being saved.
   const triedS = (SNAPSHOT_TRIES * SNAPSHOT_WAIT_MS) / 1_000;
@@ -217,84 +152,57 @@ async function saveSession(
   ];
 }
 
-function restoreOne(from: string, to: string): void {
-  // Named in the label, and without files: it had none when the backup was taken.
-  if (!existsSync(from)) return;
-  mkdirSync(dirname(to), { recursive: true });
-  const result = restoreSession(from, to, openSqlite);
-  if (result.type === 'not-restored') throw new Problem(result.detail, result.why === 'exists' ? 7 : 2);
+function leave({ id }: SavedSession, place: string, why: string): readonly string[] {
+  rmSync(place, { recursive: true, force: true });
+  return [`Session ${id} was left out, because ${why}`];
 }
 
-/** The host's own files, databases as of one moment each. Not: the lease, logs, sockets, and what is made anew anyway. */
-async function copyHostFiles(data: DataFolder, into: string): Promise<void> {
-  const folders = [data.root, data.terminal, data.webhook];
-  for (const folder of folders.filter((each) => existsSync(each))) {
-    const to = join(into, relative(data.root, folder));
-    mkdirSync(to, { recursive: true, mode: 0o700 });
-    for (const entry of readdirSync(folder, { withFileTypes: true })) {
-      if (!entry.isFile()) continue;
-      const source = join(folder, entry.name);
-      if (entry.name.endsWith('.db')) copyDatabase(source, join(to, entry.name));
-      else if (entry.name.endsWith('.json') || entry.name === 'install-id')
-        await copyFile(source, join(to, entry.name));
-    }
-  }
-}
-
-/** The host holds some of them to itself as long as it runs, so the bytes are copied, with what is in the log beside them. */
-function copyDatabase(from: string, to: string): void {
-  const sides = ['', '-wal'];
-  copyAsOfOneMoment(
-    sides.map((side) => `${from}${side}`),
-    sides.map((side) => `${to}${side}`),
-  );
-  const db = openSqlite(to, 'write');
+/** What keeps a snapshot from being restored, found out by doing it; `undefined`: nothing. */
+function damageOf(place: string): string | undefined {
+  const trial = `${place}.trial`;
   try {
-    const check = db.all<{ quick_check: string }>('PRAGMA quick_check(1)')[0]?.quick_check;
-    if (check !== 'ok') throw new Problem(`${from} is damaged (${check}); nothing was saved.`, 1);
-    // One file is easier to keep than two.
-    db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    const result = restoreSession(place, trial, openSqlite);
+    return result.type === 'restored' ? undefined : `it could not be put back: ${result.detail}`;
   } finally {
-    db.close();
+    rmSync(trial, { recursive: true, force: true });
   }
 }
 
-async function copyTree(from: string, to: string): Promise<void> {
-  for (const entry of readdirSync(from, { withFileTypes: true })) {
-    if (entry.isDirectory()) {
-      mkdirSync(join(to, entry.name), { recursive: true, mode: 0o700 });
-      await copyTree(join(from, entry.name), join(to, entry.name));
-    } else if (entry.isFile()) await copyFile(join(from, entry.name), join(to, entry.name));
-    else
-      throw new Problem(`${join(from, entry.name)} is no plain file, so this is no backup; nothing was restored.`, 2);
+/** Whether it is the disk of the backup that takes no more. */
+function isFull(error: unknown): boolean {
+  return (
+    error instanceof Error && 'code' in error && /^(ENOSPC|EDQUOT|EROFS|EFBIG|SQLITE_FULL)$/.test(String(error.code))
+  );
+}
+
+/** The folders that agents may write, from the data folder. */
+function foldersOfAgents(root: string): string[] {
+  return OF_AGENTS.flatMap((kind) => foldersIn(join(root, kind)).map((name) => `${kind}/${name}`));
+}
+
+async function saveFolder(root: string, path: string, partial: string): Promise<readonly string[]> {
+  const into = join(partial, AGENTS, `${path}.tar`);
+  mkdirSync(dirname(into), { recursive: true, mode: 0o700 });
+  try {
+    return await archive(root, path, into);
+  } catch (error) {
+    rmSync(into, { force: true });
+    return [`${path} was left out: ${messageOf(error)}`];
   }
 }
 
-/** The folders that agents may write. */
-const OF_AGENTS: readonly string[] = ['groups', 'state'];
-
-/** Unpacks what the agents wrote, and nothing else: an archive must not bring files of the host. */
-async function unpack(archived: string, into: string): Promise<void> {
-  const { stdout: names } = await execa('tar', ['-tf', archived]);
-  const foreign = names.split('\n').find((name) => name !== '' && !OF_AGENTS.includes(name.split('/')[0] ?? ''));
-  if (foreign !== undefined) {
-    throw new Problem(`${archived} has ${JSON.stringify(foreign)}, which no backup has; nothing was restored.`, 2);
-  }
-  await execa('tar', ['-xf', archived, '-C', into]);
-}
-
-/** Archives what the agents may write, links as links. Gives what `tar` had to say of files that changed meanwhile. */
-async function archive(root: string, into: string): Promise<string[]> {
-  const folders = OF_AGENTS.filter((name) => existsSync(join(root, name)));
-  if (folders.length === 0) return [];
-  // A file of holes is as small in the archive as on the disk. GNU's has to be told; others look for holes by themselves.
-  const { stdout: version } = await execa('tar', ['--version']);
-  const sparse = version.includes('GNU tar') ? ['--sparse'] : [];
-  const { exitCode, stderr } = await execa('tar', ['-c', ...sparse, '-f', into, '-C', root, ...folders], {
-    reject: false,
-  });
-  // 1: some files differ, because an agent wrote meanwhile. 2: something could not be read or written at all.
-  if (exitCode === 0) return [];
-  if (exitCode === 1) return stderr.split('\n').filter(Boolean);
-  throw new Error(`tar ended with ${exitCode}: ${stderr.split('\n')[0] ?? ''}`);
+/** The files beside the sessions, each read a second time: what a disk does not keep is named now and not at the restore. */
+function keptFiles(partial: string, leftOut: string[]): readonly SavedFile[] {
+  const paths = [HOST, AGENTS].filter((folder) => existsSync(join(partial, folder)));
+  return paths
+    .flatMap((folder) => plainFiles(partial, folder) ?? [])
+    .map((path) => savedFile(partial, path))
+    .filter((file) => {
+      if (isAsSaved(partial, file)) return true;
+      leftOut.push(
+        `${file.path} of the backup cannot be read twice alike; it was left out. Look at the disk of the backup.`,
+      );
+      rmSync(join(partial, file.path), { force: true });
+      return false;
+    });
 }
