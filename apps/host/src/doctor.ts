@@ -27,16 +27,8 @@ import type { AgentGroup } from '@nanoclaw/registry';
 import { replaceFile } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
+import type { Check } from './check.ts';
 import type { Config } from './config.ts';
-
-/** One thing that was looked at. */
-export interface Check {
-  readonly what: string;
-  /** `note`: nothing is wrong, but something could be better. */
-  readonly verdict: 'ok' | 'note' | 'trouble';
-  /** What was seen, and what to do where something is wrong: one or two sentences. */
-  readonly finding: string;
-}
 
 export interface DoctorOptions {
   /** The data folder, absolute. Made where it is missing; what the trial run leaves is removed. */
@@ -59,7 +51,7 @@ export interface DoctorOptions {
   readonly sleep: (ms: number) => Promise<void>;
 }
 
-/** Looks at everything and reports it in order, as plain data. Rejects only for what nobody thought of. */
+/** Looks at everything that agents need and reports it in order, as plain data. Rejects only for what nobody thought of. */
 export async function diagnose(options: DoctorOptions): Promise<readonly Check[]> {
   const { config, machine } = options;
   const engines = await engineChecks(config, machine);

@@ -3,11 +3,11 @@
  * its result and its failure are told. With `daemon.ts` and `process.ts` it is the one place that knows the process,
  * its environment, its clock and its terminal. Everything below is handed what it needs.
  */
-import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { resolve as absolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { terminalSocketPath } from '@nanoclaw/channels/terminal';
+import { Guard } from '@nanoclaw/guard';
 import {
   backup,
   type DataFolder,
@@ -34,7 +34,7 @@ import {
   withUsableFiles,
 } from '@nanoclaw/host/operator';
 import { chooseDriver, modelEnvironment, timeZoneOf } from '@nanoclaw/host/runs';
-import { inProcessReader } from '@nanoclaw/session-db';
+import { inProcessReader, type SessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { converse } from './cli/chat.ts';
 import { printCompletion, printContinuations } from './cli/completion.ts';
@@ -43,6 +43,7 @@ import { hostLog, runLog, showLog } from './cli/logs.ts';
 import { configHelp, configValues, dataFolderOf, readConfig } from './config.ts';
 import { start } from './daemon.ts';
 import { diagnose, report } from './doctor.ts';
+import { examineData } from './doctor-data.ts';
 import { conversation, ports, RUNNER_FOLDER, SKILLS_FOLDER, sleep, stopSignal } from './process.ts';
 import { installService, supervisorOf } from './service.ts';
 import { version } from './version.ts';
@@ -209,13 +210,16 @@ async function doctor(root: string, isJson: boolean): Promise<number> {
   const config = readConfig(root, process.env);
   const options = answerOptions(root);
   const { drivers } = readModuleReferences(root);
-  const checks = await diagnose({
+  // A file that holds its reader must not hold the doctor.
+  using guard = new Guard({ setTimer: ports.clock.setTimer, onTrouble: () => undefined });
+  const { scratch } = options;
+  const readerFor = (folder: SessionFolder) => guard.reader(folder);
+  const data = await examineData({ data: options.data, scratch, now: options.now, readerFor });
+  const needed = await diagnose({
     dataFolder: root,
     config,
     machine: ports.machine,
-    agents: existsSync(options.data.registry)
-      ? await withReadContext(options, ({ registry }) => registry.agentGroups())
-      : [],
+    agents: data.agents,
     modelEnv: modelEnvironment(process.env),
     runnerFolder: RUNNER_FOLDER,
     skillsFolder: SKILLS_FOLDER,
@@ -231,6 +235,7 @@ async function doctor(root: string, isJson: boolean): Promise<number> {
     newId: options.newId,
     sleep: options.sleep,
   });
+  const checks = [...data.checks, ...needed];
   process.stdout.write(`${isJson ? json(checks) : report(checks)}\n`);
   return checks.some(({ verdict }) => verdict === 'trouble') ? 1 : 0;
 }

@@ -6,8 +6,9 @@ import { driverFor } from '@nanoclaw/host/runs';
 import { type AgentGroup, type AgentGroupId, isId } from '@nanoclaw/registry';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Check } from '../src/check.ts';
 import { readConfig } from '../src/config.ts';
-import { type Check, type DoctorOptions, diagnose, report } from '../src/doctor.ts';
+import { type DoctorOptions, diagnose, report } from '../src/doctor.ts';
 import { ports } from '../src/process.ts';
 
 let folder: string;

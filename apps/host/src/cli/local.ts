@@ -58,7 +58,7 @@ export const LOCAL_COMMANDS: readonly LocalCommand[] = [
   }),
   local({
     path: ['doctor'],
-    summary: 'check what the agents need on this machine, and say what to do',
+    summary: 'check the data folder and what the agents need on this machine, and say what to do',
     parameters: z.object({}),
     run: (actions) => actions.doctor(),
   }),
