@@ -386,7 +386,7 @@ function isGlobal(node: ts.Identifier, checker: ts.TypeChecker): boolean {
 const SQL_FILES = [
   /^packages\/[\w-]+\/src\/([\w-]+\/)?(schema|registry|dialect|[\w-]+-(session|store|history)|sqlite(\/\w+)?)\.ts$/,
   /^packages\/registry\/src\/migrations\/[\w-]+\.ts$/,
-  /^packages\/host\/src\/data\/(backup|lease)\.ts$/,
+  /^packages\/host\/src\/data\/(database-copy|lease)\.ts$/,
   /^packages\/session-db\/src\/(open|untrusted|recovery|retention|routing|series|deliveries|trouble|snapshot|probe|import-v2|dead-letters|notices|timeline|received)\.ts$/,
 ];
 

@@ -4,7 +4,13 @@
  */
 import { existsSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
-import { copyAsOfOneMoment, type DataFolder, isOpenToOthers, knownInstallId } from '@nanoclaw/host/data';
+import {
+  copyAsOfOneMoment,
+  type DataFolder,
+  databaseDamage,
+  isOpenToOthers,
+  knownInstallId,
+} from '@nanoclaw/host/data';
 import { isSessionTrouble, messageOf, Problem } from '@nanoclaw/host/errors';
 import { readEndpoints } from '@nanoclaw/host/operator';
 import { type AgentGroup, openRegistry, RegistryError } from '@nanoclaw/registry';
@@ -14,7 +20,6 @@ import {
   isBusy,
   type OutboundReader,
   type SessionFolder,
-  SqliteError,
   sessionFolder,
   VersionError,
 } from '@nanoclaw/session-db';
@@ -104,10 +109,7 @@ async function examineRegistry({ data, scratch, now }: DataCheckOptions): Promis
     const damage = damageOf(data.registry, copies);
     if (damage !== undefined) throw new RegistryError('unavailable', `${data.registry} is damaged (${damage}).`);
     const file = join(copies, 'copy.db');
-    const noIds = () => {
-      throw new Error('A look makes nothing new.');
-    };
-    await using registry = await openRegistry({ file, now, newId: noIds });
+    await using registry = await openRegistry({ file, now, newId: nothingNew });
     const agents = await registry.agentGroups();
     const sessions = (await registry.sessions()).map(({ id, key }) => ({ id, agentGroupId: key.agentGroupId }));
     const finding = `It is sound, with ${agents.length} agents and ${sessions.length} sessions.`;
@@ -123,6 +125,10 @@ async function examineRegistry({ data, scratch, now }: DataCheckOptions): Promis
   } finally {
     rmSync(copies, { recursive: true, force: true });
   }
+}
+
+function nothingNew(): never {
+  throw new Error('A look makes nothing new.');
 }
 
 /** The host's other databases: those of its channels, and the one that may be thrown away. */
@@ -157,22 +163,7 @@ function damageOf(file: string, into: string): string | undefined {
     sides.map((side) => `${file}${side}`),
     sides.map((side) => `${copy}${side}`),
   );
-  return damageIn(copy);
-}
-
-function damageIn(file: string): string | undefined {
-  try {
-    const db = openSqlite(file, 'write');
-    try {
-      const found = db.all<{ quick_check: string }>('PRAGMA quick_check(1)')[0]?.quick_check;
-      return found === 'ok' ? undefined : (found ?? 'It cannot be checked.');
-    } finally {
-      db.close();
-    }
-  } catch (error) {
-    if (!(error instanceof SqliteError)) throw error;
-    return error.message;
-  }
+  return databaseDamage(copy);
 }
 
 /** One finding for all that are sound, and one for each that is not. */
@@ -204,7 +195,7 @@ async function sessionTrouble(
     const own = join(root, 'inbound', 'inbound.db');
     if (!existsSync(own)) return undefined;
     copyAsOfOneMoment([own, `${own}-journal`], [folder.inbound.database, `${folder.inbound.database}-journal`]);
-    const damage = damageIn(folder.inbound.database);
+    const damage = databaseDamage(folder.inbound.database);
     if (damage !== undefined) return `${id}: the host's file is damaged (${damage}). ${remedy}`;
     using files = HostSession.open(folder, openSqlite);
     const reader = readerFor({ ...sessionFolder(root), host: join(copies, 'host') });

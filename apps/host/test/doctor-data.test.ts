@@ -108,7 +108,9 @@ describe("the doctor's look at a data folder", () => {
     spoil(data.registry);
     spoil(sessionFolder(sessions[1]?.root ?? '').inbound.database);
     expect(await troubles()).toEqual([
-      expect.stringMatching(/^registry: .*registry.db is damaged \(file is not a database\). Make a data folder from a backup/),
+      expect.stringMatching(
+        /^registry: .*registry.db is damaged \(file is not a database\). Make a data folder from a backup/,
+      ),
       expect.stringMatching(new RegExp(`^session: ${sessions[1]?.id}: `)),
     ]);
   });
@@ -121,7 +123,11 @@ describe("the doctor's look at a data folder", () => {
     writeFileSync(join(data.root, 'webhooks.json'), '{');
     const seen = await troubles();
     expect(seen.map((trouble) => trouble.split(':')[0])).toEqual([
-      ...['file', 'file', 'rates.db', 'terminal/history.db', 'channels/front/state.db'],
+      'file',
+      'file',
+      'rates.db',
+      'terminal/history.db',
+      'channels/front/state.db',
     ]);
     expect(seen[2]).toMatch(/the next start makes it anew/);
   });

@@ -400,12 +400,12 @@ describe('a run of an earlier life that does not fit any more', () => {
   });
 });
 
-describe('a run that cannot be judged', () => {
-  const judge = (run: Run) => {
-    if (run.runId === 'odd') throw new Error('its folder cannot be read.');
-    return oldOne(run);
-  };
+function judge(run: Run): string | undefined {
+  if (run.runId === 'odd') throw new Error('its folder cannot be read.');
+  return oldOne(run);
+}
 
+describe('a run that cannot be judged', () => {
   it('goes on, and those after it are adopted or replaced (failure 89)', async () => {
     driver.live('old', 's', 1);
     driver.live('fine', 't', 2);
@@ -418,11 +418,11 @@ describe('a run that cannot be judged', () => {
   });
 
   it('does not keep others from being replaced while they live, and is told', async () => {
-    let judged: (run: Run) => string | undefined = () => undefined;
-    const containers = containersOf({ outdatedReason: (run) => judged(run) });
+    let isLate = false;
+    const containers = containersOf({ outdatedReason: (run) => (isLate ? judge(run) : undefined) });
     await containers.wake(spec('u', 'odd'));
     await containers.wake(spec('s', 'old'));
-    judged = judge;
+    isLate = true;
     await expect(containers.replaceOutdatedRuns(() => false)).rejects.toThrow('its folder cannot be read.');
     expect(containers.running('s')).toBeUndefined();
     expect(containers.running('u')?.runId).toBe('odd');

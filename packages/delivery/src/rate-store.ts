@@ -15,11 +15,17 @@ CREATE TABLE IF NOT EXISTS rates (
 ) STRICT, WITHOUT ROWID`;
 
 /** What a store went on without. */
-export type RateStoreTrouble =
-  /** The file was damaged, or another program's: it was made anew. */
-  | { readonly type: 'made-anew'; readonly path: string; readonly error: SqliteError }
-  /** It cannot be read or written just now, and why. Told once, until it can again. */
-  | { readonly type: 'not-kept'; readonly path: string; readonly error: SqliteError };
+export interface RateStoreTrouble {
+  /**
+   * `made-anew`: the file was damaged, or another program's. `not-kept`: it cannot be read or written just now, which is told
+   * once, until it can again.
+   */
+  readonly type: 'made-anew' | 'not-kept';
+  /** The file. */
+  readonly path: string;
+  /** Why. */
+  readonly error: SqliteError;
+}
 
 /** A store of token buckets in a SQLite file of its own. What it cannot keep it tells of, and goes on. */
 export class SqliteRateStore implements RateStore, Disposable {

@@ -154,8 +154,8 @@ test('a registry that is damaged is saved as it is and named, and every session 
   await registry.close();
   for (const side of ['-wal', '-shm']) rmSync(`${data.registry}${side}`, { force: true });
   writeFileSync(data.registry, 'garbage '.repeat(1_000));
-  const sessions = () => Promise.reject(new Error('It is damaged.'));
-  const { sessions: count, leftOut } = await backup(options({ sessions }));
+  const error = new Error('It is damaged.');
+  const { sessions: count, leftOut } = await backup(options({ sessions: () => Promise.reject(error) }));
   expect(count).toBe(1);
   expect(leftOut).toEqual([
     expect.stringMatching(/registry.db is damaged \(.*\); it was saved as it is/),

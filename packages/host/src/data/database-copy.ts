@@ -1,5 +1,7 @@
 /** A private copy of a database, for whoever wants to read it without leaving a trace where it lies. */
 import { copyFileSync, existsSync, rmSync, statSync } from 'node:fs';
+import { SqliteError } from '@nanoclaw/session-db';
+import { openSqlite } from '@nanoclaw/session-db/node';
 import { messageOf, Problem, systemCode } from '../errors/index.ts';
 
 /** How often a file that is being written is copied again. */
@@ -35,4 +37,25 @@ export function copyAsOfOneMoment(from: readonly string[], to: readonly string[]
 function stamp(path: string): string {
   const of = statSync(path, { throwIfNoEntry: false, bigint: true });
   return of === undefined ? '' : `${of.ino}:${of.size}:${of.mtimeNs}`;
+}
+
+/**
+ * What is wrong with a private copy of a database; `undefined`: nothing, and what was in the logs beside it is in the file
+ * itself now, because one file is easier to keep than two.
+ */
+export function databaseDamage(copy: string): string | undefined {
+  try {
+    const db = openSqlite(copy, 'write');
+    try {
+      const found = db.all<{ quick_check: string }>('PRAGMA quick_check(1)')[0]?.quick_check;
+      if (found !== 'ok') return found ?? 'It cannot be checked.';
+      db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+      return undefined;
+    } finally {
+      db.close();
+    }
+  } catch (error) {
+    if (!(error instanceof SqliteError)) throw error;
+    return error.message;
+  }
 }

@@ -2,16 +2,13 @@
 import { closeSync, mkdirSync, openSync, readdirSync, readSync, rmSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SqliteError } from '@nanoclaw/session-db';
-import { openSqlite } from '@nanoclaw/session-db/node';
 import { messageOf, Problem, systemCode } from '../errors/index.ts';
-import { copyAsOfOneMoment } from './database-copy.ts';
+import { copyAsOfOneMoment, databaseDamage } from './database-copy.ts';
 
 /** In the data folder itself: what is saved otherwise, belongs to a live host or this machine, or says what was read. */
-const NOT_SAVED: ReadonlySet<string> = new Set([
-  ...['groups', 'state', 'sessions', 'generated', 'runs', 'chat'],
-  ...['starts.json', 'host.json', 'host.lock', 'host.log', 'host.log.1'],
-]);
+const NOT_SAVED: ReadonlySet<string> = new Set(
+  'groups state sessions generated runs chat starts.json host.json host.lock host.log host.log.1'.split(' '),
+);
 
 /** Anywhere: parts of a database, what was never finished, and packages, which are installed again. */
 const NEVER_SAVED = /^(node_modules|doctor-.*|.*\.partial|.*\.new|.*-(wal|shm|journal))$/;
@@ -91,26 +88,7 @@ function copyDatabase(from: string, to: string): readonly string[] {
     sides.map((side) => `${from}${side}`),
     sides.map((side) => `${to}${side}`),
   );
-  const damage = joined(to);
+  const damage = databaseDamage(to);
   if (damage === undefined) return [];
   return [`${from} is damaged (${damage}); it was saved as it is. \`nanoclaw doctor\` says what to do.`];
-}
-
-/** Makes one file of a database and its logs, which is easier to keep. Gives what is wrong with it. */
-function joined(file: string): string | undefined {
-  try {
-    const db = openSqlite(file, 'write');
-    try {
-      const check = db.all<{ quick_check: string }>('PRAGMA quick_check(1)')[0]?.quick_check;
-      if (check !== 'ok') return check ?? 'It cannot be checked.';
-      db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
-      return undefined;
-    } finally {
-      db.close();
-    }
-  } catch (error) {
-    if (!(error instanceof SqliteError)) throw error;
-    if (error.code.startsWith('SQLITE_FULL')) throw error;
-    return error.message;
-  }
 }

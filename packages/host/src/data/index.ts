@@ -9,7 +9,7 @@ export {
   knownInstallId,
   makeDataFolder,
 } from './data-folder.ts';
-export { copyAsOfOneMoment } from './database-copy.ts';
+export { copyAsOfOneMoment, databaseDamage } from './database-copy.ts';
 export { takeLease } from './lease.ts';
 export { restore, restoreSessionFrom } from './restore.ts';
 export { DEFAULT_SETTINGS, type HostSettings } from './settings.ts';
