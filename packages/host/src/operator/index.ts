@@ -25,4 +25,4 @@ export { runAgentCommand } from './scope.ts';
 export { openSessionFiles, SessionViews } from './session-files.ts';
 export { withUsableFiles } from './sessions.ts';
 export { MISSING_VERBS, OPERATOR_COMMANDS, TOPICS } from './table.ts';
-export { readEndpoints, type WebhookEndpoint } from './webhook-endpoints.ts';
+export { readEndpoints } from './webhook-endpoints.ts';

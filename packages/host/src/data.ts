@@ -1,0 +1,12 @@
+/** The data folder of a host, for a program that looks into it, saves it or brings it back. */
+export {
+  backup,
+  type DataFolder,
+  DEFAULT_SETTINGS,
+  dataFolder,
+  makeDataFolder,
+  restore,
+  restoreSessionFrom,
+  type SavedSession,
+  takeLease,
+} from './data/index.ts';

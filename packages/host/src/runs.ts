@@ -1,0 +1,20 @@
+/** How the runs of a host are closed in, for a program that looks into it. */
+export {
+  type AbsentEngine,
+  type ContainerIsolation,
+  chooseDriver,
+  chooseIsolation,
+  clientEnvironment,
+  driverFor,
+  ENGINES,
+  guardedPlaces,
+  type Isolation,
+  imageNames,
+  isolationSentence,
+  type Machine,
+  modelEnvironment,
+  networkFor,
+  providerOf,
+  skillsIn,
+  timeZoneOf,
+} from './runs/index.ts';
