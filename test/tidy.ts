@@ -126,6 +126,8 @@ const DIRECTION: Readonly<Record<string, readonly string[]>> = {
     'registry',
     'host',
   ],
+  // The apps only to be built before it: it starts them.
+  'packages/hostile': ['session-db', 'guard', 'runner', 'channels', 'host-app', 'agent-runner'],
   'apps/host': ['session-db', 'guard', 'containers', 'channels', 'registry', 'host'],
   'apps/agent-runner': ['session-db', 'runner', 'providers'],
 };
@@ -551,9 +553,9 @@ function declaredTypes(files: readonly ts.SourceFile[]): Types {
 
 // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Apps, and the entry points of programs, own the process; only the direction of their imports is checked. */
+/** Apps, the entry points of programs, and attacks own the process; only the direction of their imports is checked. */
 function isApp(path: string): boolean {
-  return path.startsWith('apps/') || PROGRAMS.includes(path);
+  return path.startsWith('apps/') || path.startsWith('packages/hostile/') || PROGRAMS.includes(path);
 }
 
 const PROGRAMS: readonly string[] = [
