@@ -24,6 +24,29 @@ export const setTimer: SetTimer = (delayMs, action) => {
   return () => clearTimeout(timer);
 };
 
+/** A timer for a guard, of whose waits those of some lengths, in milliseconds, are over when a test says so. */
+export class HeldTimer {
+  readonly #held: ReadonlyMap<number, Set<() => void>>;
+
+  constructor(...lengths: readonly number[]) {
+    this.#held = new Map(lengths.map((length) => [length, new Set()]));
+  }
+
+  readonly setTimer: SetTimer = (delayMs, action) => {
+    const held = this.#held.get(delayMs);
+    if (held === undefined) return setTimer(delayMs, action);
+    held.add(action);
+    return () => void held.delete(action);
+  };
+
+  /** The waits of this length that are under way are over. */
+  pass(length: number): void {
+    const actions = [...(this.#held.get(length) ?? [])];
+    this.#held.get(length)?.clear();
+    for (const action of actions) action();
+  }
+}
+
 /** A temporary folder with sessions, and guards that read them. */
 export class GuardWorld implements Disposable {
   readonly root = mkdtempSync(join(tmpdir(), 'nanoclaw-guard-'));
@@ -36,10 +59,10 @@ export class GuardWorld implements Disposable {
     rmSync(this.root, { recursive: true, force: true });
   }
 
-  guard(policy: Partial<GuardPolicy> = {}, program = PROGRAM): Guard {
+  guard(policy: Partial<GuardPolicy> = {}, program = PROGRAM, timer: SetTimer = setTimer): Guard {
     const guard = new Guard({
       program,
-      setTimer,
+      setTimer: timer,
       onTrouble: (trouble) => this.troubles.push(trouble),
       policy: { ...GUARD_POLICY, ...policy },
     });

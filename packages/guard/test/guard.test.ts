@@ -2,10 +2,11 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { inProcessReader, type SessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ALL, GuardWorld, makeEndless, PROGRAM, tampered } from './guard-support.ts';
+import { ALL, GuardWorld, HeldTimer, makeEndless, PROGRAM, tampered } from './guard-support.ts';
 
 let world: GuardWorld;
 beforeEach(() => {
@@ -145,10 +146,12 @@ describe('a file that holds its reader for ever (failure 46)', () => {
   it('costs its reader, and a finding; the host goes on and every other session is served meanwhile', async () => {
     const [stuck, other] = [world.session(), world.session()];
     makeEndless(stuck);
-    const guard = world.guard({ childrenMax: 1, readMaxMs: 6_000, slowMs: 50 });
+    const policy = { childrenMax: 1, readMaxMs: 6_000, slowMs: 50 };
+    const timer = new HeldTimer(policy.readMaxMs);
+    const guard = world.guard(policy, PROGRAM, timer.setTimer);
     const order: string[] = [];
     let ticks = 0;
-    const timer = setInterval(() => {
+    const ticking = setInterval(() => {
       ticks += 1;
     }, 5);
     const overrun = guard
@@ -159,23 +162,30 @@ describe('a file that holds its reader for ever (failure 46)', () => {
       expect((await guard.reader(other).read(ALL)).type).toBe('read');
       order.push('other');
     }
+    await vi.waitFor(() => expect(ticks).toBeGreaterThan(50), 10_000);
+    timer.pass(policy.readMaxMs);
     expect(await overrun).toEqual({
       type: 'overran',
       detail: 'Reading outbound.db had to be given up. It took longer than 6 s.',
     });
-    clearInterval(timer);
+    clearInterval(ticking);
     expect(order).toEqual([...Array.from({ length: 50 }, () => 'other'), 'stuck']);
-    expect(ticks).toBeGreaterThan(50);
     expect(world.troubles).toEqual([{ root: stuck.root, reason: expect.stringContaining('It took longer than') }]);
   });
 
   it('is killed for good, and a new one reads on', async () => {
     const [stuck, other] = [world.session(), world.session()];
     makeEndless(stuck);
-    const guard = world.guard({ childrenMax: 1, readMaxMs: 500, slowMs: 60_000 }, ownProgram());
+    const policy = { childrenMax: 1, readMaxMs: 6_000, slowMs: 60_000 };
+    const timer = new HeldTimer(policy.readMaxMs);
+    const guard = world.guard(policy, ownProgram(), timer.setTimer);
     expect((await guard.reader(other).read(ALL)).type).toBe('read');
     const before = children();
-    expect((await guard.reader(stuck).read(ALL)).type).toBe('overran');
+    const overrun = guard.reader(stuck).read(ALL);
+    // By then it is in the midst of it.
+    await sleep(300);
+    timer.pass(policy.readMaxMs);
+    expect((await overrun).type).toBe('overran');
     await vi.waitFor(() => expect(children()).toEqual([]), 10_000);
     expect((await guard.reader(other).read(ALL)).type).toBe('read');
     expect(children()).toHaveLength(1);
@@ -187,16 +197,17 @@ describe('a file that holds its reader for ever (failure 46)', () => {
     const whole = readFileSync(folder.outbound.database);
     makeEndless(folder);
     const policy = { childrenMax: 1, slowMs: 60_000, readMaxMs: 400, holdBaseMs: 1_500, trustAfter: 2, idleMs: 3_000 };
-    const guard = world.guard(policy, ownProgram());
+    const timer = new HeldTimer(policy.readMaxMs, policy.holdBaseMs);
+    const guard = world.guard(policy, ownProgram(), timer.setTimer);
     const reader = guard.reader(folder);
     expect((await guard.reader(other).read(ALL)).type).toBe('read');
-    expect((await reader.read(ALL)).type).toBe('overran');
+    const overrun = reader.read(ALL);
+    timer.pass(policy.readMaxMs);
+    expect((await overrun).type).toBe('overran');
     writeFileSync(folder.outbound.database, whole);
     expect((await reader.read(ALL)).type).toBe('overran');
-    await vi.waitFor(async () => expect((await reader.read(ALL)).type).toBe('read'), {
-      timeout: 20_000,
-      interval: 100,
-    });
+    timer.pass(policy.holdBaseMs);
+    expect((await reader.read(ALL)).type).toBe('read');
     expect((await guard.reader(other).read(ALL)).type).toBe('read');
     // One process for those that are trusted, one for this one.
     expect(children()).toHaveLength(2);
@@ -285,7 +296,8 @@ describe('a process that says what it should not', () => {
   for (const [name, onJob] of Object.entries(answers)) {
     it(`is ended, and what it said believed by nobody: ${name}`, async () => {
       const folder = world.session();
-      const guard = world.guard({ readMaxMs: 3_000 }, program(onJob));
+      // The one that says nothing has all this time, twice.
+      const guard = world.guard({ readMaxMs: onJob === '' ? 300 : 3_000 }, program(onJob));
       // Its first answer may pass for one; what comes after it does not.
       const reads = [await guard.reader(folder).read(ALL), await guard.reader(world.session()).read(ALL)];
       expect(reads.map(({ type }) => type).filter((type) => type !== 'overran' && type !== 'absent')).toEqual([]);

@@ -87,5 +87,5 @@ test('anything else is refused', async () => {
 test('a port that is taken is one sentence, with what to do', async () => {
   await using host = await served(() => QUIET);
   const options = { port: host.health.port, readiness: (): Readiness => ({ type: 'ready' }), metrics: () => undefined };
-  await expect(Health.open(options)).rejects.toThrow(/cannot be served on port \d+ .*Choose another port/);
+  await expect(Health.open(options)).rejects.toThrow(/cannot be served on port \d+ .*Choose another `healthPort`/);
 });

@@ -8,6 +8,9 @@ import { archiveTranscript, conversationArchive } from '../src/claude/archive.ts
 import { notesText } from '../src/claude/notes.ts';
 import { setTimer } from './claude-home.ts';
 
+/** Waits as long as nothing: for a transcript that does not come. */
+const soon = (_delayMs: number, action: () => void) => setTimer(0, action);
+
 let folder: string;
 
 beforeEach(() => {
@@ -90,7 +93,7 @@ describe('an archived conversation', () => {
 
   test('with nothing in it is none', async () => {
     writeFileSync(join(folder, 'transcript'), '\n');
-    expect(await archiveTranscript(join(folder, 'transcript'), SESSION, folder, setTimer)).toBeUndefined();
+    expect(await archiveTranscript(join(folder, 'transcript'), SESSION, folder, soon)).toBeUndefined();
     expect(readdirSync(folder)).toEqual(['transcript']);
   });
 
@@ -104,7 +107,7 @@ describe('an archived conversation', () => {
   });
 
   test('is an error, and not silence, when the transcript never comes', async () => {
-    await expect(archiveTranscript(join(folder, 'missing'), SESSION, folder, setTimer)).rejects.toThrow(/ENOENT/);
+    await expect(archiveTranscript(join(folder, 'missing'), SESSION, folder, soon)).rejects.toThrow(/ENOENT/);
   });
 
   test('grows in one file, which replaces whatever stands in its place', async () => {

@@ -101,10 +101,10 @@ export class ClaudeHome {
   }
 }
 
-/** The program, behind a script in `folder` that writes down the pid it runs as. */
-export function recordingExecutable(folder: string): string {
+/** The program, behind a script in `folder` that writes down the pid it runs as and then does what `prepare` says, in shell. */
+export function recordingExecutable(folder: string, prepare = ''): string {
   const script = join(folder, 'claude');
-  writeFileSync(script, `#!/bin/sh\necho $$ >> '${join(folder, 'pids')}'\nexec '${claudeBinary()}' "$@"\n`);
+  writeFileSync(script, `#!/bin/sh\necho $$ >> '${join(folder, 'pids')}'\n${prepare}\nexec '${claudeBinary()}' "$@"\n`);
   chmodSync(script, 0o755);
   return script;
 }

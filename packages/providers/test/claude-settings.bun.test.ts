@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from
 import { join } from 'node:path';
 import type { McpServer, Skill } from '@nanoclaw/runner';
 import { providerConformance } from '@nanoclaw/runner/conformance';
-import { ClaudeHome, command, ends, eventsOf, says, TURN_MAX_MS, tokenOf } from './claude-home.ts';
+import { ClaudeHome, command, ends, eventsOf, recordingExecutable, says, TURN_MAX_MS, tokenOf } from './claude-home.ts';
 import {
   type FakeReply,
   type FakeRequest,
@@ -106,7 +106,11 @@ describe('the model', () => {
         stuck: { type: 'stdio', command: 'sleep', args: ['600'], env: {} },
         away: { type: 'http', url: `${remote.url}mcp`, headers: { 'x-key': 'abc' } },
       };
-      const events = await eventsOf(await claude.startTurn(inOrder(text('Still here.')), 'Hello.', { mcpServers }));
+      await claude.serve(inOrder(text('Still here.')));
+      // A tenth of the time that the provider gives a server to come up.
+      const program = recordingExecutable(claude.home, 'MCP_TIMEOUT=$((MCP_TIMEOUT / 10))');
+      const options = { ...claude.startOptions(), mcpServers };
+      const events = await eventsOf(claude.provider(program).start(says('Hello.'), options));
 
       expect(ends(events)).toMatchObject([{ type: 'result', text: 'Still here.' }]);
       expect(claude.reports.toSorted()).toEqual([
