@@ -197,7 +197,7 @@ describe('a file that holds its reader for ever (failure 46)', () => {
     const whole = readFileSync(folder.outbound.database);
     makeEndless(folder);
     const policy = { childrenMax: 1, slowMs: 60_000, readMaxMs: 400, holdBaseMs: 1_500, trustAfter: 2, idleMs: 3_000 };
-    const timer = new HeldTimer(policy.readMaxMs, policy.holdBaseMs);
+    const timer = new HeldTimer(policy.readMaxMs, policy.holdBaseMs, policy.idleMs);
     const guard = world.guard(policy, ownProgram(), timer.setTimer);
     const reader = guard.reader(folder);
     expect((await guard.reader(other).read(ALL)).type).toBe('read');
@@ -213,13 +213,9 @@ describe('a file that holds its reader for ever (failure 46)', () => {
     expect(children()).toHaveLength(2);
     // Trusted again: its own process ends for want of work, and it is read by that of the others.
     expect((await reader.read(ALL)).type).toBe('read');
-    await vi.waitFor(
-      async () => {
-        expect((await guard.reader(other).read(ALL)).type).toBe('read');
-        expect(children()).toHaveLength(1);
-      },
-      { timeout: 20_000, interval: 50 },
-    );
+    timer.pass(policy.idleMs);
+    await vi.waitFor(() => expect(children()).toEqual([]), 10_000);
+    expect((await guard.reader(other).read(ALL)).type).toBe('read');
     expect((await reader.read(ALL)).type).toBe('read');
     expect(children()).toHaveLength(1);
     expect(world.troubles).toHaveLength(1);
