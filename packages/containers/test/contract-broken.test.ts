@@ -119,7 +119,13 @@ const BREACHES: readonly Breach[] = [
     name: 'lets what a run has started go on after the start that rejects',
     caughtBy: 'after a start that rejects nothing of it is alive, and no life of the host lists it',
     says: 'What a run has started goes on after its start has rejected.',
-    breaks: childEscapes,
+    breaks: (driver) => ({
+      start: (spec) =>
+        driver.start(spec).catch(async (error: unknown) => {
+          await driver.start({ ...withScript(spec, (script) => script.replace('exit 3', 'wait')), runId: 'left' });
+          throw error;
+        }),
+    }),
   },
   {
     name: 'lists a run whose start has rejected',
