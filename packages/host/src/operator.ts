@@ -19,6 +19,7 @@ export {
   parseCommandLine,
   type ReadContext,
   type RenderOptions,
+  readEndpoints,
   render,
   stripControls,
   Text,
