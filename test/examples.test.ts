@@ -186,7 +186,7 @@ describe('the whole host, by its configuration', () => {
     const chats = await install.nanoclaw('messaging-groups', 'list');
     expect(chats.column('channelType')).toEqual(expect.arrayContaining(['front', 'back']));
     expect(readFileSync(runs, 'utf8').match(/ started run /g)).toHaveLength(2);
-    expect((await install.run(['status'])).stdout).toMatch(/that of the driver journal/);
+    expect((await install.run(['status'])).stdout).toMatch(/decided by the driver journal of the configuration/);
   });
 
   it('adds a channel, checks it, and removes it, without a restart', async () => {

@@ -9,6 +9,7 @@ import { DEFAULT_SETTINGS } from '@nanoclaw/host/data';
 import { Problem } from '@nanoclaw/host/errors';
 import { MODULE_KEYS, type ModuleReferences, readConfigFile, readModuleReferences } from '@nanoclaw/host/modules';
 import type { ConfigValue } from '@nanoclaw/host/operator';
+import { BUILT_IN_PROVIDERS } from '@nanoclaw/host/runs';
 import { z } from 'zod';
 
 const milliseconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
@@ -146,7 +147,7 @@ function unlessIn(known: readonly string[], value: unknown, ownKey: string): str
   return `it must be one of ${known.join(', ')}; modules of your own are named under "${ownKey}" in config.json`;
 }
 
-const PROVIDERS = ['auto', 'offline', 'claude'] as const;
+const PROVIDERS = ['auto', ...BUILT_IN_PROVIDERS];
 const DRIVERS = ['auto', 'docker', 'podman', 'process'] as const;
 
 /** The data folder as an absolute path: the option, else `NANOCLAW_DATA`, else `data` in the current folder. */

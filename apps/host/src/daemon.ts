@@ -38,7 +38,7 @@ export async function start(say: string | undefined, root: string): Promise<numb
     onUnanswered: unanswered.resolve,
   });
   try {
-    process.stderr.write(`${host.isolation}\n`);
+    process.stderr.write(`Isolation: ${host.isolation}\n`);
     if (isDaemon) await untilAborted(stopping.signal);
     else await talk(host, say, config, unanswered.promise, stopping.signal);
   } finally {

@@ -159,7 +159,7 @@ function print(text: string): void {
 
 function page(): RenderOptions {
   const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
-  return { width: process.stdout.isTTY ? process.stdout.columns : 80, timeZone };
+  return { width: process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY, timeZone };
 }
 
 function json(value: unknown): string {

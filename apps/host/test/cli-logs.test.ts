@@ -33,10 +33,14 @@ async function show(file: string, options: { lines?: number; isRaw?: boolean }, 
 
 describe('the log', () => {
   it('shows the last lines of the host, readable or as they are', async () => {
-    const entry = '{"level":40,"time":"2026-11-21T12:00:00.000Z","session":"s1","msg":"attempt failed"}';
+    const entry =
+      '{"level":40,"time":"2026-11-21T12:00:00.000Z","session":"s1","trouble":{"type":"late","of":["a b",3]},"error":"","msg":"attempt failed"}';
     writeFileSync(data.log, `${'{"level":30,"msg":"old"}\n'.repeat(100)}${entry}\nnot ours \u001b[31mred\n`);
     await show(hostLog(data), { lines: 2 });
-    expect(shown).toBe('2026-11-21T12:00:00.000Z warn attempt failed session="s1"\nnot ours red\n');
+    expect(shown).toBe(
+      '2026-11-21T12:00:00.000Z warn attempt failed session=s1 trouble.type=late trouble.of.0="a b" trouble.of.1=3 error=""\n' +
+        'not ours red\n',
+    );
     shown = '';
     await show(hostLog(data), { lines: 2, isRaw: true });
     expect(shown.split('\n')[0]).toBe(entry);

@@ -52,6 +52,29 @@ describe('a table', () => {
     );
   });
 
+  it('has a line per row, however long, where there is no terminal', () => {
+    const said = 'word '.repeat(2_000).trim();
+    const text = render([{ id: 'a', createdAt: AT, place: { name: 'x'.repeat(100) }, said }], TABLE, {
+      ...PAGE,
+      width: Number.POSITIVE_INFINITY,
+    });
+    expect(text.split('\n')).toHaveLength(2);
+    expect(text).toContain(said);
+  });
+
+  it('cuts nothing of writing that takes two columns for each character', () => {
+    const said = '\u4f60\u597d'.repeat(40);
+    for (const width of [40, Number.POSITIVE_INFINITY]) {
+      expect(
+        render(
+          [{ said }],
+          { type: 'table', columns: [column('ID', 'id'), column('SAID', 'said')], empty: '' },
+          { ...PAGE, width },
+        ).replace(/\s/g, ''),
+      ).toContain(said);
+    }
+  });
+
   it('says so when it is empty', () => {
     expect(render([], TABLE, PAGE)).toBe('There is nothing.');
   });
@@ -80,6 +103,20 @@ describe('a record', () => {
       ].join('\n'),
     );
   });
+});
+
+it('shows a list of a record as a table where its view names the columns', () => {
+  const view: View = { type: 'record', tables: { channels: [column('NAME', 'name'), column('REASON', 'reason')] } };
+  const channels = [
+    { name: 'terminal', reason: null },
+    { name: 'desk', reason: 'it is closed' },
+  ];
+  expect(render({ host: 'up', channels }, view, PAGE)).toBe(
+    ['host      up', 'channels  NAME      REASON', '          terminal  -', '          desk      it is closed'].join(
+      '\n',
+    ),
+  );
+  expect(render({ host: 'up', channels: [] }, view, PAGE)).toBe('host      up\nchannels  -');
 });
 
 it('shows objects of a list one per line', () => {

@@ -6,6 +6,7 @@ import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DEFAULT_SETTINGS, type HostSettings } from '../src/data/settings.ts';
 import {
+  absent,
   chooseIsolation,
   driverFor,
   imageFor,
@@ -63,7 +64,7 @@ describe('the isolation of a machine', () => {
     client('podman', PODMAN);
     const isolation = await chooseIsolation(config(), machine());
     expect(isolation.type).toBe('none');
-    expect(isolationSentence(isolation)).toMatch(/Isolation: none\..*docker is not installed.*no image.*image\.mjs/);
+    expect(isolationSentence(isolation)).toMatch(/^none\..*docker is not installed.*no image.*image\.mjs/);
   });
 
   it('is none where the configuration says so', async () => {
@@ -74,7 +75,11 @@ describe('the isolation of a machine', () => {
   it('is never less than what the configuration names: no run starts until that can be used', async () => {
     const isolation = await chooseIsolation(config({ driver: 'podman' }), machine());
     expect(isolation).toMatchObject({ type: 'absent', engine: 'podman', reason: 'podman is not installed' });
-    expect(isolationSentence(isolation)).toMatch(/cannot be used \(podman is not installed\)\. Messages are kept/);
+    expect(isolationSentence(isolation)).toMatch(
+      /^containers of podman, which cannot be used \(podman is not installed\)\. Messages are kept, and agents start as soon/,
+    );
+    const own = absent('fast', 'there is no file /fast.js');
+    expect(isolationSentence(own)).toMatch(/^decided by the driver fast, .*no file .* start the host again\.$/);
     const refused = await isolationNow(isolation).catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(SpawnError);
     expect(refused).toMatchObject({ problem: { type: 'no-engine', engine: 'podman' } });

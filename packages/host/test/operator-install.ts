@@ -167,13 +167,18 @@ export class OperatorInstall implements AsyncDisposable {
       since: NOW - 60_000,
       isolation: 'Agents run as plain processes.',
       channels: [{ instance: 'terminal', type: 'terminal', state: 'online', reason: null }],
+      providers: [
+        { name: 'offline', module: null, isDefault: true },
+        { name: 'claude', module: null, isDefault: false },
+        { name: 'shout', module: './shout.js', isDefault: false },
+      ],
       problems: [],
       running: [],
     }),
     drain: async (onProgress) => {
       onProgress('waiting for one session');
       this.asked.push('drain');
-      return { unfinished: [] };
+      return { unfinished: [], running: [] };
     },
     poke: (id) => void this.asked.push(`poke ${id}`),
     stopRun: async (id) => this.asked.push(`stop ${id}`) > 0,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Problem } from '../src/errors/problem.ts';
 import { parametersOf } from '../src/operator/command.ts';
+import type { LiveChannel, LiveHost } from '../src/operator/contexts.ts';
 import { render } from '../src/operator/render.ts';
 import { commandOf, OPERATOR_COMMANDS } from '../src/operator/table.ts';
 import { readEndpoints } from '../src/operator/webhook-endpoints.ts';
@@ -414,6 +415,68 @@ describe('the operator commands', () => {
       expect(JSON.stringify(await install.run(['audit']))).not.toContain('sss');
       expect(readFileSync(join(install.data.root, 'webhooks.json'), 'utf8')).toBe('[]\n');
     });
+
+    it('are as before when the host cannot serve a new one, or no host could', async () => {
+      await install.run(['webhooks', 'create', 'first'], install.live);
+      const refusing = { ...install.live, reloadWebhooks: () => Promise.reject(new Problem('The name is taken.', 2)) };
+      const before = readEndpoints(install.data);
+      await expect(install.run(['webhooks', 'create', 'second'], refusing)).rejects.toThrow('The name is taken.');
+      await expect(install.run(['webhooks', 'delete', 'first'], refusing)).rejects.toThrow('The name is taken.');
+      for (const callback of ['ftp://example.org', 'nowhere', 'https://me:secret@example.org/in']) {
+        await expect(install.run(['webhooks', 'create', 'third', '--callback', callback])).rejects.toMatchObject({
+          exitCode: 2,
+          message: expect.stringMatching(
+            /^The endpoint third cannot be created: its callback .* Nothing was changed\.$/,
+          ),
+        });
+      }
+      expect(readEndpoints(install.data)).toEqual(before);
+    });
+
+    it('say so when their channel is not connected yet', async () => {
+      const reason = 'Port 8787 is taken.';
+      const away = { instance: 'webhook', type: 'webhook', state: 'offline', reason };
+      const live = { ...install.live, status: () => ({ ...install.live.status(), channels: [away] }) };
+      expect(await install.run(['webhooks', 'create', 'ci'], live)).toMatchObject({ channel: `offline: ${reason}` });
+    });
+  });
+
+  describe('channels', () => {
+    const broken = { instance: 'desk', type: null, state: 'broken', reason: 'it was not there' };
+
+    it('that come with the program are told from those that are not there', async () => {
+      const own = { instance: 'line', type: 'line', state: 'online', reason: null };
+      for (const command of ['check', 'remove']) {
+        for (const name of ['terminal', 'webhook', 'line']) {
+          await expect(install.run(['channels', command, name], hostWith(install, own))).rejects.toMatchObject({
+            exitCode: 2,
+            message: expect.stringMatching(/comes with the program and is not in config\.json/),
+          });
+        }
+        await expect(install.run(['channels', command, 'nowhere'], install.live)).rejects.toMatchObject({
+          exitCode: 6,
+        });
+      }
+      await expect(install.run(['channels', 'remove', 'terminal'])).rejects.toMatchObject({ exitCode: 2 });
+    });
+
+    it('are checked as they are now, and it is said what the running host has', async () => {
+      await install.run(['channels', 'add', 'desk', '--module', './desk.js']);
+      const check = (...states: LiveChannel[]) =>
+        install.run(['channels', 'check', 'desk'], hostWith(install, ...states));
+      expect(await check(broken)).toMatchObject({
+        message: expect.stringMatching(/can be used.*still broken.*start the host/),
+      });
+      expect(await check({ ...broken, type: 'memory', state: 'online', reason: null })).toMatchObject({
+        message: expect.stringMatching(/can be used.*has it online, as it was when it was loaded/),
+      });
+      expect(await check()).toMatchObject({ message: expect.stringMatching(/does not have it.*next start/) });
+
+      const unusable = { ...hostWith(install, broken), checkChannel: () => Promise.reject(new Error('it throws')) };
+      const failure = await install.run(['channels', 'check', 'desk'], unusable).catch((error: unknown) => error);
+      expect(failure).toMatchObject({ exitCode: 2, message: expect.stringMatching(/it throws\. In the running host/) });
+      expect(failure).toMatchObject({ message: expect.not.stringContaining('changed') });
+    });
   });
 
   describe('the status', () => {
@@ -434,6 +497,7 @@ describe('the operator commands', () => {
       'questions',
       'unreadable',
       'channels',
+      'providers',
       'problems',
     ];
 
@@ -449,6 +513,18 @@ describe('the operator commands', () => {
       for (const status of [up, down]) expect(Object.keys(Object(status))).toEqual(SHAPE);
     });
 
+    it('names each provider with the agents for whom it answers', async () => {
+      await install.run(['groups', 'create', 'loud', '--provider', 'shout']);
+      await install.run(['groups', 'create', 'plain']);
+      expect(await install.run(['status'], install.live)).toMatchObject({
+        providers: [
+          { name: 'offline', module: null, agents: ['main', 'other', 'plain'] },
+          { name: 'claude', module: null, agents: [] },
+          { name: 'shout', module: './shout.js', agents: ['loud'] },
+        ],
+      });
+    });
+
     it('counts a session whose file is damaged and tells the rest all the same (failure 13)', async () => {
       const [main, other] = [await install.session(), await install.session('other')];
       install.enqueue(other, 'waits', { text: 'this one waits' });
@@ -462,8 +538,19 @@ describe('the operator commands', () => {
       expect(await install.run(['config'])).toContainEqual(
         expect.objectContaining({ key: 'provider', value: 'auto', source: 'default', variable: 'NANOCLAW_PROVIDER' }),
       );
-      expect(await install.run(['drain'], install.live)).toMatchObject({ unfinished: [] });
+      expect(await install.run(['drain'], install.live)).toMatchObject({ unfinished: [], running: [] });
       expect(install.asked).toEqual(['progress: waiting for one session', 'drain']);
+    });
+
+    it('tell apart what has ended, what is tried again and what goes on', async () => {
+      expect(await drained(install, [], [])).toMatchObject({
+        message: 'The host stops. No delivery is under way. No agent runs.',
+      });
+      expect(await drained(install, ['a'], ['a', 'b'])).toMatchObject({
+        message: expect.stringMatching(
+          /no outcome yet: 1; it is tried again .* Agents that still run: 2; the next start/,
+        ),
+      });
     });
 
     it.each([
@@ -615,3 +702,13 @@ describe('bad input', () => {
     ];
   }
 });
+
+/** A running host with these channels. */
+function hostWith(install: OperatorInstall, ...channels: LiveChannel[]): LiveHost {
+  return { ...install.live, status: () => ({ ...install.live.status(), channels }) };
+}
+
+/** What a drain says that has left this. */
+function drained(install: OperatorInstall, unfinished: string[], running: string[]): Promise<unknown> {
+  return install.run(['drain'], { ...install.live, drain: async () => ({ unfinished, running }) });
+}

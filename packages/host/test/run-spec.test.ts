@@ -245,7 +245,7 @@ it('a run is not started with less than the engine that the configuration names,
     type: 'absent',
     engine: 'docker',
     reason: 'its daemon does not answer',
-    again: () => Promise.resolve(isThere ? found : absent),
+    recheck: () => Promise.resolve(isThere ? found : absent),
   };
   const found = containerIsolation();
   const image = { id: `sha256:${'a'.repeat(64)}`, labels: {} };

@@ -131,10 +131,18 @@ function readable(line: string): string {
   const entry = parsed(line);
   if (entry === undefined) return stripControls(line);
   const { time, level, msg, ...details } = entry;
-  const rest = Object.entries(details).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  const rest = Object.entries(details).flatMap(([name, value]) => detailTexts(name, value));
   return stripControls(
     [time, LEVELS[String(level)] ?? level, msg, ...rest].filter((part) => part !== undefined).join(' '),
   );
+}
+
+/** `name=value`, with what is within an object or a list as `name.within=value`; quotes only where a value has spaces. */
+function detailTexts(name: string, value: unknown): readonly string[] {
+  if (typeof value === 'object' && value !== null) {
+    return Object.entries(value).flatMap(([key, within]) => detailTexts(`${name}.${key}`, within));
+  }
+  return [`${name}=${typeof value === 'string' && /^\S+$/.test(value) ? value : JSON.stringify(value)}`];
 }
 
 /** pino's numbers. */

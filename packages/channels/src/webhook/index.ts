@@ -4,7 +4,7 @@ import type { ChannelModule } from '../channel-module.ts';
 import { endpointProblem, type WebhookEndpoint } from './endpoint.ts';
 import { CALLBACK_MS_MAX, LOOPBACK, REQUEST_MS_MAX, WebhookChannel } from './webhook-channel.ts';
 
-export type { WebhookEndpoint } from './endpoint.ts';
+export { endpointProblem, type WebhookEndpoint } from './endpoint.ts';
 export { signWebhook } from './signature.ts';
 export { WebhookChannel } from './webhook-channel.ts';
 

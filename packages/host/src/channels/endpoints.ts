@@ -17,13 +17,23 @@ export class WebhookEndpoints {
     this.#connections = connections;
   }
 
-  /** Makes the channel serve exactly these endpoints. Rejects with what the channel refuses. */
+  /** Makes the channel serve exactly these endpoints. Rejects with what the channel refuses, and serves those of before then. */
   async serve(endpoints: readonly WebhookEndpoint[]): Promise<void> {
+    const before = this.#served;
+    try {
+      this.#replace(endpoints);
+      if (endpoints.length === 0 || this.#isConnected) return;
+      await this.#connections.add(WEBHOOKS, this.#channel);
+      this.#isConnected = true;
+    } catch (error) {
+      this.#replace(before);
+      throw error;
+    }
+  }
+
+  #replace(endpoints: readonly WebhookEndpoint[]): void {
     for (const { name } of this.#served) this.#channel.removeEndpoint(name);
     this.#served = endpoints;
     for (const endpoint of endpoints) this.#channel.addEndpoint(endpoint);
-    if (endpoints.length === 0 || this.#isConnected) return;
-    this.#isConnected = true;
-    await this.#connections.add(WEBHOOKS, this.#channel);
   }
 }

@@ -94,7 +94,7 @@ export function composeHost(
   const operators = operatorsOf({ ...ground, runs, groupImages, people, since: ports.clock.now() }, setup, drain);
   const delivery = composeDelivery(setup, ground, people, {
     ...effects,
-    requestApproval: (wish) => approvalFor(wish, people),
+    requestApproval: (request) => approvalFor(request, people),
     runAgentCommand: (words, scope, agentGroupId) => operatorCommand(words, scope, agentGroupId, operators),
   });
   const sweep = composeUpkeep(setup, ground, runs, delivery);
@@ -166,7 +166,8 @@ function composeRuns(setup: HostSetup, { registry, events, activity, metrics, se
       modelEnv,
       providers: modules.providers,
       load,
-      onRefused: (agentGroup, refusals) => log.warn({ agentGroup, refusals }, 'an agent starts without what it wishes'),
+      onRefused: (agentGroup, refusals) =>
+        log.warn({ agentGroup, refusals }, 'an agent starts without some of what its settings ask for'),
     },
     now,
     newId: ports.newId,
@@ -250,18 +251,18 @@ function composePeople(setup: HostSetup, ground: Ground, effects: EffectContext)
     wake: (id) => void events.emit('wake', id),
     onDropped: ({ address }, reason) => {
       metrics.count('messages_dropped', reason);
-      log.info({ address, reason }, 'dropped');
+      log.info({ address, reason }, 'a message was dropped');
     },
-    onTrouble: (approval, reason) => log.warn({ approval, reason }, 'an approval waits'),
+    onTrouble: (approval, reason) => log.warn({ approval, reason }, 'what an approval allows could not be done yet'),
   });
 }
 
 async function approvalFor(
-  wish: Parameters<ActionPorts['requestApproval']>[0],
+  request: Parameters<ActionPorts['requestApproval']>[0],
   people: People,
 ): ReturnType<ActionPorts['requestApproval']> {
-  const asked = await people.approvals.request({ ...wish, messagingGroupId: null });
-  return asked.type === 'open' ? { type: 'asked' } : { type: 'refused', reason: 'Too many requests wait already.' };
+  const opened = await people.approvals.request({ ...request, messagingGroupId: null });
+  return opened.type === 'open' ? { type: 'asked' } : { type: 'refused', reason: 'Too many requests wait already.' };
 }
 
 async function operatorCommand(
@@ -270,9 +271,9 @@ async function operatorCommand(
   agentGroupId: Parameters<ActionPorts['runAgentCommand']>[2],
   operators: CommandContexts,
 ) {
-  const came = await runAgentCommand(words, scope, agentGroupId, operators);
-  if (came.type === 'refused') throw new Problem(came.reason, 8);
-  return came.result;
+  const outcome = await runAgentCommand(words, scope, agentGroupId, operators);
+  if (outcome.type === 'refused') throw new Problem(outcome.reason, 8);
+  return outcome.result;
 }
 
 /** A messenger whose notices are counted. */
@@ -311,7 +312,10 @@ function composeDelivery(setup: HostSetup, ground: Ground, people: People, actio
     newsFrom: 'pokes',
     onReport: (session, report) => noteDelivery(session, report, metrics, setup),
     onTrouble: (trouble) => {
-      log.error({ ...trouble, error: 'error' in trouble ? messageOf(trouble.error) : '' }, 'delivery');
+      log.error(
+        { ...trouble, error: 'error' in trouble ? messageOf(trouble.error) : '' },
+        'the delivery of a session is in trouble',
+      );
     },
   });
   events.on('known', (session) => delivery.add(portOf(session)));
@@ -337,7 +341,7 @@ function deliveryWorld(setup: HostSetup, sessions: Sessions, outbound: OutboundP
       if (session !== undefined) await cleanUp(session, messageOutId, outbound);
     },
     notify: async (session, notice) => {
-      log.error({ session, reason: notice.reason }, 'messages given up');
+      log.error({ session, reason: notice.reason }, 'messages were given up');
       onUnanswered(`The reply could not be delivered: ${notice.reason}`);
     },
     gate,
@@ -358,13 +362,13 @@ function noteDelivery(
   for (const { settled } of report.attempts) metrics.count('deliveries', settled.to);
   if (report.finding) {
     metrics.count('quarantines', report.finding.type);
-    logger.warn({ session, finding: report.finding }, 'outbound.db is not readable');
+    logger.warn({ session, finding: report.finding }, 'the outbound.db of a session cannot be read');
   }
   if (report.refused.length > 0) {
     for (const { table } of report.refused) metrics.count('rows_refused', table);
     // An agent can make any number of them, and must not fill the log with it.
     const [refused, count] = [report.refused.slice(0, REFUSED_LOGGED_MAX), report.refused.length];
-    logger.warn({ session, count, refused }, 'rows passed over');
+    logger.warn({ session, count, refused }, 'rows of an agent were refused');
   }
   if (report.isHeldBack) metrics.count('held_back');
 }
@@ -409,9 +413,15 @@ function composeUpkeep(setup: HostSetup, ground: Ground, runs: Runs, delivery: D
     monotonic: ports.monotonic,
     setTimer: ports.clock.setTimer,
     onTrouble: (trouble) => {
-      log.error({ ...trouble, error: 'error' in trouble ? messageOf(trouble.error) : '' }, 'sweep');
+      log.error(
+        { ...trouble, error: 'error' in trouble ? messageOf(trouble.error) : '' },
+        'the upkeep of a session is in trouble',
+      );
       noteQuarantine(sessions.known(trouble.key), trouble, registry).catch((error: unknown) => {
-        log.error({ session: trouble.key, error: messageOf(error) }, 'the trouble of a session could not be noted');
+        log.error(
+          { session: trouble.key, error: messageOf(error) },
+          'the trouble of a session could not be written down',
+        );
       });
     },
   };

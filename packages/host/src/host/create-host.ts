@@ -91,7 +91,7 @@ export interface RunningHost extends AsyncDisposable {
   readonly registry: Registry;
   /** Where everything is kept. */
   readonly data: DataFolder;
-  /** How the agents are closed in, as one sentence. */
+  /** How the agents are closed in: what to show behind the word “Isolation:”. */
   readonly isolation: string;
   /**
    * Stops taking part: no new run, no new attempt, and what is under way gets the configured time. With `leave-runs` the runs

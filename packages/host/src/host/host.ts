@@ -83,7 +83,7 @@ export class Host implements AsyncDisposable {
       folder: data.root,
       run: (request, onProgress) => dispatch(request, parts.operators, onProgress),
       setTimer: clock.setTimer,
-      onError: (error) => log.error({ error: messageOf(error) }, 'control socket'),
+      onError: (error) => log.error({ error: messageOf(error) }, 'a command over the control socket failed'),
     });
     this.#opened.defer(() => control.close());
 
@@ -129,17 +129,18 @@ export class Host implements AsyncDisposable {
     const { settings, log, connections } = this.#setup;
     const parts = this.#parts;
     this.#parts = undefined;
-    let unfinished: readonly string[] = [];
+    let left: DrainReport = { unfinished: [], running: [] };
     if (parts) {
       await parts.sweep.stop();
       if (runs === 'stop-runs') await this.#stopRuns(parts);
       parts.runs.close();
       await parts.groupImages.close();
-      unfinished = await parts.delivery.stop(settings.drainMs);
+      const unfinished = await parts.delivery.stop(settings.drainMs);
+      left = { unfinished, running: parts.runs.running() };
       if (unfinished.length > 0) log.logger.warn({ unfinished }, 'stopped before these deliveries had an outcome');
     }
     await connections.stop();
-    return { unfinished };
+    return left;
   }
 
   async #stopRuns({ runs, sessions, delivery }: HostParts): Promise<void> {
@@ -158,9 +159,9 @@ export class Host implements AsyncDisposable {
   async #adopt({ runs }: HostParts): Promise<void> {
     const log = this.#setup.log.logger;
     try {
-      for (const trouble of await runs.adopt()) log.warn({ trouble }, 'adoption');
+      for (const trouble of await runs.adopt()) log.warn({ trouble }, 'a run of an earlier start could not be adopted');
     } catch (error) {
-      log.error({ error: messageOf(error) }, 'the runtime cannot be asked what is alive; it is asked again');
+      log.error({ error: messageOf(error) }, 'the runtime does not say which runs are alive; it is asked again');
     }
   }
 
@@ -183,7 +184,7 @@ export class Host implements AsyncDisposable {
       const onTrouble = (error: unknown) => log.warn({ error: messageOf(error) }, what);
       this.#opened.use(periodically(action, { everyMs, setTimer, onTrouble }));
     };
-    every(ROUTING_EVERY_MS, 'where agents may write to could not be told them', async () => {
+    every(ROUTING_EVERY_MS, 'agents that run could not be given their present destinations', async () => {
       for (const id of runs.running()) {
         const session = sessions.known(id);
         if (session !== undefined) await this.#refreshRouting(session, registry);
@@ -192,14 +193,14 @@ export class Host implements AsyncDisposable {
         if (this.#parts === undefined) return;
       }
     });
-    every(RECONCILE_EVERY_MS, 'the runtime cannot be asked what is alive', async () => {
-      for (const trouble of await runs.reconcile()) log.warn({ trouble }, 'reconciliation');
+    every(RECONCILE_EVERY_MS, 'the runtime does not say which runs are alive', async () => {
+      for (const trouble of await runs.reconcile()) log.warn({ trouble }, 'a run is not as it should be');
     });
     every(RECONCILE_EVERY_MS, 'a run that would be started differently now goes on', () =>
       replaceOutdatedRuns(runs, this.#setup),
     );
-    every(PEOPLE_EVERY_MS, 'what waits for people could not be looked after', () => people.upkeep());
-    every(FORGET_EVERY_MS, 'what is old could not be forgotten', async () => {
+    every(PEOPLE_EVERY_MS, 'questions and approvals could not be looked after', () => people.upkeep());
+    every(FORGET_EVERY_MS, 'old entries could not be deleted', async () => {
       rotate();
       await forgetInRegistry(registry, retentionOf(this.#setup.settings), now());
     });

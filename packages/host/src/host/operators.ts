@@ -5,20 +5,25 @@
 import type { Registry } from '@nanoclaw/registry';
 import type { Millis } from '@nanoclaw/session-db';
 import type { Connections, WebhookEndpoints } from '../channels/index.ts';
+import { messageOf, Problem } from '../errors/index.ts';
 import type { People } from '../inbound/index.ts';
 import type { Gauges, Readiness } from '../observability/index.ts';
 import {
   type CommandContexts,
   type DrainReport,
   type LiveHost,
+  type LiveProvider,
   type LiveStatus,
   openSessionFiles,
   SessionViews,
 } from '../operator/index.ts';
 import {
+  BUILT_IN_PROVIDERS,
+  DEFAULT_PROVIDER,
   type GroupImages,
   type ImageRebuilt,
   isolationSentence,
+  providerOf,
   providerProblems,
   type Rebuilt,
   type Runs,
@@ -107,7 +112,7 @@ function liveHost(host: Reachable, setup: HostSetup, { drain, webhooks }: Drain)
       sessions.forget(id);
     },
     applyApproval: (id) => people.approvals.apply(id),
-    reloadWebhooks: async (endpoints) => webhooks?.serve(endpoints),
+    reloadWebhooks: (endpoints) => serveWebhooks(webhooks, endpoints),
     rebuildImage: async (id, onProgress) => imageRebuilt(await groupImages.rebuild(id, onProgress)),
     checkChannel: async (instance, reference) => (await loadChannel(instance, reference, channelOptions)).type,
     addChannel: (instance, reference) => addChannel(instance, reference, connections, channelOptions),
@@ -115,7 +120,22 @@ function liveHost(host: Reachable, setup: HostSetup, { drain, webhooks }: Drain)
   };
 }
 
-function status({ runs, since }: Reachable, { ports, isolation, connections, modules, load }: HostSetup): LiveStatus {
+async function serveWebhooks(
+  webhooks: WebhookEndpoints | undefined,
+  endpoints: Parameters<WebhookEndpoints['serve']>[0],
+): Promise<void> {
+  if (webhooks === undefined) throw new Problem('This host has no webhook channel; nothing was changed.', 2);
+  try {
+    await webhooks.serve(endpoints);
+  } catch (error) {
+    throw new Problem(`The webhook channel cannot serve that: ${messageOf(error)} Nothing was changed.`, 2, {
+      cause: error,
+    });
+  }
+}
+
+function status({ runs, since }: Reachable, setup: HostSetup): LiveStatus {
+  const { ports, isolation, connections, modules, load } = setup;
   return {
     pid: ports.pid,
     since,
@@ -126,12 +146,22 @@ function status({ runs, since }: Reachable, { ports, isolation, connections, mod
       state: health.state,
       reason: 'reason' in health ? health.reason : null,
     })),
+    providers: isolation.type === 'custom' && isolation.driver === undefined ? [] : providersOf(setup),
     problems: providerProblems(modules.providers, load),
     running: runs.running(),
   };
 }
 
-/** What came of a build, for whoever asked for it. */
+function providersOf({ settings, modelEnv, modules }: HostSetup): LiveProvider[] {
+  const standard = providerOf({ provider: DEFAULT_PROVIDER }, settings, modelEnv);
+  const own = Object.entries(modules.providers).map(([name, { module }]) => ({ name, module }));
+  return [...BUILT_IN_PROVIDERS.map((name) => ({ name, module: null })), ...own].map((each) => ({
+    ...each,
+    isDefault: each.name === standard,
+  }));
+}
+
+/** The result of a build, for the caller who asked for it. */
 export function imageRebuilt(rebuilt: Rebuilt): ImageRebuilt {
   switch (rebuilt.type) {
     case 'built':

@@ -9,7 +9,7 @@ import {
   writeChannelReference,
 } from '../modules/index.ts';
 import { argument, changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
-import type { WriteContext } from './contexts.ts';
+import type { LiveChannel, WriteContext } from './contexts.ts';
 import { notFound } from './lookup.ts';
 import { jsonOf, Text } from './parameters.ts';
 import { column } from './view.ts';
@@ -43,7 +43,7 @@ export const channelCommands: readonly OperatorCommand[] = [
         column('MODULE', 'module'),
         column('NEW CHATS', 'newChats'),
         column('STATE', 'state'),
-        column('WHY', 'reason'),
+        column('REASON', 'reason'),
       ],
       empty: 'There are no channels. Add one with `nanoclaw channels add`.',
     },
@@ -97,7 +97,7 @@ export const channelCommands: readonly OperatorCommand[] = [
           7,
         );
       }
-      await checked(context, name, reference);
+      await checked(context, name, reference, 'Nothing was changed.');
       writeChannelReference(context.data.root, name, reference);
       await context.live?.addChannel(name, reference);
       const state = context.live?.status().channels.find((each) => each.instance === name);
@@ -110,9 +110,9 @@ export const channelCommands: readonly OperatorCommand[] = [
     parameters: z.object({ instance }),
     agents: 'never',
     view: { type: 'message' },
-    run: async ({ data, live }, { instance: name }) => {
-      const { channels } = readModuleReferences(data.root);
-      if (channels[name] === undefined) throw notFound('configured channel', name, 'channels list');
+    run: async (context, { instance: name }) => {
+      const { data, live } = context;
+      configured(context, name);
       writeChannelReference(data.root, name, undefined);
       await live?.removeChannel(name);
       return { instance: name, message: `The channel ${name} was removed. Its chats and sessions stay.` };
@@ -120,36 +120,52 @@ export const channelCommands: readonly OperatorCommand[] = [
   }),
   liveOnly({
     path: ['channels', 'check'],
-    summary: 'see whether a chat platform of the configuration can be used, without connecting it',
+    summary: 'see whether a chat platform of the configuration can be loaded as it is now, without connecting it',
     parameters: z.object({ instance }),
     agents: 'never',
     view: { type: 'message' },
     run: async (context, { instance: name }) => {
-      const reference = readModuleReferences(context.data.root).channels[name];
-      if (reference === undefined) throw notFound('configured channel', name, 'channels list');
-      const type = await checked(context, name, reference);
-      return {
-        instance: name,
-        type,
-        message: `The channel ${name} can be used: its module makes a channel of type ${type}.`,
-      };
+      const present = presentText(context.live.status().channels.find((each) => each.instance === name));
+      const type = await checked(context, name, configured(context, name), present);
+      const message = `The channel ${name} can be used: its module makes a channel of type ${type}. ${present}`;
+      return { instance: name, type, message };
     },
   }),
 ];
+
+/** The channel of the configuration. Throws a `Problem`: exit code 6 when there is none, 2 for one that is not in `config.json`. */
+function configured({ data, live }: Pick<WriteContext, 'data' | 'live'>, name: string): ChannelReference {
+  const reference = readModuleReferences(data.root).channels[name];
+  if (reference !== undefined) return reference;
+  const isOfProgram =
+    BUILT_IN_CHANNELS.includes(name) || live?.status().channels.some((each) => each.instance === name) === true;
+  if (!isOfProgram) throw notFound('channel', name, 'channels list');
+  throw new Problem(
+    `The channel ${name} comes with the program and is not in config.json: it can be neither checked nor removed. Nothing ` +
+      'was changed. `nanoclaw channels list` says how it is connected.',
+    2,
+  );
+}
 
 /** Gives the type of the channel; nothing is known of it while the host is down. Throws a `Problem` (exit code 2). */
 async function checked(
   { live }: Pick<WriteContext, 'live'>,
   name: string,
   reference: ChannelReference,
+  kept: string,
 ): Promise<string | undefined> {
   try {
     return await live?.checkChannel(name, reference);
   } catch (error) {
-    throw new Problem(`The channel ${name} cannot be used: ${messageOf(error)}. Nothing was changed.`, 2, {
-      cause: error,
-    });
+    throw new Problem(`The channel ${name} cannot be used: ${messageOf(error)}. ${kept}`, 2, { cause: error });
   }
+}
+
+/** How the running host has a channel, which it loaded when it started or when the channel was added: a check changes nothing in it. */
+function presentText(channel: LiveChannel | undefined): string {
+  if (channel === undefined) return 'The running host does not have it: it connects it at its next start.';
+  if (channel.state !== 'broken') return `The running host has it ${channel.state}, as it was when it was loaded.`;
+  return 'In the running host it is still broken, as it was when it was loaded: start the host again to load it anew.';
 }
 
 function addedText(

@@ -74,7 +74,10 @@ export interface LiveHost {
   addChannel(instance: string, reference: ChannelReference): Promise<void>;
   /** Disconnects a channel and forgets it. Rejects as the channel's `stop` does. */
   removeChannel(instance: string): Promise<void>;
-  /** Replaces the endpoints of the webhook channel. */
+  /**
+   * Replaces the endpoints of the webhook channel. Rejects with a `Problem` when it cannot serve them; it serves what it served
+   * before then.
+   */
   reloadWebhooks(endpoints: readonly WebhookEndpoint[]): Promise<void>;
   /** Builds the image of the agent group's packages and uses it for new runs. A failure is in the result. */
   rebuildImage(agentGroupId: AgentGroupId, onProgress: (line: string) => void): Promise<ImageRebuilt>;
@@ -92,26 +95,40 @@ export interface LiveChannel {
   readonly reason: string | null;
 }
 
+/** A provider that agents of the running host can be given. */
+export interface LiveProvider {
+  /** As agents and the configuration name it. */
+  readonly name: string;
+  /** The module that it comes from; `null`: it came with the program. */
+  readonly module: string | null;
+  /** Whether it answers for the agents that name none. */
+  readonly isDefault: boolean;
+}
+
 /** What only the running host knows of itself. */
 export interface LiveStatus {
   /** The id of the host's process. */
   readonly pid: number;
   /** When it was started, in wall-clock milliseconds. */
   readonly since: Millis;
-  /** What isolates the agents: an engine with its version, or that there is none, as one sentence. */
+  /** What isolates the agents: an engine with its version, or that there is none; what to show behind “isolation”. */
   readonly isolation: string;
   /** Each instance of a channel, and how it is. */
   readonly channels: readonly LiveChannel[];
+  /** None where the program brings its own driver, which decides who answers. */
+  readonly providers: readonly LiveProvider[];
   /** What of the configuration cannot be used, one sentence each; the host runs without it. */
   readonly problems: readonly string[];
   /** The sessions with a live run. */
   readonly running: readonly string[];
 }
 
-/** The sessions in which something was still under way when the time of a drain was over; nothing of it is lost. */
+/** What a drain has left; nothing of it is lost. */
 export interface DrainReport {
-  /** The ids of the sessions. */
+  /** The ids of the sessions with a delivery that had no outcome yet when the time was over. */
   readonly unfinished: readonly string[];
+  /** The ids of the sessions with a live run. */
+  readonly running: readonly string[];
 }
 
 /** Access to the files of sessions, one session at a time. */

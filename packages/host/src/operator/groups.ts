@@ -1,7 +1,7 @@
 /** `nanoclaw groups`: the agents. */
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
-import { DEFAULT_PROVIDER } from '../runs/index.ts';
+import { BUILT_IN_PROVIDERS, DEFAULT_PROVIDER } from '../runs/index.ts';
 import { argument, changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
 import { ownGroup, ownGroupOnly } from './confine.ts';
 import { agentGroupNamed, notFound } from './lookup.ts';
@@ -21,7 +21,7 @@ const SCOPES = ['none', 'read', 'own', 'all'] as const;
 const settings = {
   provider: option(
     Text.exactOptional(),
-    'what answers: `claude`, `offline`, or `default` for the provider of the configuration',
+    `what answers: ${BUILT_IN_PROVIDERS.map((name) => `\`${name}\``).join(', ')}, one of "providers" in config.json, or \`${DEFAULT_PROVIDER}\` for the provider of the configuration; \`nanoclaw status\` lists all`,
   ),
   model: option(TextOrNone.exactOptional(), "the model; empty: the provider's own choice"),
   effort: option(TextOrNone.exactOptional(), "the reasoning effort; empty: the provider's own choice"),

@@ -13,7 +13,7 @@ export {
   parameterLabel,
   parametersOf,
 } from './command.ts';
-export type { ConfigValue, DrainReport, LiveHost, LiveStatus, ReadContext } from './contexts.ts';
+export type { ConfigValue, DrainReport, LiveHost, LiveProvider, LiveStatus, ReadContext } from './contexts.ts';
 export { ControlServer } from './control.ts';
 export { dispatch } from './dispatch.ts';
 export { type ExecuteOptions, execute } from './execute.ts';

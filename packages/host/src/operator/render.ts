@@ -4,12 +4,11 @@
  */
 import { stripVTControlCharacters } from 'node:util';
 import type { Json } from '@nanoclaw/session-db';
-import Table from 'cli-table3';
 import type { Column, View } from './view.ts';
 
 /** How results are drawn. */
 export interface RenderOptions {
-  /** Columns of the terminal. */
+  /** Columns of the terminal; infinite where there is none, so that every row is one line. */
   readonly width: number;
   /** The time zone in which times are shown; IANA. */
   readonly timeZone: string;
@@ -21,7 +20,7 @@ export function render(value: Json, view: View, page: RenderOptions): string {
     case 'table':
       return table(Array.isArray(value) ? value : [], view.columns, view.empty, page);
     case 'record':
-      return record(value, page);
+      return record(value, view.tables ?? {}, page);
     case 'message':
       return cell(field(value, 'message'));
     case 'sections':
@@ -46,35 +45,68 @@ function table(rows: readonly Json[], columns: readonly Column[], empty: string,
     columns.map((_, at) => Math.max(...titled.map((cells) => longestLine(cells[at] ?? '')))),
     page.width - GAP * (columns.length - 1),
   );
-  const drawn = new Table({
-    chars: NO_LINES,
-    colWidths: widths.map((width, at) => (at === columns.length - 1 ? width : width + GAP)),
-    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
-  });
-  drawn.push(...titled.map((cells) => cells.map((text, at) => wrapped(text, widths[at] ?? text.length))));
-  return drawn
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
+  return titled.flatMap((cells) => drawnRow(cells, widths)).join('\n');
 }
 
-/** Lines of a width, broken between words where that is possible. Nothing is left out. */
-function wrapped(text: string, width: number): string {
-  return text
-    .split('\n')
-    .flatMap((line) => line.match(new RegExp(`.{1,${width}}(?=\\s|$)\\s?|.{1,${width}}`, 'gu')) ?? [''])
-    .map((line) => line.trimEnd())
-    .join('\n');
+/** The lines of a row, each cell in its column. */
+function drawnRow(cells: readonly string[], widths: readonly number[]): string[] {
+  const wrappedCells = cells.map((text, at) => wrapped(text, widths[at] ?? 1));
+  const height = Math.max(...wrappedCells.map((lines) => lines.length));
+  return Array.from({ length: height }, (_, line) =>
+    wrappedCells
+      .map((lines, at) => padded(lines[line] ?? '', (widths[at] ?? 1) + GAP))
+      .join('')
+      .trimEnd(),
+  );
 }
+
+/** Lines of at most a width, broken between words where that is possible. Nothing is left out. */
+function wrapped(text: string, width: number): string[] {
+  return text.split('\n').flatMap((line) => {
+    if (textWidth(line) <= width) return [line.trimEnd()];
+    const lines = [''];
+    for (const word of line.split(/(?<=\s)/).flatMap((each) => broken(each, width))) {
+      const last = lines.length - 1;
+      if (textWidth(`${lines[last]}${word}`.trimEnd()) <= width) lines[last] += word;
+      else lines.push(word);
+    }
+    return lines.map((each) => each.trimEnd());
+  });
+}
+
+/** A word in pieces of at most a width. */
+function broken(word: string, width: number): string[] {
+  if (textWidth(word.trimEnd()) <= width) return [word];
+  const pieces: string[] = [];
+  let [piece, pieceWidth] = ['', 0];
+  for (const character of word) {
+    const characterWidth = textWidth(character);
+    if (piece !== '' && pieceWidth + characterWidth > width) {
+      pieces.push(piece);
+      [piece, pieceWidth] = ['', 0];
+    }
+    piece += character;
+    pieceWidth += characterWidth;
+  }
+  return [...pieces, piece];
+}
+
+function padded(text: string, width: number): string {
+  return `${text}${' '.repeat(Math.max(0, width - textWidth(text)))}`;
+}
+
+/** Columns of a terminal: two for each East Asian character and each picture, none for marks on the character before. */
+function textWidth(text: string): number {
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length;
+  let width = 0;
+  for (const character of text) width += /[\p{Mn}\p{Me}\p{Cf}]/u.test(character) ? 0 : WIDE.test(character) ? 2 : 1;
+  return width;
+}
+
+const WIDE =
+  /[\p{sc=Han}\p{sc=Hangul}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Bopomofo}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
 
 const GAP = 2;
-const NO_LINES = Object.fromEntries(
-  ['top', 'mid', 'bottom', 'left', 'right']
-    .flatMap((side) => [side, `${side}-mid`, `${side}-left`, `${side}-right`])
-    .concat('mid-mid', 'middle')
-    .map((name) => [name, '']),
-);
 
 /** Ids cut to the shortest beginning that tells the ids of a column apart, and no shorter than eight characters. */
 function shortIds(texts: readonly (readonly string[])[], columns: readonly Column[]): readonly string[][] {
@@ -104,14 +136,21 @@ function fitting(natural: readonly number[], room: number): number[] {
 const COLUMN_WIDTH_MIN = 6;
 
 function longestLine(text: string): number {
-  return Math.max(...text.split('\n').map((line) => line.length));
+  return Math.max(...text.split('\n').map(textWidth));
 }
 
-function record(value: Json, page: RenderOptions): string {
+function record(value: Json, tables: Readonly<Record<string, readonly Column[]>>, page: RenderOptions): string {
   if (!isObject(value)) return cell(value);
-  const lines = flattened(value).map(([name, of]) => [words(name), fieldText(name, of, page)] as const);
-  const width = Math.max(0, ...lines.map(([name]) => name.length));
-  return lines.map(([name, text]) => `${name.padEnd(width)}  ${indented(text, width + 2)}`).join('\n');
+  const fields = flattened(value);
+  const width = Math.max(0, ...fields.map(([name]) => words(name).length));
+  const beside = { ...page, width: page.width - width - GAP };
+  const text = (name: string, of: Json): string => {
+    const columns = tables[name];
+    return columns !== undefined && Array.isArray(of) ? table(of, columns, '-', beside) : fieldText(name, of, page);
+  };
+  return fields
+    .map(([name, of]) => `${words(name).padEnd(width + GAP)}${indented(text(name, of), width + GAP)}`)
+    .join('\n');
 }
 
 /** The fields of an object, those of objects within it by `outer.inner`. */

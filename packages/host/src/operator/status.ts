@@ -1,10 +1,11 @@
 /** `nanoclaw status`, `config` and `drain`: the host as a whole. */
-import type { Session } from '@nanoclaw/registry';
+import type { AgentGroup, Session } from '@nanoclaw/registry';
 import type { Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import { isSessionTrouble } from '../errors/index.ts';
+import { DEFAULT_PROVIDER } from '../runs/index.ts';
 import { liveOnly, type OperatorCommand, reads } from './command.ts';
-import type { LiveChannel, ReadContext } from './contexts.ts';
+import type { LiveChannel, LiveProvider, ReadContext } from './contexts.ts';
 import { withFiles } from './sessions.ts';
 import { column } from './view.ts';
 
@@ -20,7 +21,7 @@ export interface Status {
   readonly pid: number | null;
   /** When the host was started, in wall-clock milliseconds. */
   readonly since: Millis | null;
-  /** What isolates the agents, as one sentence. */
+  /** What isolates the agents. */
   readonly isolation: string | null;
   /** How many sessions there are. */
   readonly sessions: number;
@@ -42,8 +43,20 @@ export interface Status {
   readonly unreadable: number;
   /** Each channel with its state, and why it is offline; none while the host is down. */
   readonly channels: readonly LiveChannel[];
+  /** Each provider with the folders of the agents for whom it answers; none while the host is down. */
+  readonly providers: readonly UsedProvider[];
   /** What of the configuration cannot be used. */
   readonly problems: readonly string[];
+}
+
+/** A provider that agents can be given. */
+export interface UsedProvider {
+  /** As agents and the configuration name it. */
+  readonly name: string;
+  /** The module that it comes from; `null`: it came with the program. */
+  readonly module: string | null;
+  /** The folders of the agents for whom it answers. */
+  readonly agents: readonly string[];
 }
 
 /** The commands about the host as a whole. */
@@ -53,7 +66,18 @@ export const hostCommands: readonly OperatorCommand[] = [
     summary: 'show the state of the host and what waits in it',
     parameters: z.object({}),
     agents: 'all',
-    view: { type: 'record' },
+    view: {
+      type: 'record',
+      tables: {
+        channels: [
+          column('NAME', 'instance'),
+          column('TYPE', 'type'),
+          column('STATE', 'state'),
+          column('REASON', 'reason'),
+        ],
+        providers: [column('NAME', 'name'), column('MODULE', 'module'), column('AGENTS', 'agents')],
+      },
+    },
     run: status,
   }),
   reads({
@@ -80,12 +104,16 @@ export const hostCommands: readonly OperatorCommand[] = [
     agents: 'never',
     view: { type: 'message' },
     run: async ({ live, onProgress }) => {
-      const { unfinished } = await live.drain(onProgress);
-      const rest =
+      const { unfinished, running } = await live.drain(onProgress);
+      const deliveries =
         unfinished.length === 0
-          ? 'Everything under way has ended.'
-          : `${unfinished.length} sessions still had something under way; it continues at the next start.`;
-      return { unfinished, message: `The host stops. ${rest}` };
+          ? 'No delivery is under way.'
+          : `Sessions with a delivery that has no outcome yet: ${unfinished.length}; it is tried again at the next start.`;
+      const runs =
+        running.length === 0
+          ? 'No agent runs.'
+          : `Agents that still run: ${running.length}; the next start adopts them, or takes up their work again.`;
+      return { unfinished, running, message: `The host stops. ${deliveries} ${runs}` };
     },
   }),
 ];
@@ -117,8 +145,20 @@ async function status(context: ReadContext): Promise<Status> {
     questions: (await registry.questions.list(waiting)).length,
     unreadable: counts.unreadable,
     channels: of?.channels ?? [],
+    providers: usedProviders(of?.providers ?? [], await registry.agentGroups()),
     problems: of?.problems ?? [],
   };
+}
+
+/** Pure. */
+function usedProviders(providers: readonly LiveProvider[], agents: readonly AgentGroup[]): UsedProvider[] {
+  return providers.map(({ name, module, isDefault }) => ({
+    name,
+    module,
+    agents: agents
+      .filter(({ provider }) => provider === name || (isDefault && provider === DEFAULT_PROVIDER))
+      .map(({ folder }) => folder),
+  }));
 }
 
 /** What all sessions have together. */

@@ -4,8 +4,8 @@
 export type View =
   /** One line per element of a list. */
   | { readonly type: 'table'; readonly columns: readonly Column[]; readonly empty: string }
-  /** One line per field of an object. */
-  | { readonly type: 'record' }
+  /** One line per field of an object; the lists among them that are named in `tables` as tables. */
+  | { readonly type: 'record'; readonly tables?: Readonly<Record<string, readonly Column[]>> }
   /** The field `message` of an object: a sentence that says what was done. */
   | { readonly type: 'message' }
   /** Several fields of an object, one below the other, each under a heading. */

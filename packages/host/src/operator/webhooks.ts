@@ -1,12 +1,19 @@
 /** `nanoclaw webhooks`: the endpoints through which other programs write to agents. Never for agents: they hold secrets. */
 import { z } from 'zod';
+import { WEBHOOKS } from '../channels/index.ts';
 import { Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
 import type { WriteContext } from './contexts.ts';
 import { notFound } from './lookup.ts';
 import { Text } from './parameters.ts';
 import { column } from './view.ts';
-import { EndpointName, readEndpoints, type WebhookEndpoint, writeEndpoints } from './webhook-endpoints.ts';
+import {
+  checkEndpoint,
+  EndpointName,
+  readEndpoints,
+  type WebhookEndpoint,
+  writeEndpoints,
+} from './webhook-endpoints.ts';
 
 const name = argument(EndpointName, 'the name of the endpoint, as in /hooks/NAME');
 
@@ -30,7 +37,7 @@ export const webhookCommands: readonly OperatorCommand[] = [
     parameters: z.object({
       name,
       callback: option(
-        z.url({ protocol: /^https?$/, error: 'it is not an http or https URL' }).exactOptional(),
+        Text.exactOptional(),
         'the URL to which answers are posted; left out: they are kept to be fetched',
         {
           value: 'url',
@@ -46,8 +53,13 @@ export const webhookCommands: readonly OperatorCommand[] = [
       }
       const secret = context.newSecret();
       const endpoint = { name: given, secret, ...(callback !== undefined && { callback: { url: callback } }) };
-      await replace(context, [...before, endpoint]);
-      return { ...toView(endpoint), secret };
+      checkEndpoint(endpoint);
+      await replace(context, before, [...before, endpoint]);
+      const channel = context.live?.status().channels.find(({ instance }) => instance === WEBHOOKS);
+      // It is connected as soon as it can be; until then a caller finds nothing at the address.
+      const trouble =
+        channel === undefined || channel.state === 'online' ? null : `${channel.state}: ${channel.reason}`;
+      return { ...toView(endpoint), secret, ...(trouble !== null && { channel: trouble }) };
     },
   }),
   changes({
@@ -60,15 +72,25 @@ export const webhookCommands: readonly OperatorCommand[] = [
       const before = readEndpoints(context.data);
       const after = before.filter((each) => each.name !== given);
       if (after.length === before.length) throw notFound('endpoint', given, 'webhooks list');
-      await replace(context, after);
+      await replace(context, before, after);
       return { name: given, message: `The endpoint ${given} was deleted. Its chat and sessions stay.` };
     },
   }),
 ];
 
-async function replace({ data, live }: WriteContext, endpoints: readonly WebhookEndpoint[]): Promise<void> {
-  writeEndpoints(data, endpoints);
-  await live?.reloadWebhooks(endpoints);
+async function replace(
+  { data, live }: WriteContext,
+  before: readonly WebhookEndpoint[],
+  after: readonly WebhookEndpoint[],
+): Promise<void> {
+  writeEndpoints(data, after);
+  try {
+    await live?.reloadWebhooks(after);
+  } catch (error) {
+    // What this host refuses must not keep the next one from its start.
+    writeEndpoints(data, before);
+    throw error;
+  }
 }
 
 function toView({ name: given, callback }: WebhookEndpoint) {

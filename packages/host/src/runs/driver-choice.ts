@@ -29,8 +29,8 @@ export type Isolation =
   /** As a driver does it that is not one of ours. */
   | {
       readonly type: 'custom';
-      /** The driver's name in the configuration. */
-      readonly driver: string;
+      /** The driver's name in the configuration; `undefined`: the program's own. */
+      readonly driver: string | undefined;
     };
 
 /** What our own drivers can do. */
@@ -46,7 +46,7 @@ export interface AbsentEngine {
   /** One clause. */
   readonly reason: string;
   /** Asks the engine again; what it was found as once stays. Never rejects for an engine that cannot be used. */
-  readonly again: () => Promise<ContainerIsolation | AbsentEngine>;
+  readonly recheck: () => Promise<ContainerIsolation | AbsentEngine>;
 }
 
 /** Runs are containers of an engine that is there. */
@@ -114,7 +114,7 @@ export async function chooseIsolation(config: HostSettings, machine: Machine): P
 
 /** A driver that cannot be used, for good. */
 export function absent(engine: string, reason: string): AbsentEngine {
-  const it: AbsentEngine = { type: 'absent', engine, reason, again: async () => it };
+  const it: AbsentEngine = { type: 'absent', engine, reason, recheck: async () => it };
   return it;
 }
 
@@ -130,7 +130,7 @@ async function namedEngine(
   const look = async (): Promise<ContainerIsolation | AbsentEngine> => {
     if (known !== undefined) return known;
     const found = await tried(engine, config, machine);
-    if (found.type === 'unusable') return { type: 'absent', engine, reason: found.because, again: look };
+    if (found.type === 'unusable') return { type: 'absent', engine, reason: found.because, recheck: look };
     known = found;
     return found;
   };
@@ -145,7 +145,7 @@ export function isolationNow(isolation: OwnIsolation): Promise<Exclude<OwnIsolat
 export function isolationNow(isolation: Isolation): Promise<Exclude<Isolation, AbsentEngine>>;
 export async function isolationNow(isolation: Isolation): Promise<Exclude<Isolation, AbsentEngine>> {
   if (isolation.type !== 'absent') return isolation;
-  const now = await isolation.again();
+  const now = await isolation.recheck();
   if (now.type === 'container') return now;
   throw new SpawnError({ type: 'no-engine', engine: now.engine, reason: now.reason });
 }
@@ -215,21 +215,27 @@ export function unavailableDriver({ engine, reason }: Pick<AbsentEngine, 'engine
   return { start: refuse, stop: refuse, list: refuse, logs: refuse, close: () => undefined };
 }
 
-/** What a person is told at the start. */
+/** How the agents are closed in, for a person who has read the word “isolation”: a sentence without a subject, and what to do. */
 export function isolationSentence(isolation: Isolation): string {
   if (isolation.type === 'container') {
     const { engine, version } = isolation;
-    return `Isolation: containers of ${engine} ${version}, read-only, without capabilities, limited.`;
+    return `containers of ${engine} ${version}, read-only, without capabilities, limited.`;
   }
-  if (isolation.type === 'custom') return `Isolation: that of the driver ${isolation.driver}.`;
+  if (isolation.type === 'custom') {
+    return isolation.driver === undefined
+      ? 'decided by the driver that the program brings.'
+      : `decided by the driver ${isolation.driver} of the configuration.`;
+  }
   if (isolation.type === 'absent') {
-    return (
-      `Isolation: containers of ${isolation.engine}, which cannot be used (${isolation.reason}). Messages are kept, and ` +
-      'agents start as soon as it can. See `nanoclaw doctor`, or set NANOCLAW_DRIVER to auto.'
-    );
+    const { engine, reason } = isolation;
+    return ENGINES.some((each) => each === engine)
+      ? `containers of ${engine}, which cannot be used (${reason}). Messages are kept, and agents start as soon as it can. ` +
+          'See `nanoclaw doctor`, or set the driver to auto.'
+      : `decided by the driver ${engine}, which cannot be used (${reason}). Messages are kept, and no agent runs. Correct ` +
+          'it, and start the host again.';
   }
   return (
-    'Isolation: none. Agents run as processes of yours, with your rights (driver: process). ' +
+    'none. Agents run as processes of yours, with your rights (driver: process). ' +
     `Containers are not used because: ${isolation.because}. See \`nanoclaw doctor\`.`
   );
 }

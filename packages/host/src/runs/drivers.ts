@@ -41,7 +41,7 @@ export interface ChosenDriver {
 export async function chooseDriver(options: ChooseDriverOptions): Promise<ChosenDriver> {
   const { settings, driver, drivers, load, machine, process, ports } = options;
   if (driver !== undefined) {
-    return { driver: await driver(ports), isolation: { type: 'custom', driver: 'that the program brings' } };
+    return { driver: await driver(ports), isolation: { type: 'custom', driver: undefined } };
   }
   const reference = drivers[settings.driver];
   if (reference !== undefined) return configured(settings.driver, reference, load, ports);

@@ -15,6 +15,7 @@ export {
 export { chooseDriver } from './drivers.ts';
 export { GroupImages, type ImageRebuilt, type Rebuilt } from './group-images.ts';
 export {
+  BUILT_IN_PROVIDERS,
   DEFAULT_PROVIDER,
   guardedPlaces,
   modelEnvironment,

@@ -223,6 +223,9 @@ function give(path: string, user: Sandbox['user']): void {
 /** Stands in an agent group for the provider that the settings name. */
 export const DEFAULT_PROVIDER = 'default';
 
+/** The providers that come with the program. */
+export const BUILT_IN_PROVIDERS: readonly string[] = ['offline', 'claude'];
+
 /** Who answers for an agent: its own choice, or the configuration's. */
 export function providerOf(
   agent: Pick<AgentGroup, 'provider'>,
