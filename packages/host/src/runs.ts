@@ -1,6 +1,7 @@
 /** How the runs of a host are closed in, for a program that looks into it. */
 export {
   type AbsentEngine,
+  BUILT_IN_PROVIDERS,
   type ContainerIsolation,
   chooseDriver,
   chooseIsolation,
