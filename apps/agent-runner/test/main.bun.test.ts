@@ -51,7 +51,7 @@ describe('the program', () => {
       expect(texts(contents)).toEqual([expect.stringContaining('You said “hello”.')]);
       expect(contents.container).toMatchObject({
         runId: 'run-1',
-        protocolVersion: 1,
+        protocolVersion: 2,
         runnerVersion: expect.stringMatching(/^\d+\.\d+\.\d+/),
         provider: 'offline',
       });

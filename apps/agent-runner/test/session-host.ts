@@ -23,7 +23,7 @@ import { openSqlite } from '@nanoclaw/session-db/bun';
 export const TEST_MAX_MS = 60_000;
 
 export const CONFIG = {
-  protocolVersion: 1,
+  protocolVersion: 2,
   agentGroupId: 'g1',
   assistantName: 'Nano',
   provider: { name: 'offline' },

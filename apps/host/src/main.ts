@@ -182,7 +182,7 @@ function sayLeftOut(sentences: readonly string[]): void {
 
 async function restored(from: string, data: DataFolder, session: string | undefined) {
   if (session === undefined) {
-    const { sessions, leftOut } = await restore(from, data.root);
+    const { sessions, leftOut } = await restore(from, data.root, Date.now());
     return { sessions, leftOut, message: `${data.root} was made from the backup, with ${sessions} sessions.` };
   }
   using _lease = takeLease(data.root, { pid: ports.pid, since: new Date() });

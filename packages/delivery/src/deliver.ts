@@ -469,14 +469,14 @@ class Pass {
   }
 
   async #send({ attempt, message, route, target }: Begun): Promise<SendOutcome> {
-    const { seq, part, uncertain, plain } = attempt;
+    const { part, uncertain, plain } = attempt;
     const controller = new AbortController();
     const cutOff = this.#cutOff(controller);
     try {
       const outcome = await Promise.race([
         this.#ports.send(message, {
           session: this.#session.key,
-          key: `${this.#session.key}/${seq}/${part}`,
+          key: attemptKey(this.#session.key, attempt),
           attempt: attempt.attempt,
           part,
           uncertain,
@@ -576,6 +576,11 @@ class Pass {
       this.#ports.setTimer(delayMs, resolve);
     });
   }
+}
+
+/** The first generation has no name, so that the keys of a session that was never restored stay what they were. */
+function attemptKey(session: string, { generation, seq, part }: DeliveryAttempt): string {
+  return [session, seq, part, ...(generation === 0 ? [] : [generation])].join('/');
 }
 
 /** The numbers of messages that are due and that only the runner's file has. */

@@ -19,7 +19,7 @@ export type Send = (message: OutboundMessage, attempt: Attempt) => Promise<SendR
 export interface Attempt {
   /** The session's key. */
   readonly session: string;
-  /** Names this part of this message in all its attempts; different for any two on one host. */
+  /** Names this part of this message in all its attempts; different for any two on one host, after a restore too. */
   readonly key: string;
   /** From 1. */
   readonly attempt: number;

@@ -1,4 +1,5 @@
-import { inProcessReader, type SendResult } from '@nanoclaw/session-db';
+import { join } from 'node:path';
+import { inProcessReader, restoreSession, type SendResult, snapshotSession } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { OUTBOUND_LIMITS } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -65,10 +66,10 @@ const split: DeliveryPorts['route'] = (_session, { address, content }) => ({
 });
 
 /** Makes passes, each at the time the last one asked for, until nothing is open. */
-async function untilQuiet(w: ReturnType<typeof world>, passesMax = 100): Promise<void> {
+async function untilQuiet(w: ReturnType<typeof world>, passesMax = 100, port = session.port): Promise<void> {
   let last: PassState | undefined;
   for (let passes = 0; passes < passesMax; passes += 1) {
-    last = (await deliverSession(session.port, w, { last })).state;
+    last = (await deliverSession(port, w, { last })).state;
     if (last.nextAt === undefined) return;
     w.clock.now = Math.max(w.clock.now, last.nextAt);
   }
@@ -694,4 +695,51 @@ it('more acks than a read holds, which are for others to settle, make no further
   session.runner.finish(claims, { type: 'completed' }, [], START);
   const reader = inProcessReader(session.folder, openSqlite, { ...OUTBOUND_LIMITS, rowsMax: 2 });
   expect((await deliverSession({ ...session.port, reader }, world())).state.nextAt).toBeUndefined();
+});
+
+describe('a clock that was ahead, and is set right', () => {
+  it.each([3_600_000, 86_400_000])(
+    'by %i ms keeps nothing back that was accepted, tried or queued meanwhile',
+    async (ahead) => {
+      let isAway = true;
+      const w = world((m, a) => (isAway ? failed() : sentOk(m, a)));
+      session.say('first');
+      session.say('second');
+      session.say('elsewhere', { address: OTHER });
+      w.clock.now = START + ahead;
+      await deliverSession(session.port, w, { stop: AbortSignal.abort() });
+      await deliverSession(session.port, w);
+      isAway = false;
+      w.clock.now = START;
+      const { state } = await deliverSession(session.port, w);
+      expect(state.nextAt).toBeLessThanOrEqual(START + 15_000);
+      await untilQuiet(w);
+      expect(w.clock.now).toBeLessThanOrEqual(START + 30_000);
+      expect(texts(w.sent).slice(-3).toSorted()).toEqual(['elsewhere', 'first', 'second']);
+    },
+  );
+});
+
+describe('the key of an attempt', () => {
+  it('is not given again by a session that was restored, and stays what it was for what was accepted before', async () => {
+    const keys: string[] = [];
+    const w = world((m, a) => {
+      keys.push(a.key);
+      return a.attempt === 1 && m.content['text'] === 'accepted' ? failed() : sentOk(m, a);
+    });
+    session.say('accepted');
+    await deliverSession(session.port, w);
+    const saved = join(folder.path, 'saved');
+    snapshotSession(session.folder, saved, openSqlite, { takenAt: START, runEnded: false });
+    session.say('after the snapshot');
+    await untilQuiet(w);
+    expect(keys.splice(0)).toEqual(['session-1/1/0', 'session-1/1/0', 'session-1/3/0']);
+
+    const restored = restoreSession(saved, join(folder.path, 'restored'), openSqlite, 9_000);
+    if (restored.type !== 'restored') throw new Error(restored.detail);
+    using again = new TestSession(folder.path, 'restored');
+    again.say('after the restore', { id: 'out-3' });
+    await untilQuiet(w, 100, { ...again.port, key: 'session-1' });
+    expect(keys.toSorted()).toEqual(['session-1/1/0', 'session-1/3/0/9000']);
+  });
 });

@@ -124,7 +124,7 @@ export class TestSession implements Disposable {
         ...message,
       },
       now,
-    );
+    ).seq;
   }
 }
 

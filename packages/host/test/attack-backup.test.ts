@@ -68,7 +68,7 @@ describe('a backup', () => {
     const report = await saved([held, other]);
     db.close();
     expect(report.leftOut).toEqual([expect.stringMatching(/^Session held was left out/)]);
-    expect((await restore(join(place, 'backup'), join(place, 'again'))).sessions).toBe(2);
+    expect((await restore(join(place, 'backup'), join(place, 'again'), 9_000)).sessions).toBe(2);
     expect(statSync(join(place, 'again/sessions/agent/other/inbound/inbound.db')).isFile()).toBe(true);
   });
 
@@ -78,7 +78,7 @@ describe('a backup', () => {
     truncateSync(join(data.agent('main'), 'giant'), 2 ** 28);
     await saved([]);
     expect(statSync(join(place, 'backup/agents/groups/main.tar')).size).toBeLessThan(2 ** 20);
-    await restore(join(place, 'backup'), join(place, 'again'));
+    await restore(join(place, 'backup'), join(place, 'again'), 9_000);
     const restored = statSync(join(place, 'again/groups/main/giant'));
     expect(restored.size).toBe(2 ** 28);
     expect(restored.blocks * 512).toBeLessThan(2 ** 20);
@@ -99,7 +99,7 @@ describe("one agent's folder", () => {
     );
     try {
       await saved([]);
-      const { leftOut } = await restore(join(place, 'backup'), join(place, 'again'));
+      const { leftOut } = await restore(join(place, 'backup'), join(place, 'again'), 9_000);
       expect(leftOut[0]).toMatch(/^Of groups\/deep was left out: .*File name too long/);
       expect(leftOut.length).toBeLessThan(20);
       for (const sentence of leftOut) expect(sentence.length).toBeLessThan(400);
@@ -132,7 +132,7 @@ describe("one agent's folder", () => {
     const { leftOut } = JSON.parse(stdout);
     expect(leftOut[0]).toMatch(/^Of groups\/main was left out: groups\/main\/secret-.*Permission denied/);
     expect(leftOut.at(-1)).toMatch(/4\d more/);
-    expect((await restore(join(place, 'backup'), join(place, 'again'))).leftOut).toEqual([]);
+    expect((await restore(join(place, 'backup'), join(place, 'again'), 9_000)).leftOut).toEqual([]);
     for (const name of ['main', 'other']) {
       expect(readFileSync(join(place, 'again/groups', name, 'memory.md'), 'utf8')).toBe('what I know');
     }
@@ -162,7 +162,7 @@ describe('a backup that was made up', () => {
   ])('with %s is refused, and nothing is left', async (_, forge) => {
     await saved([]);
     await forge();
-    await expect(restore(join(place, 'backup'), join(place, 'again'))).rejects.toMatchObject({ exitCode: 2 });
+    await expect(restore(join(place, 'backup'), join(place, 'again'), 9_000)).rejects.toMatchObject({ exitCode: 2 });
     expect(() => statSync(join(place, 'again'))).toThrow('ENOENT');
     expect(() => statSync(join(place, 'again.partial'))).toThrow('ENOENT');
   });

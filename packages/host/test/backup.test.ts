@@ -82,7 +82,7 @@ test('a data folder made from a backup has all that was there, while the first o
   expect(await backup(options())).toEqual({ sessions: 1, leftOut: [] });
   enqueue(session.root, 'after');
   const again = dataFolder(join(place, 'again'));
-  expect(await restore(join(place, 'backup'), again.root)).toEqual({ sessions: 1, leftOut: [] });
+  expect(await restore(join(place, 'backup'), again.root, 9_000)).toEqual({ sessions: 1, leftOut: [] });
 
   expect(messagesIn(again.session(session.agentGroupId, session.id))).toEqual(['before']);
   expect(messagesIn(session.root)).toEqual(['before', 'after']);
@@ -113,7 +113,7 @@ test('links and pipes that an agent has planted neither leak a file of the host 
   expect(readFileSync(join(place, 'backup', 'agents', 'groups', `${MAIN_CHAT}.tar`), 'latin1')).not.toContain(
     'the key',
   );
-  await restore(join(place, 'backup'), join(place, 'again'));
+  await restore(join(place, 'backup'), join(place, 'again'), 9_000);
   expect(readFileSync(join(place, 'secret'), 'utf8')).toBe('the key');
 });
 
@@ -140,8 +140,8 @@ test('nothing is overwritten, and nothing is left behind that is not whole', asy
   const taken = options();
   await backup(taken);
   await expect(backup(taken)).rejects.toMatchObject({ exitCode: 7 });
-  await expect(restore(taken.into, data.root)).rejects.toMatchObject({ exitCode: 7 });
-  await expect(restore(join(place, 'nothing'), join(place, 'again'))).rejects.toMatchObject({ exitCode: 2 });
+  await expect(restore(taken.into, data.root, 9_000)).rejects.toMatchObject({ exitCode: 7 });
+  await expect(restore(join(place, 'nothing'), join(place, 'again'), 9_000)).rejects.toMatchObject({ exitCode: 2 });
 
   writeFileSync(join(place, 'file'), '');
   await expect(backup(options({ into: join(place, 'file', 'second') }))).rejects.toThrow(/could not be written \(/);
@@ -164,7 +164,7 @@ test('a registry that is damaged is saved as it is and named, and every session 
     ),
   ]);
   const again = dataFolder(join(place, 'again'));
-  await restore(join(place, 'backup'), again.root);
+  await restore(join(place, 'backup'), again.root, 9_000);
   expect(messagesIn(again.session(session.agentGroupId, session.id))).toEqual(['before']);
   expect(readFileSync(again.registry)).toEqual(readFileSync(data.registry));
 });
@@ -180,7 +180,7 @@ test('what the host keeps in folders of its own is saved, and what cannot be rea
     expect.stringMatching(/odd.db is damaged \(file is not a database\); it was saved as it is/),
   ]);
   const again = dataFolder(join(place, 'again'));
-  expect(await restore(join(place, 'backup'), again.root)).toEqual({ sessions: 0, leftOut: [] });
+  expect(await restore(join(place, 'backup'), again.root, 9_000)).toEqual({ sessions: 0, leftOut: [] });
   expect(readFileSync(join(again.channel('front'), 'files', 'one'), 'utf8')).toBe('kept');
   expect(existsSync(join(again.root, 'host.lock'))).toBe(false);
 });
@@ -198,7 +198,7 @@ test('what was changed in a backup afterwards is left out and named, and the res
     writeFileSync(join(place, 'backup', file), 'something else');
   }
   const again = dataFolder(join(place, 'again'));
-  const { leftOut } = await restore(join(place, 'backup'), again.root);
+  const { leftOut } = await restore(join(place, 'backup'), again.root, 9_000);
   expect(leftOut).toEqual([
     expect.stringMatching(/^config.json was left out/),
     expect.stringMatching(new RegExp(`^Session ${session.id} was left out: .*inbound.db is not what was saved`)),
@@ -209,6 +209,6 @@ test('what was changed in a backup afterwards is left out and named, and the res
   expect(messagesIn(session.root)).toEqual(['before']);
 
   writeFileSync(join(place, 'backup', 'host', 'registry.db'), 'something else');
-  await expect(restore(join(place, 'backup'), join(place, 'third'))).rejects.toMatchObject({ exitCode: 2 });
+  await expect(restore(join(place, 'backup'), join(place, 'third'), 9_000)).rejects.toMatchObject({ exitCode: 2 });
   expect(existsSync(join(place, 'third'))).toBe(false);
 });

@@ -222,7 +222,7 @@ export class OutboundWorld implements AsyncDisposable {
     this.#rows += 1;
     const id = row.id ?? `row-${this.#rows}`;
     const whole = { kind: 'chat', address: null, inReplyTo: null, content: { text: 'hi' }, ...row, id } as const;
-    return { seq: this.runner(session).send(whole, this.now), id };
+    return { seq: this.runner(session).send(whole, this.now).seq, id };
   }
 
   /** What the agent puts beside a row, as files. */

@@ -136,12 +136,12 @@ export function isAlive(pid: number): boolean {
 }
 
 export function says(text: string): Prompt {
-  return { text, messages: [] };
+  return { text, messages: [], done: [] };
 }
 
 /** A prompt that is a command, which the host has let through. */
 export function command(text: string): Prompt {
-  return { text, messages: [inbound('command')] };
+  return { text, messages: [inbound('command')], done: [] };
 }
 
 export function inbound(kind: 'chat' | 'command'): InboundMessage {

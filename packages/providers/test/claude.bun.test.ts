@@ -104,7 +104,7 @@ describe('a turn', () => {
       expect(asCommand.at(-1)).toMatchObject({ type: 'result', text: expect.stringContaining('cost') });
       expect(claude.requests).toHaveLength(0);
 
-      const chat: Prompt = { text: '/cost', messages: [inbound('chat')] };
+      const chat: Prompt = { text: '/cost', messages: [inbound('chat')], done: [] };
       const asChat = await eventsOf(await claude.startTurn(inOrder({ type: 'text', text: 'Nothing yet.' }), chat));
       expect(asChat.at(-1)).toMatchObject({ type: 'result', text: 'Nothing yet.' });
       expect(textsOf(claude.request(0))).toContain('/cost');

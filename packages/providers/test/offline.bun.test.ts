@@ -36,14 +36,14 @@ function message(content: JsonObject, kind: InboundMessage['kind'] = 'chat'): In
 }
 
 function prompt(text: string): Prompt {
-  return { text, messages: [message({ text })] };
+  return { text, messages: [message({ text })], done: [] };
 }
 
 function stepsFor(text: string, before?: string): unknown[] {
   const asked = message({ text });
   const content = readContent(asked);
   if (content.type === 'unreadable') throw new Error(content.reason);
-  return steps(asked, content, { now: NOW, before });
+  return steps(asked, content, { now: NOW, before, done: [] });
 }
 
 function startOptions(cwd: string): StartOptions {

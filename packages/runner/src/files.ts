@@ -2,7 +2,9 @@
  * Files that the agent sends: copied into the message's own folder under `outbound/files` and synced to disk, before the
  * row that names them is written, so that no row names a file that is not there, after a power cut neither.
  */
-import { copyFile, mkdir, open, stat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { copyFile, mkdir, open, rm, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { isFileName, messageFiles } from '@nanoclaw/session-db/protocol';
 import { ToolInputError } from './tools/tool.ts';
@@ -13,19 +15,40 @@ export interface OutgoingFile {
   readonly name: string;
 }
 
-/** Copies files into the message's directory (`messageFiles`) and returns their names there, each once. */
-export async function copyOut(files: readonly OutgoingFile[], filesRoot: string, messageId: string): Promise<string[]> {
+/** A file that has been copied: its name, and a digest of what is in it. */
+export interface CopiedFile {
+  readonly name: string;
+  readonly digest: string;
+}
+
+/** Copies files into the message's directory (`messageFiles`), each once. */
+export async function copyOut(
+  files: readonly OutgoingFile[],
+  filesRoot: string,
+  messageId: string,
+): Promise<CopiedFile[]> {
   const folder = messageFiles(filesRoot, messageId);
-  const names: string[] = [];
+  const copied: CopiedFile[] = [];
   for (const file of files) {
-    if (names.length === 0) await mkdir(folder, { recursive: true });
+    if (copied.length === 0) await mkdir(folder, { recursive: true });
     const copy = join(folder, file.name);
     await copyFile(file.path, copy);
     await sync(copy);
-    names.push(file.name);
+    copied.push({ name: file.name, digest: await digestOf(copy) });
   }
-  if (names.length > 0) for (const directory of [folder, filesRoot, dirname(filesRoot)]) await sync(directory);
-  return names;
+  if (copied.length > 0) for (const directory of [folder, filesRoot, dirname(filesRoot)]) await sync(directory);
+  return copied;
+}
+
+/** Takes back what `copyOut` has copied for a message. */
+export function removeCopies(filesRoot: string, messageId: string): Promise<void> {
+  return rm(messageFiles(filesRoot, messageId), { recursive: true, force: true });
+}
+
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const piece of createReadStream(path)) hash.update(piece);
+  return hash.digest('hex');
 }
 
 /** Waits until a file's contents, or a directory's entries, are on disk. */

@@ -8,6 +8,7 @@ export { EXIT_CODES } from './agent/exit-codes.ts';
 export { loadProvider, type ProviderModules } from './agent/load-provider.ts';
 export { type Content, readContent } from './content.ts';
 export type {
+  DoneEffect,
   Effort,
   McpServer,
   Prompt,

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { type Address, addressKey, type Destination, type InboundMessage, type Millis } from '@nanoclaw/session-db';
 import { isFileName, messageFiles } from '@nanoclaw/session-db/protocol';
 import type { Content } from './content.ts';
+import type { DoneEffect } from './provider.ts';
 import { zonedText } from './time.ts';
 
 /** A message and what it says. */
@@ -24,10 +25,12 @@ export interface PromptOptions {
   readonly filesRoot: string;
   /** For the names of places. */
   readonly destinations: readonly Destination[];
+  /** What an attempt at these messages that was cut off has done; nothing, when left out. */
+  readonly done?: readonly DoneEffect[];
 }
 
 /**
- * The text of a prompt: the time, then each message in the order given. A prompt that is one command is that
+ * The text of a prompt: the time, what has been done before, then each message in the order given. A prompt that is one command is that
  * command and nothing else, as the provider expects it.
  */
 export function promptText(items: readonly PromptMessage[], options: PromptOptions): string {
@@ -35,8 +38,34 @@ export function promptText(items: readonly PromptMessage[], options: PromptOptio
   if (items.length === 1 && only?.content.type === 'command') return only.content.command;
   const now = zonedText(options.now, options.timeZone);
   const header = `<now time-zone="${attribute(options.timeZone)}">${now}</now>`;
-  return [header, ...items.map((item) => section(item, options))].join('\n');
+  return [header, ...doneBefore(options), ...items.map((item) => section(item, options))].join('\n');
 }
+
+const CUT_OFF =
+  'An earlier attempt at what follows was cut off. What it had done by then stands: do not do it again, go on from there.';
+
+function doneBefore({ done = [], destinations }: PromptOptions): string[] {
+  if (done.length === 0) return [];
+  return [
+    CUT_OFF,
+    ...done.map(({ tool, number, address, content, answer }) => {
+      const { text } = content;
+      const what = typeof text === 'string' ? text : JSON.stringify(content);
+      return element('done', { tool, number: String(number), in: placeName(address, destinations) }, [
+        body(brief(what)),
+        ...(answer === undefined ? [] : [element('answer', {}, [body(brief(answer))])]),
+      ]);
+    }),
+  ];
+}
+
+/** Enough to know it again by, in whole characters. */
+function brief(text: string): string {
+  const characters = Array.from(text.slice(0, 2 * BRIEF_MAX + 2));
+  return characters.length > BRIEF_MAX ? `${characters.slice(0, BRIEF_MAX).join('')}…` : text;
+}
+
+const BRIEF_MAX = 500;
 
 /** What the model is told once about where it is: appended to the provider's own system prompt. */
 export function instructionsText(

@@ -5,7 +5,7 @@
  * A provider never touches the session's files: what it wants said or done goes through the turn's events and
  * through the tools it is handed, which run in the runner's process, where the turn's state lives.
  */
-import type { InboundMessage, Millis } from '@nanoclaw/session-db';
+import type { Address, InboundMessage, JsonObject, Millis } from '@nanoclaw/session-db';
 
 /** A model and its tools, behind one name. The name is also the key under which its continuation is kept. */
 export interface Provider {
@@ -25,6 +25,25 @@ export interface Prompt {
   readonly text: string;
   /** The messages that the text was made of, oldest first. */
   readonly messages: readonly InboundMessage[];
+  /**
+   * What an earlier attempt at these messages, which was cut off, has done with its tools. It stands: the same call now does
+   * nothing and gives the same answer. The text says all of it too.
+   */
+  readonly done: readonly DoneEffect[];
+}
+
+/** Something that an attempt which was cut off has done. */
+export interface DoneEffect {
+  /** The tool that was called. */
+  readonly tool: string;
+  /** The number of the message that it has become. */
+  readonly number: number;
+  /** Where it went; `null`: to where the session answers. */
+  readonly address: Address | null;
+  /** The content of its row. */
+  readonly content: JsonObject;
+  /** What came of a request or a question; `undefined`: nothing yet, or nothing that is answered. */
+  readonly answer: string | undefined;
 }
 
 /** What a turn is begun with. */

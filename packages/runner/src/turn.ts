@@ -10,17 +10,20 @@ import {
   type InboundMessage,
   type Millis,
   type NewOutbound,
+  type PastEffect,
   type RunnerSession,
+  type SentRow,
   SqliteError,
 } from '@nanoclaw/session-db';
 import type { AgentOptions } from './agent-options.ts';
 import type { Commit } from './commit.ts';
 import { readContent } from './content.ts';
-import { copyOut } from './files.ts';
+import { doneEffect, effectKey } from './effects.ts';
+import { copyOut, removeCopies } from './files.ts';
 import type { Batch, ClaimedItem } from './intake.ts';
 import type { Progress } from './progress.ts';
 import { promptText } from './prompt.ts';
-import type { Provider, StartOptions, Turn, TurnEvent, Usage } from './provider.ts';
+import type { DoneEffect, Prompt, Provider, StartOptions, Turn, TurnEvent, Usage } from './provider.ts';
 import { placeKey, type Reply, replies, replyKey } from './reply.ts';
 import { agentTools } from './tools/index.ts';
 import type { RequestResult, ToolScope } from './tools/scope.ts';
@@ -59,6 +62,8 @@ export class RunningTurn {
   #items: readonly ClaimedItem[];
   /** Claims that end with this turn without being part of its prompt: answers to its questions, the command to stop it. */
   readonly #attached: ClaimedItem[] = [];
+  /** How often this attempt has done the same, by its `effectKey`. */
+  readonly #acts = new Map<string, number>();
   /** What tools have shown since the last follow-up, by `replyKey`. */
   readonly #said = new Set<string>();
   /** Something was shown at the origin since the last follow-up. */
@@ -110,7 +115,7 @@ export class RunningTurn {
    * `isTrial` keeps the provider's new token back until it has answered, so that a trial that fails costs nothing.
    */
   async converse(continuation: string | undefined, isTrial: boolean): Promise<Ending> {
-    const { provider, agent, clock } = this.#ports;
+    const { agent, clock } = this.#ports;
     const options: StartOptions = {
       continuation,
       cwd: agent.cwd,
@@ -124,16 +129,15 @@ export class RunningTurn {
     const givenUp = new Promise<Ending>((resolve) => {
       this.#giveUp = () => resolve({ type: 'abort-timeout' });
     });
-    const provided = provider.start(this.#prompt(this.#items), options);
-    this.#provided = provided;
-    const ending = await Promise.race([this.#listened(provided, isTrial), givenUp]);
+    const ending = await Promise.race([this.#talked(options, isTrial), givenUp]);
     this.#ports.progress.toolsEnded(this.#toolUses, clock.now());
     return ending;
   }
 
   /** Gives a follow-up to the running turn. False: not taken, it belongs to the next turn. */
   push(batch: Batch): boolean {
-    if (!this.#isTaking || this.#provided === undefined || !this.#provided.push(this.#prompt(batch.items))) {
+    if (this.#isTaking && this.#provided === undefined) return false;
+    if (!this.#isTaking || !this.#provided?.push(this.#prompt(batch.items, this.#past(batch.items).map(unanswered)))) {
       this.#isTaking = false;
       return false;
     }
@@ -200,7 +204,38 @@ export class RunningTurn {
     for (const resolve of this.#waiters.values()) resolve(undefined);
   }
 
-  #prompt(items: readonly ClaimedItem[]): { text: string; messages: InboundMessage[] } {
+  /**
+   * Takes up what attempts at these messages have done that were cut off: it counts as shown, and the answers to it, which
+   * are tried again beside them, belong to this turn as they belonged to that one.
+   */
+  async #recall(): Promise<DoneEffect[]> {
+    this.#acts.clear();
+    const past = this.#past(this.#items);
+    const asked = new Set(past.map(({ id }) => id));
+    const isAnswer = ({ message }: ClaimedItem): boolean => message.inReplyTo !== null && asked.has(message.inReplyTo);
+    const work = this.#items.filter((item) => !isAnswer(item));
+    if (work.some(({ message }) => message.trigger === 'wakes')) {
+      this.#attached.push(...this.#items.filter(isAnswer));
+      this.#items = work;
+    }
+    for (const { causes, address, content } of past) {
+      if (this.origin !== undefined && causes.includes(this.origin.id)) this.#shown(address, content);
+    }
+    const { session, commit } = this.#ports;
+    return Promise.all(
+      past.map(async (effect) => doneEffect(effect, await commit(() => readable(session.answerTo(effect))))),
+    );
+  }
+
+  /** What attempts at these messages have done. */
+  #past(items: readonly ClaimedItem[]): PastEffect[] {
+    return this.#ports.session.effects(
+      items.map((item) => item.message.id),
+      DONE_TOLD_MAX,
+    );
+  }
+
+  #prompt(items: readonly ClaimedItem[], done: readonly DoneEffect[]): Prompt {
     const { clock, agent, destinations, session } = this.#ports;
     return {
       text: promptText(items, {
@@ -208,9 +243,19 @@ export class RunningTurn {
         timeZone: agent.timeZone,
         filesRoot: session.folders.inbound.files,
         destinations,
+        done,
       }),
       messages: items.map((item) => item.message),
+      done,
     };
+  }
+
+  async #talked(options: StartOptions, isTrial: boolean): Promise<Ending> {
+    const done = await this.#recall();
+    if (this.#abortCause !== undefined) return failed(ABORT_REASONS[this.#abortCause]);
+    const provided = this.#ports.provider.start(this.#prompt(this.#items, done), options);
+    this.#provided = provided;
+    return this.#listened(provided, isTrial);
   }
 
   async #listened(provided: Turn, isTrial: boolean): Promise<Ending> {
@@ -273,7 +318,6 @@ export class RunningTurn {
   #scope(): ToolScope {
     const { session, agent, clock, commit } = this.#ports;
     return {
-      now: () => clock.now(),
       timeZone: agent.timeZone,
       cwd: agent.cwd,
       origin: () => this.origin?.address ?? null,
@@ -283,17 +327,28 @@ export class RunningTurn {
       say: async (content, address, files = []) => {
         this.#assertOpen();
         const id = this.#ports.newId();
-        const names = await copyOut(files, session.folders.outbound.files, id);
-        const whole = names.length === 0 ? content : { ...content, files: names };
-        const seq = await this.#send(this.#outbound(id, { kind: 'chat', address, content: whole }));
+        const filesRoot = session.folders.outbound.files;
+        const copied = await copyOut(files, filesRoot, id);
+        const whole = copied.length === 0 ? content : { ...content, files: copied.map(({ name }) => name) };
+        const key = effectKey(
+          'chat',
+          address,
+          whole,
+          copied.map(({ digest }) => digest),
+        );
+        const row = await this.#act(this.#outbound(id, { kind: 'chat', address, content: whole }), key);
+        if (row.id !== id && copied.length > 0) await removeCopies(filesRoot, id);
         this.#shown(address, content);
-        return seq;
+        return row.seq;
       },
       ask: async (content, timeoutMs) => {
         const address = this.origin?.address ?? null;
-        const id = this.#ports.newId();
-        const answer = this.#answerTo(id, timeoutMs);
-        await this.#send(this.#outbound(id, { kind: 'chat', address, content }));
+        const whole = { ...content, expiresAt: clock.now() + timeoutMs };
+        const key = effectKey('chat', address, content);
+        const { answer } = await this.#ask({ kind: 'chat', address, content: whole }, key, (row) =>
+          // One that was asked by an earlier attempt is open for what is left of its time.
+          Math.min(row.timestamp + timeoutMs - clock.now(), timeoutMs),
+        );
         this.#shown(address, content);
         return answer;
       },
@@ -302,23 +357,46 @@ export class RunningTurn {
   }
 
   async #request(action: string, parameters: NewOutbound['content']): Promise<RequestResult> {
-    const id = this.#ports.newId();
-    const answer = this.#answerTo(id, this.#ports.requestWaitMs);
     const address = this.origin?.address ?? null;
-    const number = await this.#send(
-      this.#outbound(id, { kind: 'system', address, content: { action, ...parameters } }),
-    );
-    const message = await answer;
-    const content = message && readContent(message);
-    if (content?.type !== 'result') return { type: 'later', number };
-    return { type: content.status, text: content.text };
+    const content = { action, ...parameters };
+    const key = effectKey('system', address, content);
+    const waitMs = this.#ports.requestWaitMs;
+    const { seq: number, answer } = await this.#ask({ kind: 'system', address, content }, key, () => waitMs);
+    const result = answer && readContent(answer);
+    if (result?.type !== 'result') return { type: 'later', number };
+    return { type: result.status, text: result.text };
   }
 
-  #send(message: NewOutbound): Promise<number> {
+  /** Writes what is answered, and waits for the answer; `undefined` when none comes within `waitMs`. */
+  async #ask(
+    what: Pick<NewOutbound, 'kind' | 'address' | 'content'>,
+    key: string,
+    waitMs: (row: SentRow) => Millis,
+  ): Promise<{ seq: number; answer: InboundMessage | undefined }> {
+    const { session, commit } = this.#ports;
+    const id = this.#ports.newId();
+    // Before the question is written, so that no answer can come too early.
+    const waiter = this.#expect(id);
+    const row = await this.#act(this.#outbound(id, what), key);
+    if (row.id === id) return { seq: row.seq, answer: await waiter.within(waitMs(row)) };
+    waiter.cancel();
+    const again = this.#expect(row.id);
+    const before = await commit(() => readable(session.answerTo(row)));
+    if (before === 'none') return { seq: row.seq, answer: await again.within(waitMs(row)) };
+    again.cancel();
+    return { seq: row.seq, answer: before };
+  }
+
+  /** Writes what the turn does, unless an earlier attempt has done it: then this is the row of that time. */
+  #act(message: NewOutbound, key: string): Promise<SentRow> {
     const { session, clock, commit } = this.#ports;
     return commit(() => {
       this.#assertOpen();
-      return session.send(message, clock.now());
+      const nth = this.#acts.get(key) ?? 0;
+      const causes = this.#items.map((item) => item.message.id);
+      const row = session.send(message, clock.now(), { causes, key, nth });
+      this.#acts.set(key, nth + 1);
+      return row;
     });
   }
 
@@ -331,24 +409,45 @@ export class RunningTurn {
     return { id, inReplyTo: this.origin?.id ?? null, ...message };
   }
 
-  /** Registered before the question is written, so that no answer can come too early. */
-  #answerTo(messageOutId: string, timeoutMs: Millis): Promise<InboundMessage | undefined> {
+  /** Waits for what the host writes in answer to a row. */
+  #expect(messageOutId: string): Waiter {
     this.#assertOpen();
-    return new Promise((resolve) => {
-      const cancel = this.#ports.clock.setTimer(timeoutMs, () => settle(undefined));
-      const settle = (answer: InboundMessage | undefined): void => {
-        cancel();
-        this.#waiters.delete(messageOutId);
-        resolve(answer);
-      };
-      this.#waiters.set(messageOutId, settle);
-    });
+    const { promise, resolve } = Promise.withResolvers<InboundMessage | undefined>();
+    let stopClock: (() => void) | undefined;
+    const settle = (answer: InboundMessage | undefined): void => {
+      stopClock?.();
+      if (this.#waiters.get(messageOutId) === settle) this.#waiters.delete(messageOutId);
+      resolve(answer);
+    };
+    this.#waiters.set(messageOutId, settle);
+    return {
+      within: (ms) => {
+        if (this.#waiters.get(messageOutId) === settle) {
+          stopClock = this.#ports.clock.setTimer(Math.max(ms, 0), () => settle(undefined));
+        }
+        return promise;
+      },
+      cancel: () => settle(undefined),
+    };
   }
 
   #assertOpen(): void {
     if (!this.#isOver && this.#abortCause === undefined) return;
     throw new Error('This turn is over, so nothing was sent. What is to be said belongs to the next turn.');
   }
+}
+
+interface Waiter {
+  /** The answer; `undefined` when it does not come in time, or the turn ends. */
+  within(ms: Millis): Promise<InboundMessage | undefined>;
+  cancel(): void;
+}
+
+/** Of one message, this much of what was done before is told. */
+const DONE_TOLD_MAX = 100;
+
+function unanswered(effect: PastEffect): DoneEffect {
+  return doneEffect(effect, 'none');
 }
 
 const ABORT_REASONS: Readonly<Record<AbortCause, string>> = {

@@ -52,7 +52,7 @@ function agent(name: string, config: Readonly<Record<string, unknown>> = {}): Ag
   mkdirSync(places);
   const path = join(root, name, 'container.json');
   const whole = {
-    protocolVersion: 1,
+    protocolVersion: 2,
     agentGroupId: name,
     assistantName: name,
     provider: { name: 'offline' },

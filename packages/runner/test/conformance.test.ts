@@ -1,15 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { InboundMessage } from '@nanoclaw/session-db';
 import { describe, expect, it } from 'vitest';
 import { type ScriptedTurn, scriptedProvider } from '../../providers/src/scripted/scripted.ts';
 import { type ConformanceOptions, type ProviderUnderTest, providerConformance } from '../src/conformance/index.ts';
 import type { Prompt, Provider, StartOptions, Turn, TurnEvent } from '../src/index.ts';
 
 function ask(text: string): Prompt {
-  const messages: InboundMessage[] = [];
-  return { text, messages };
+  return { text, messages: [], done: [] };
 }
 
 async function script(turn: ScriptedTurn): Promise<string | null> {

@@ -177,11 +177,15 @@ export class Deliveries {
 
   /**
    * The first delivery of each lane that is due at `now`, those first that have waited longest. One that is not due holds
-   * back the others of its lane, so that order is kept. What was scheduled joins its lane here once its time has come.
+   * back the others of its lane, so that order is kept. What was scheduled joins its lane here once its time has come, and
+   * what a clock that was ahead has put off for longer than it was to wait is cut to that.
    */
   due(now: Millis, limit: number): Delivery[] {
     const scheduledAt = this.#db.all<{ at: Millis | null }>(SCHEDULED_AT)[0]?.at ?? undefined;
     if (scheduledAt !== undefined && scheduledAt <= now) this.#db.run(RELEASE_SCHEDULED, { now });
+    if (this.#db.all(`SELECT 1 FROM delivered WHERE ${WAITS_TOO_LONG} LIMIT 1`, { now }).length > 0) {
+      this.#db.run(`UPDATE delivered SET next_attempt_at = :now + wait_ms WHERE ${WAITS_TOO_LONG}`, { now });
+    }
     return this.#db
       .all<DeliveryRow>(HEADS)
       .map(delivery)
@@ -233,10 +237,19 @@ export class Deliveries {
     return this.inOneCommit(() =>
       due.flatMap(({ seq, part, messageOutId, attempts, tries, plain }) => {
         const attempt = attempts + 1;
-        const at = now + backoffMs(tries + 1, policy, chance);
-        const begun = this.#db.all<{ uncertain: number }>(BEGIN, { seq, part, attempt, at })[0];
+        const waitMs = backoffMs(tries + 1, policy, chance);
+        const begun = this.#db.all<{ uncertain: number; generation: number }>(BEGIN, {
+          seq,
+          part,
+          attempt,
+          at: now + waitMs,
+          waitMs,
+        })[0];
         if (begun === undefined) return [];
-        return [{ seq, part, messageOutId, attempt, tries: tries + 1, uncertain: begun.uncertain === 1, plain }];
+        const { generation } = begun;
+        return [
+          { seq, generation, part, messageOutId, attempt, tries: tries + 1, uncertain: begun.uncertain === 1, plain },
+        ];
       }),
     );
   }
@@ -350,6 +363,7 @@ export class Deliveries {
       return;
     }
     const parts = accepted.parts ?? [undefined];
+    const isScheduled = deliverAfter !== null && deliverAfter > now;
     parts.forEach((content, part) => {
       this.#db.run(INSERT_DELIVERY, {
         seq,
@@ -359,9 +373,10 @@ export class Deliveries {
         channelType: accepted.address?.channelType ?? null,
         platformId: accepted.address?.platformId ?? null,
         threadId: accepted.address?.threadId ?? null,
-        status: deliverAfter !== null && deliverAfter > now ? 'scheduled' : 'pending',
+        status: isScheduled ? 'scheduled' : 'pending',
         cleansUp: accepted.cleansUp === true ? 1 : 0,
-        at: Math.max(deliverAfter ?? now, now),
+        at: isScheduled ? deliverAfter : now,
+        waitMs: isScheduled ? null : 0,
         message: content === undefined ? null : JSON.stringify({ ...message, content }),
       });
     });
@@ -387,6 +402,7 @@ export class Deliveries {
           ...key,
           attempts: settled.spent ? attempt : attempt - 1,
           at: settled.nextAttemptAt,
+          waitMs: Math.max(settled.nextAttemptAt - now, 0),
           uncertain: settled.uncertain ? 1 : 0,
           plain: settled.plain ? 1 : 0,
           error: settled.error,
@@ -490,18 +506,20 @@ function parsed(message: string | null): OutboundMessage | undefined {
 const INSERT_DELIVERY = `
   INSERT INTO delivered
     (seq, part, message_out_id, lane, channel_type, platform_id, thread_id, status, attempts, attempts_before, in_flight,
-     uncertain, plain, cleans_up, next_attempt_at, message)
-  VALUES (:seq, :part, :id, :lane, :channelType, :platformId, :threadId, :status, 0, 0, 0, 0, 0, :cleansUp, :at, :message)
+     uncertain, plain, cleans_up, next_attempt_at, wait_ms, message, generation)
+  VALUES (:seq, :part, :id, :lane, :channelType, :platformId, :threadId, :status, 0, 0, 0, 0, 0, :cleansUp, :at, :waitMs,
+    :message, (SELECT generation FROM host_state))
   ON CONFLICT (seq, part) DO UPDATE SET
     lane = :lane, channel_type = :channelType, platform_id = :platformId, thread_id = :threadId, status = :status,
-    cleans_up = :cleansUp, next_attempt_at = :at, message = coalesce(:message, message)
+    cleans_up = :cleansUp, next_attempt_at = :at, wait_ms = :waitMs, message = coalesce(:message, message)
   WHERE lane = '' AND status = 'pending'`;
 
 const INSERT_REFUSED = `
   INSERT INTO delivered
     (seq, part, message_out_id, lane, status, attempts, attempts_before, in_flight, uncertain, plain, cleans_up,
-     next_attempt_at, message, error, settled_at, todo)
-  VALUES (:seq, 0, :id, '', 'failed', 0, 0, 0, 0, 0, 0, :now, :message, :error, :now, 'tell')
+     next_attempt_at, message, error, settled_at, todo, generation)
+  VALUES (:seq, 0, :id, '', 'failed', 0, 0, 0, 0, 0, 0, :now, :message, :error, :now, 'tell',
+    (SELECT generation FROM host_state))
   ON CONFLICT (seq, part) DO UPDATE SET
     status = 'failed', error = :error, settled_at = :now, todo = 'tell'
   WHERE lane = '' AND status = 'pending'`;
@@ -513,7 +531,9 @@ const UNROUTED = `
 const SCHEDULED_AT = `SELECT min(next_attempt_at) AS at FROM delivered WHERE status = 'scheduled'`;
 
 const RELEASE_SCHEDULED = `
-  UPDATE delivered SET status = 'pending' WHERE status = 'scheduled' AND next_attempt_at <= :now`;
+  UPDATE delivered SET status = 'pending', wait_ms = 0 WHERE status = 'scheduled' AND next_attempt_at <= :now`;
+
+const WAITS_TOO_LONG = `status = 'pending' AND next_attempt_at > :now + wait_ms`;
 
 const DELIVERY_COLUMNS = `
   seq, part, message_out_id AS messageOutId, lane, attempts, attempts - attempts_before AS tries,
@@ -544,9 +564,10 @@ const UNSTORED = `
   WHERE status = 'pending' AND lane = :lane AND message IS NULL ORDER BY seq, part LIMIT :limit`;
 
 const BEGIN = `
-  UPDATE delivered SET attempts = :attempt, uncertain = max(uncertain, in_flight), in_flight = 1, next_attempt_at = :at
+  UPDATE delivered SET attempts = :attempt, uncertain = max(uncertain, in_flight), in_flight = 1, next_attempt_at = :at,
+    wait_ms = :waitMs
   WHERE seq = :seq AND part = :part AND status = 'pending' AND attempts = :attempt - 1
-  RETURNING uncertain`;
+  RETURNING uncertain, generation`;
 
 // A dead letter that is retried may use an attempt's number again only after `offline`, which made no attempt.
 const OPEN_ATTEMPT = `seq = :seq AND part = :part AND status = 'pending' AND attempts = :attempt`;
@@ -557,7 +578,7 @@ const SET_DELIVERED = `
   WHERE ${OPEN_ATTEMPT} AND in_flight = 1 RETURNING cleans_up AS cleansUp`;
 
 const SET_RETRY = `
-  UPDATE delivered SET in_flight = 0, attempts = :attempts, next_attempt_at = :at, error = :error,
+  UPDATE delivered SET in_flight = 0, attempts = :attempts, next_attempt_at = :at, wait_ms = :waitMs, error = :error,
     uncertain = max(uncertain, :uncertain), plain = :plain
   WHERE ${OPEN_ATTEMPT} AND in_flight = 1`;
 
@@ -621,7 +642,7 @@ const PERSON = `
   FROM messages_in WHERE seq = :seq`;
 
 const RETRY_DEAD_LETTER = `
-  UPDATE delivered SET status = 'pending', attempts_before = attempts, next_attempt_at = :now, settled_at = NULL,
+  UPDATE delivered SET status = 'pending', attempts_before = attempts, next_attempt_at = :now, wait_ms = 0, settled_at = NULL,
     todo = NULL
   WHERE seq = :seq AND status = 'failed'`;
 

@@ -56,7 +56,16 @@ export interface SessionView
   extends Disposable,
     Pick<
       HostSession,
-      'folder' | 'liveRun' | 'dueCount' | 'nextDueAt' | 'cursor' | 'message' | 'received' | 'routing' | 'history'
+      | 'folder'
+      | 'liveRun'
+      | 'generation'
+      | 'dueCount'
+      | 'nextDueAt'
+      | 'cursor'
+      | 'message'
+      | 'received'
+      | 'routing'
+      | 'history'
     > {
   /** What is on its way to the world. */
   readonly deliveries: Pick<Deliveries, 'nextAt' | 'parts' | 'stored' | 'target' | 'deadLetters' | 'deadLetterCount'>;
@@ -251,17 +260,21 @@ export class HostSession implements Disposable {
   }
 
   /**
-   * Brings back retries that wait for longer than any backoff: they were put off by a clock that was set wrong, and
-   * would wait until that time came. No write when there is none.
+   * Ends the wait of whatever waits for longer than it was to: it was put off by a clock that was ahead, and would wait until that
+   * time came. No write when there is none.
    */
-  retryStranded(now: Millis, policy: RetryPolicy): void {
-    const range = { now, most: now + policy.backoffMaxMs };
-    const stranded =
-      "status = 'pending' AND lane IN ('work', 'control', 'context') AND process_after > :most AND tries > 0";
-    const rows = this.#db.all(`SELECT 1 FROM messages_in WHERE ${stranded} LIMIT 1`, { most: range.most });
-    if (rows.length === 0) return;
-    this.#db.run(`UPDATE messages_in SET process_after = :now WHERE ${stranded}`, range);
+  cutWaits(now: Millis): void {
+    if (this.#db.all(`SELECT 1 FROM messages_in WHERE ${WAITS_TOO_LONG} LIMIT 1`, { now }).length === 0) return;
+    this.#db.run(`UPDATE messages_in SET process_after = :now WHERE ${WAITS_TOO_LONG}`, { now });
     ring(this.folder.inbound.bell, now);
+  }
+
+  /**
+   * How often the numbers of this session may have gone back, by a restore or an import: not a count, but never the same
+   * again. With it, a number names one message for good.
+   */
+  generation(): number {
+    return this.#db.all<{ generation: number }>('SELECT generation FROM host_state')[0]?.generation ?? 0;
   }
 
   /** One message as the host wrote it; `undefined` when there is none, or it is forgotten. */
@@ -332,6 +345,7 @@ export class HostSession implements Disposable {
       kind: message.kind,
       timestamp: message.timestamp,
       processAfter: message.processAfter ?? now,
+      waitMs: message.processAfter === undefined ? 0 : null,
       trigger: message.trigger === 'wakes' ? 1 : 0,
       onWake: message.onWake === true ? 1 : 0,
       channelType: address?.channelType ?? null,
@@ -379,11 +393,15 @@ export class HostSession implements Disposable {
         );
         return;
       case 'retry':
-        this.#db.run(`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error ${guard}`, {
-          ...key,
-          at: settled.processAfter,
-          error: settled.error,
-        });
+        this.#db.run(
+          `UPDATE messages_in SET tries = :attempt, process_after = :at, wait_ms = :waitMs, error = :error ${guard}`,
+          {
+            ...key,
+            at: settled.processAfter,
+            waitMs: settled.processAfter - now,
+            error: settled.error,
+          },
+        );
         return;
       case 'failed':
         this.#db.run(
@@ -407,11 +425,15 @@ function requireSqliteVersion(db: Sqlite): void {
 // A person waits for the answer to what wakes the agent, and none for a result of what the agent itself has asked for.
 const NOTICE_OWED_AT = "CASE WHEN trigger = 1 AND kind <> 'system' THEN :now END";
 
+// The first condition is that of the index, which holds only what is open.
+const WAITS_TOO_LONG = `status = 'pending' AND lane IN ('work', 'control', 'context') AND process_after > :now
+  AND process_after > :now + wait_ms`;
+
 const INSERT_MESSAGE = `
   INSERT INTO messages_in
-    (seq, id, kind, timestamp, status, tries, process_after, series_id, slot, recurrence, time_zone, trigger,
-     on_wake, channel_type, platform_id, thread_id, source_session_id, in_reply_to, content)
-  SELECT highest + 2 - highest % 2, :id, :kind, :timestamp, 'pending', 0, :processAfter, :seriesId, :slot,
+    (seq, id, kind, timestamp, status, tries, process_after, wait_ms, series_id, slot, recurrence, time_zone,
+     trigger, on_wake, channel_type, platform_id, thread_id, source_session_id, in_reply_to, content)
+  SELECT highest + 2 - highest % 2, :id, :kind, :timestamp, 'pending', 0, :processAfter, :waitMs, :seriesId, :slot,
     :recurrence, :timeZone, :trigger, :onWake, :channelType, :platformId, :threadId, :sourceSessionId, :inReplyTo, :content
   FROM (
     SELECT max(coalesce((SELECT max(seq) FROM messages_in), 0), messages_taken) AS highest FROM host_state

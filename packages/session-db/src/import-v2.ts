@@ -224,7 +224,11 @@ function writeInbound(folder: SessionFolder, openSqlite: OpenSqlite, plan: Plan,
       for (const message of plan.messages) insertMessage(db, message);
       for (const { message, mark } of plan.outbound) if (mark) insertDelivered(db, message, mark, plan.replyTo);
       // The host reads on from the first that has not been delivered, and knows those after it that have.
-      db.run('UPDATE host_state SET messages_taken = :through', { through: takenThrough(plan.outbound) });
+      // What went out before may have had these numbers: an earlier import of the same session, for example.
+      db.run('UPDATE host_state SET messages_taken = :through, generation = :now', {
+        through: takenThrough(plan.outbound),
+        now,
+      });
     });
   } finally {
     db.close();

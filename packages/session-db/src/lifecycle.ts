@@ -173,6 +173,8 @@ export type SendOutcome =
 export interface DeliveryAttempt {
   /** The outbound message's number. */
   readonly seq: number;
+  /** The session's generation when the message was accepted: its number may be given again in another one. */
+  readonly generation: number;
   /** The outbound message's id. */
   readonly messageOutId: string;
   /** From 0; a message that was not split has one part. */

@@ -166,6 +166,41 @@ export interface NewOutbound {
   readonly content: JsonObject;
 }
 
+/**
+ * What makes two attempts' doing the same thing one thing: a message that a turn writes before its end belongs to every
+ * message that the turn has in hand then, and the same one of a later attempt at any of these is the same row.
+ */
+export interface Effect {
+  /** The inbound messages, by their ids: at least one. */
+  readonly causes: readonly string[];
+  /** A digest of what is done: equal effects have the same. */
+  readonly key: string;
+  /** How many equal ones this attempt has had before it. */
+  readonly nth: number;
+}
+
+/** A row of the runner's, as it stands in its file. */
+export interface SentRow {
+  /** Odd. The number by which the agent knows it. */
+  readonly seq: number;
+  /** Unique in the session. */
+  readonly id: string;
+  /** When it was written first. */
+  readonly timestamp: Millis;
+}
+
+/** What an attempt at a message has done, ended or not. */
+export interface PastEffect extends SentRow {
+  /** Of the messages asked about, those that it belongs to. */
+  readonly causes: readonly string[];
+  /** What it is. */
+  readonly kind: OutboundKind;
+  /** Where it asks to go; `null`: to where the session answers. */
+  readonly address: Address | null;
+  /** Its content, by its kind. */
+  readonly content: JsonObject;
+}
+
 /** A message for the world as the host reads it. All of it is the container's claim. */
 export interface OutboundMessage {
   /** Unique in the session. */

@@ -23,7 +23,7 @@ export { ACK_STATUSES, type ContainerState, OUTBOUND_KINDS } from './messages.ts
 export type { ReceivedRow } from './received.ts';
 export { PROTOCOL_VERSION } from './schema.ts';
 export { type CatchUp, type Occurrence, OVERLAPS, type Overlap, type SeriesEdit } from './series.ts';
-export type { TroubleKind, TroublePolicy } from './trouble.ts';
+export { type TroubleKind, type TroublePolicy, troubleWaitMs } from './trouble.ts';
 export {
   OUTBOUND_LIMITS,
   type OutboundLimits,

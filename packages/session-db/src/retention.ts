@@ -63,6 +63,7 @@ export function pruneOutbound(db: Sqlite, host: HostProgress, now: Millis, reten
   const before = { before: now - retention.keepMs, batch: retention.batch };
   return inTransaction(db, () => {
     const messages = db.run(FORGET_MESSAGES_OUT, { ...before, settled: host.messagesSettled });
+    if (messages > 0) db.run(FORGET_EFFECTS);
     const acks = db.run(FORGET_ACKS, { ...before, settled: host.acksSettled });
     return messages + acks + db.run(FORGET_TURNS, before);
   });
@@ -81,6 +82,9 @@ const FORGET_MESSAGES_OUT = `
     SELECT seq FROM messages_out
     WHERE seq <= :settled AND seq < (SELECT max(seq) FROM messages_out) ORDER BY seq LIMIT :batch
   )`;
+
+// Messages are forgotten from the first on.
+const FORGET_EFFECTS = 'DELETE FROM effects WHERE seq < (SELECT min(seq) FROM messages_out)';
 
 // A claim of a dead run says `processing` for ever; one of the run that works here is still to be ended.
 const FORGET_ACKS = `

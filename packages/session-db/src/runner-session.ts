@@ -12,14 +12,18 @@ import { beat } from './heartbeat.ts';
 import {
   type Address,
   type Claim,
+  type Effect,
   INBOUND_KINDS,
   type InboundKind,
   type InboundMessage,
   type JsonObject,
   type NewOutbound,
+  OUTBOUND_KINDS,
   type Outcome,
+  type PastEffect,
   type Recurrence,
   type RunId,
+  type SentRow,
   type ToolInFlight,
   type TurnRecord,
 } from './messages.ts';
@@ -243,17 +247,59 @@ export class RunnerSession implements Disposable {
     const seqs = inTransaction(this.#db, () => {
       for (const claim of claims) this.#setAck(claim, outcome, now);
       if (turn) this.#insertTurn(turn);
-      return replies.map((reply) => this.#insert(reply, now));
+      return replies.map((reply) => this.#insert(reply, now).seq);
     });
     ring(this.folders.outbound.bell, now);
     return seqs;
   }
 
-  /** Writes a message in mid-turn. Returns its number, by which the agent may later edit it or react to it. */
-  send(message: NewOutbound, now: Millis): number {
-    const seq = inTransaction(this.#db, () => this.#insert(message, now));
+  /**
+   * Writes a message in mid-turn, and gives its row: its number is that by which the agent may later edit it or react to
+   * it. An `effect` that an attempt at one of its causes has had before is the row of that time, and nothing is written.
+   */
+  send(message: NewOutbound, now: Millis, effect?: Effect): SentRow {
+    const sent = inTransaction(this.#db, () => {
+      const row = (effect && this.#acted(effect)) ?? this.#insert(message, now);
+      if (effect) this.#own(effect, row.seq);
+      return row;
+    });
     ring(this.folders.outbound.bell, now);
-    return seq;
+    return sent;
+  }
+
+  /** What attempts at these messages have done, in its order; of each message the first `limit`. */
+  effects(messageIds: readonly string[], limit: number): PastEffect[] {
+    const bySeq = new Map<number, PastEffect>();
+    for (const messageId of messageIds) {
+      for (const row of this.#db.all<EffectRow>(SELECT_EFFECTS, { messageId, limit })) {
+        const causes = [...(bySeq.get(row.seq)?.causes ?? []), messageId];
+        const { seq, id, timestamp } = row;
+        const kind = OUTBOUND_KINDS.find((known) => known === row.kind) ?? 'chat';
+        bySeq.set(seq, {
+          seq,
+          id,
+          timestamp,
+          causes,
+          kind,
+          address: address(row),
+          content: contentObject(row.content) ?? {},
+        });
+      }
+    }
+    return [...bySeq.values()].toSorted((a, b) => a.seq - b.seq);
+  }
+
+  /**
+   * What the host has written in answer to a row of ours, the first of it, whatever has become of that since; `none`: nothing
+   * yet. `undefined`: unreadable just now.
+   */
+  answerTo(row: Pick<SentRow, 'seq' | 'id'>): InboundMessage | 'none' | undefined {
+    const result = this.#fromInbound((inbound) => {
+      const found = inbound.all<InboundRow>(SELECT_ANSWER, { seq: row.seq, id: row.id })[0];
+      const one = found && claimed(found, this.runId);
+      return one?.type === 'message' ? one.message : 'none';
+    });
+    return result.type === 'read' ? result.value : undefined;
   }
 
   /** Gives a sign of life. No commit: it touches the heartbeat file. */
@@ -424,14 +470,27 @@ export class RunnerSession implements Disposable {
     );
   }
 
-  #insert(message: NewOutbound, now: Millis): number {
-    const row = this.#db.all<{ seq: number }>(
+  /** The row of an effect that an attempt at one of its causes has had before: in the same place among its equals. */
+  #acted({ causes, key, nth }: Effect): SentRow | undefined {
+    const equals = new Map<number, SentRow>();
+    for (const messageId of causes) {
+      for (const row of this.#db.all<SentRow>(SELECT_EQUALS, { messageId, key })) equals.set(row.seq, row);
+    }
+    return [...equals.values()].toSorted((a, b) => a.seq - b.seq)[nth];
+  }
+
+  #own({ causes, key }: Effect, seq: number): void {
+    for (const messageId of causes) this.#db.run(INSERT_EFFECT, { messageId, key, seq });
+  }
+
+  #insert(message: NewOutbound, now: Millis): SentRow {
+    const row = this.#db.all<SentRow>(
       `INSERT INTO messages_out
          (seq, id, run_id, in_reply_to, timestamp, deliver_after, kind, channel_type, platform_id, thread_id, content)
        SELECT highest + 1 + highest % 2, :id, :runId, :inReplyTo, :now, :deliverAfter, :kind, :channelType, :platformId,
          :threadId, :content
        FROM (SELECT max(coalesce((SELECT max(seq) FROM messages_out), 0), :inboundSeq) AS highest)
-       RETURNING seq`,
+       RETURNING seq, id, timestamp`,
       {
         id: message.id,
         runId: this.runId,
@@ -447,7 +506,7 @@ export class RunnerSession implements Disposable {
       },
     )[0];
     if (row === undefined) throw new SqliteError('SQLITE_INTERNAL', 'An insertion returned no number.');
-    return row.seq;
+    return row;
   }
 
   #insertTurn(turn: TurnRecord): void {
@@ -509,10 +568,12 @@ function hostNumbers(inbound: Sqlite): HostNumbers {
 /** Rows of a page in a lane: above the usual claim, and small enough to stop early. */
 const PAGE = 50;
 
-const DUE_IN_LANE = `
+const SELECT_MESSAGES = `
   SELECT seq, id, kind, timestamp, tries, process_after, recurrence, time_zone, series_id, trigger, channel_type,
     platform_id, thread_id, source_session_id, in_reply_to, content
-  FROM messages_in
+  FROM messages_in`;
+
+const DUE_IN_LANE = `${SELECT_MESSAGES}
   WHERE status = 'pending' AND lane = :lane AND process_after <= :now AND (on_wake = 0 OR :first = 1)
     AND (process_after, seq) > (:afterAt, :afterSeq)
   ORDER BY process_after, seq LIMIT :page`;
@@ -526,6 +587,24 @@ const NEXT_DUE = `
     SELECT min(process_after) AS at FROM messages_in
     WHERE status = 'pending' AND lane = 'control' AND process_after > :now
   )`;
+
+// An answer is younger than what it answers, and so above it.
+const SELECT_ANSWER = `${SELECT_MESSAGES} WHERE seq > :seq AND in_reply_to = :id ORDER BY seq LIMIT 1`;
+
+const SELECT_EQUALS = `
+  SELECT messages_out.seq, messages_out.id, messages_out.timestamp
+  FROM effects JOIN messages_out ON messages_out.seq = effects.seq
+  WHERE effects.message_id = :messageId AND effects.key = :key`;
+
+const SELECT_EFFECTS = `
+  SELECT messages_out.seq, messages_out.id, timestamp, kind, channel_type, platform_id, thread_id, content
+  FROM effects JOIN messages_out ON messages_out.seq = effects.seq
+  WHERE effects.message_id = :messageId ORDER BY effects.seq LIMIT :limit`;
+
+const INSERT_EFFECT = `
+  INSERT INTO effects (message_id, key, nth, seq)
+  SELECT :messageId, :key, (SELECT count(*) FROM effects WHERE message_id = :messageId AND key = :key), :seq
+  WHERE NOT EXISTS (SELECT 1 FROM effects WHERE seq = :seq AND message_id = :messageId)`;
 
 const SELECT_REF = 'SELECT id, channel_type, platform_id, thread_id FROM';
 
@@ -548,6 +627,11 @@ interface TaskRow {
   readonly failures: number;
   readonly prompt: string | number | null;
   readonly next_at: Millis | null;
+}
+
+interface EffectRow extends SentRow, AddressRow {
+  readonly kind: string;
+  readonly content: string;
 }
 
 interface RefRow extends AddressRow {

@@ -12,7 +12,7 @@ import type { Sqlite } from './sqlite/index.ts';
  * What host and runner must agree on to work together: raised when one of them could not read what the other writes. A
  * runner's image names it. The files' own versions change more often (`INBOUND_VERSION`, `OUTBOUND_VERSION`).
  */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** The oldest reader that may read what this code writes, in `host_state` and `container_state`: its version of the file. */
 export const READER_VERSION_MIN = 1;
@@ -315,9 +315,49 @@ UPDATE delivered SET
 WHERE CASE WHEN json_valid(lane) THEN json_type(lane, '$[0]') = 'text' AND json_type(lane, '$[1]') = 'text' END;
 `;
 
+// The longest wait of each policy stands for the waits that were not written down.
+const WAITS_AND_GENERATION = `
+ALTER TABLE messages_in ADD COLUMN wait_ms INTEGER
+  -- How long it was to wait when process_after was written, so that a clock that is set right ends what a wrong one began.
+  -- NULL: process_after is a time, and no wait.
+  CHECK (wait_ms >= 0);
+ALTER TABLE delivered ADD COLUMN wait_ms INTEGER
+  -- The same for next_attempt_at.
+  CHECK (wait_ms >= 0);
+ALTER TABLE host_state ADD COLUMN generation INTEGER NOT NULL DEFAULT 0
+  -- Raised when numbers that were given may be given again: by a restore, and by an import.
+  CHECK (generation >= 0);
+ALTER TABLE delivered ADD COLUMN generation INTEGER NOT NULL DEFAULT 0
+  -- The session's when the message was accepted: with its number it names the message for good.
+  CHECK (generation >= 0);
+
+UPDATE messages_in SET wait_ms = CASE WHEN tries > 0 THEN 300000 WHEN series_id IS NULL THEN 0 END
+WHERE status IN ('pending', 'paused');
+UPDATE delivered SET wait_ms = CASE WHEN attempts > 0 THEN 3600000 ELSE 0 END WHERE status = 'pending';
+UPDATE host_state SET protocol_version = 2;
+`;
+
+// A reader of version 1 compares the schema, so it would read none of it: PROTOCOL_VERSION has gone up with it.
+const EFFECTS = `
+-- What turns have done before their end, for each message that they had in hand: an attempt at one of these that does the
+-- same again finds the row.
+CREATE TABLE effects (
+  message_id TEXT    NOT NULL,
+  -- A digest of what was done: effects with the same are equal.
+  key        TEXT    NOT NULL,
+  -- Its place among the equal effects of the message, from 0.
+  nth        INTEGER NOT NULL CHECK (nth >= 0),
+  -- The row of messages_out.
+  seq        INTEGER NOT NULL,
+  PRIMARY KEY (message_id, key, nth)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX effects_row ON effects (seq, message_id);
+`;
+
 /** Step n (from 1) brings a file from version n − 1 to version n. A released step never changes: a new one follows it. */
-export const INBOUND_MIGRATIONS: readonly string[] = [INBOUND_SCHEMA, DELIVERED_HAS_ADDRESSES];
-export const OUTBOUND_MIGRATIONS: readonly string[] = [OUTBOUND_SCHEMA];
+export const INBOUND_MIGRATIONS: readonly string[] = [INBOUND_SCHEMA, DELIVERED_HAS_ADDRESSES, WAITS_AND_GENERATION];
+export const OUTBOUND_MIGRATIONS: readonly string[] = [OUTBOUND_SCHEMA, EFFECTS];
 
 /** The version of each file's schema that this code writes, in the file's `user_version`. */
 export const INBOUND_VERSION = INBOUND_MIGRATIONS.length;

@@ -240,7 +240,7 @@ function seriesEdit(db: Sqlite, insert: (message: NewInbound, now: Millis, of: O
       }),
     withdraw: ({ id }) => void db.run(`DELETE FROM messages_in ${open} AND tries = 0`, { id }),
     begun: ({ id }, now) =>
-      void db.run(`UPDATE messages_in SET process_after = :now ${open} AND tries = 0`, { id, now }),
+      void db.run(`UPDATE messages_in SET process_after = :now, wait_ms = 0 ${open} AND tries = 0`, { id, now }),
     hold: ({ id }) =>
       void db.run("UPDATE messages_in SET status = 'paused' WHERE id = :id AND status = 'pending'", { id }),
     release: ({ id }) =>

@@ -258,12 +258,13 @@ export type RestoreResult =
  * whole or not at all, and only where there is none: nothing is ever overwritten. It has no live run, whatever was live
  * when the snapshot was taken.
  *
- * What was sent after the snapshot was taken is sent again, because nothing in it says otherwise. The files belong to
+ * What was sent after the snapshot was taken is sent again, because nothing in it says otherwise. Numbers that were given
+ * after it are given again, so its generation is one that was never there before (`now`, or one more than in the snapshot). The files belong to
  * this user; the runner's must be able to write `outbound/`.
  *
  * Throws the file system's error when `root` cannot be written.
  */
-export function restoreSession(from: string, root: string, openSqlite: OpenSqlite): RestoreResult {
+export function restoreSession(from: string, root: string, openSqlite: OpenSqlite, now: Millis): RestoreResult {
   if (existsSync(root)) {
     return notRestored('exists', `${root} is there already: move it away first, or restore to another place.`);
   }
@@ -282,7 +283,7 @@ export function restoreSession(from: string, root: string, openSqlite: OpenSqlit
   rmSync(partial, { recursive: true, force: true });
   mkdirSync(partial, { recursive: true });
   try {
-    const damage = copyBack(snapshot, manifest, partial) ?? takenOver(partial, openSqlite);
+    const damage = copyBack(snapshot, manifest, partial) ?? takenOver(partial, openSqlite, now);
     if (damage !== undefined)
       return notRestored('damaged', `The snapshot in ${from} is damaged: ${damage} Use another.`);
     renameSync(partial, root);
@@ -320,14 +321,16 @@ function fileIn(directory: Directory, path: string): OpenedFile | FileProblem {
 }
 
 /** Makes the copied files this host's: what is damaged, as a sentence, or `undefined`. */
-function takenOver(root: string, openSqlite: OpenSqlite): string | undefined {
+function takenOver(root: string, openSqlite: OpenSqlite, now: Millis): string | undefined {
   const folder = createSession(root);
   const db = openOwnFile(openSqlite, folder.inbound.database);
   try {
     const check = db.all<{ quick_check: string }>('PRAGMA quick_check(1)')[0]?.quick_check;
     if (check !== 'ok') return `${INBOUND}: ${check}.`;
     migrate(db, INBOUND_MIGRATIONS);
-    db.run('UPDATE host_state SET run_id = NULL, run_started_at = NULL');
+    db.run(`UPDATE host_state SET run_id = NULL, run_started_at = NULL, generation = max(generation + 1, :now)`, {
+      now,
+    });
     return undefined;
   } finally {
     db.close();

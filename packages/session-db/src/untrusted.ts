@@ -311,31 +311,35 @@ function damage(db: Sqlite, file: OpenedFile): OutboundFinding | undefined {
 
 const CHECKED_BYTES_MAX = 2 ** 20;
 
-/** Whether a file's schema is that of `outbound.db`, byte for byte. */
+/** Whether a file's schema is that of `outbound.db`, byte for byte, in the version that the file names or an older one. */
 export function outboundSchema(openSqlite: OpenSqlite): Untrusted['schema'] {
-  // 0.2 ms, as much as the read itself, and always the same.
-  let ours: string | undefined;
+  // 0.2 ms each, as much as the read itself, and always the same.
+  const ours = new Map<number, string>();
+  const textOf = (version: number): string => {
+    const known = ours.get(version) ?? outboundSchemaText(openSqlite, version);
+    ours.set(version, known);
+    return known;
+  };
   return (db) => {
     const version = userVersion(db);
     // The runner has made the file and not yet its schema: the same as no file.
     if (version === 0) return { type: 'absent' };
-    if (version !== OUTBOUND_VERSION) {
+    if (version < 0 || version > OUTBOUND_VERSION) {
       return {
         type: 'foreign-schema',
-        detail: `outbound.db has schema version ${version} and this host reads version ${OUTBOUND_VERSION}.`,
+        detail: `outbound.db has schema version ${version} and this host reads versions up to ${OUTBOUND_VERSION}.`,
       };
     }
-    ours ??= outboundSchemaText(openSqlite);
-    if (schemaText(db) === ours) return undefined;
+    if (schemaText(db) === textOf(version)) return undefined;
     return { type: 'foreign-schema', detail: 'The schema of outbound.db is not the one of its version.' };
   };
 }
 
-/** The schema as SQLite itself writes it down, from a database in memory. */
-function outboundSchemaText(openSqlite: OpenSqlite): string {
+/** The schema of a version as SQLite itself writes it down, from a database in memory. */
+function outboundSchemaText(openSqlite: OpenSqlite, version: number): string {
   const db = openSqlite(':memory:', 'create');
   try {
-    for (const step of OUTBOUND_MIGRATIONS) db.exec(step);
+    for (const step of OUTBOUND_MIGRATIONS.slice(0, version)) db.exec(step);
     return schemaText(db);
   } finally {
     db.close();

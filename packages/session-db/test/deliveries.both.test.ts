@@ -1,7 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
 import type { Deliveries } from '../src/deliveries.ts';
-import { type Address, addressKey, type OutboundMessage, type RetryPolicy, runId } from '../src/index.ts';
+import {
+  type Address,
+  addressKey,
+  DELIVERY_RETRY,
+  type OutboundMessage,
+  type RetryPolicy,
+  runId,
+} from '../src/index.ts';
 import { OFFLINE_RETRY_MS, OUTCOME_UNKNOWN } from '../src/lifecycle.ts';
 import { type DeliveryAttempt, type DeliverySettlement, deliverySettlement, withoutAttempt } from '../src/protocol.ts';
 import { ADDRESS, chat, TestSession } from './support.ts';
@@ -355,5 +362,37 @@ describe('moves made together', () => {
     expect(deliveries.parts(3)).toEqual([]);
     deliveries.record(begin(), sent, NOW);
     expect(deliveries.parts(1)).toMatchObject([{ status: 'delivered' }]);
+  });
+});
+
+describe('a clock that was ahead, and is set right', () => {
+  const AHEAD = 86_400_000;
+
+  it('leaves what was accepted meanwhile due at once, the whole queue', () => {
+    const messages = [1, 3].map((seq) => ({ message: message(seq), address: ADDRESS }));
+    deliveries.accept(messages, 3, NOW + AHEAD);
+    expect(deliveries.due(NOW, 10)).toMatchObject([{ seq: 1 }]);
+    deliveries.record(begin(), sent, NOW);
+    expect(deliveries.due(NOW, 10)).toMatchObject([{ seq: 3 }]);
+  });
+
+  it('makes no attempt wait for longer than its backoff, or than the platform has asked for', () => {
+    accept(1);
+    const [attempt] = deliveries.begin(deliveries.due(NOW, 10), NOW + AHEAD, DELIVERY_RETRY);
+    if (attempt === undefined) throw new Error('nothing was begun');
+    expect(deliveries.due(NOW, 10)).toEqual([]);
+    expect(deliveries.nextAt()).toBe(NOW + 15_000);
+    const asked = { to: 'retry', spent: true, uncertain: false, plain: false, error: 'later' } as const;
+    deliveries.record(attempt, { ...asked, nextAttemptAt: NOW + AHEAD + 7_200_000 }, NOW + AHEAD);
+    expect(deliveries.due(NOW, 10)).toEqual([]);
+    expect(deliveries.nextAt()).toBe(NOW + 7_200_000);
+  });
+
+  it('changes no time that a message was given; but one that has joined its lane holds that up no more', () => {
+    accept(1, 'a', {}, { deliverAfter: NOW + 500 });
+    expect(deliveries.due(NOW, 10)).toEqual([]);
+    expect(deliveries.nextAt()).toBe(NOW + 500);
+    expect(deliveries.due(NOW + 500, 10)).toMatchObject([{ seq: 1 }]);
+    expect(deliveries.due(NOW, 10)).toMatchObject([{ seq: 1 }]);
   });
 });

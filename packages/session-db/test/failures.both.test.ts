@@ -142,7 +142,7 @@ describe('failure 15: numbers allocated by several', () => {
     using tool = RunnerSession.open(session.folder, openSqlite, handshake(RUN), 1_000);
     claim(runner, 1_000);
     const numbers: number[] = [];
-    for (let i = 0; i < 10; i++) numbers.push((i % 2 === 0 ? runner : tool).send(reply(`o${i}`, 'm1'), 1_000));
+    for (let i = 0; i < 10; i++) numbers.push((i % 2 === 0 ? runner : tool).send(reply(`o${i}`, 'm1'), 1_000).seq);
     expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
     expect(new Set(numbers).size).toBe(10);
     expect(session.contents().messages.map((message) => message.seq)).toEqual(numbers);

@@ -213,9 +213,10 @@ describe('the import of a NanoClaw v2 session', () => {
     expect(late).toMatchObject({
       message: { sourceSessionId: 'sess-9', content: { text: 'later', sender: { name: 'Bob', id: '7' } } },
     });
+    expect(host.generation()).toBe(NOW);
     expect(runner.continuation('claude')).toBe('token');
     expect(runner.messageAt(2)).toMatchObject({ id: 'tg:1' });
-    expect(runner.send({ id: 'new', kind: 'chat', address: null, inReplyTo: null, content: {} }, NOW)).toBe(23);
+    expect(runner.send({ id: 'new', kind: 'chat', address: null, inReplyTo: null, content: {} }, NOW).seq).toBe(23);
     const read = readOutbound(folder, openSqlite, { ...host.cursor(), again: [] });
     expect(read.type).toBe('read');
     host.endRun(runId('run-1'));

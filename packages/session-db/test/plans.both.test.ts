@@ -130,6 +130,11 @@ function walkTurns(host: HostSession): void {
   runner.finish(ofOne('m2'), { type: 'failed', reason: 'no' }, [], 2_000);
   runner.send({ ...reply('o3', 'm1'), deliverAfter: 50_000 }, 2_000);
   runner.send(reply('o4', 'm1'), 2_000);
+  const effect = { causes: ['m1', 'm2'], key: 'key', nth: 0 };
+  const acted = runner.send(reply('o5', 'm1'), 2_000, effect);
+  runner.send(reply('o6', 'm1'), 2_000, effect);
+  runner.effects(['m1'], 10);
+  runner.answerTo(acted);
   runner.beat(2_000);
   runner.progress([], 2_000);
   runner.setContinuation('offline', 'token', 2_000);
@@ -146,7 +151,8 @@ function walkTurns(host: HostSession): void {
   host.endRun(runId('run-1'));
   host.settle(session.contents([3]), 3_000, INBOUND_RETRY);
   // As though the clock had gone back: what waits for its retry is stranded far ahead.
-  host.retryStranded(0, { ...INBOUND_RETRY, backoffMaxMs: 1 });
+  host.cutWaits(0);
+  host.generation();
   runner.prune(900_000, KEEP);
 }
 

@@ -66,7 +66,7 @@ describe('retention (FAILURES 52)', () => {
     session.host.enqueue(chat('new'), 3_000);
     const [next] = claim(runner, 3_000);
     expect(next?.type === 'message' && next.message.seq).toBe(24);
-    expect(runner.send(reply('r-new', 'new'), 3_000)).toBe(25);
+    expect(runner.send(reply('r-new', 'new'), 3_000).seq).toBe(25);
   });
 
   it('forgets the files of a message with it', async () => {

@@ -40,7 +40,7 @@ describe('a new outbound.db beside an old inbound.db', () => {
     runner = RunnerSession.open(session.folder, openSqlite, handshake(RUN), 3_000);
 
     // Before any claim: a lower number would lie behind the host's cursor, and never be read.
-    expect(runner.send(reply('early', 'm1'), 3_000)).toBeGreaterThan(session.host.cursor().messagesAfter);
+    expect(runner.send(reply('early', 'm1'), 3_000).seq).toBeGreaterThan(session.host.cursor().messagesAfter);
     session.host.enqueue(chat('m2'), 3_000);
     claimAndFinish('m2');
     settleAndAccept();
@@ -52,7 +52,7 @@ describe('a message by its number', () => {
   it('is found on either side, with its address, and is otherwise unknown', () => {
     session.host.enqueue(chat('m1'), 1_000);
     runner.claim(1_000, LIMITS);
-    const seq = runner.send({ ...reply('r1', 'm1'), address: null }, 1_000);
+    const { seq } = runner.send({ ...reply('r1', 'm1'), address: null }, 1_000);
     expect(runner.messageAt(2)).toEqual({ id: 'm1', address: ADDRESS });
     expect(runner.messageAt(seq)).toEqual({ id: 'r1', address: null });
     expect(runner.messageAt(4)).toBe('unknown');
@@ -66,6 +66,58 @@ describe('a message by its number', () => {
     expect(runner.tasks(10)).toBeUndefined();
     writer.close();
     expect(runner.messageAt(2)).toBe('unknown');
+  });
+});
+
+describe('an effect', () => {
+  const effect = (nth: number, ...causes: string[]) => ({ causes, key: 'key', nth });
+
+  it('of a later attempt is the row of the first, by its place among its equals, for each of its causes', () => {
+    const first = runner.send(reply('r1', 'm1'), 1_000, effect(0, 'm1', 'm2'));
+    const second = runner.send(reply('r2', 'm1'), 1_000, effect(1, 'm1', 'm2'));
+    expect(runner.send(reply('r3', 'm2'), 2_000, effect(0, 'm2', 'm3'))).toEqual(first);
+    expect(runner.send(reply('r4', 'm3'), 3_000, effect(0, 'm3'))).toEqual(first);
+    expect(runner.send(reply('r5', 'm1'), 3_000, effect(1, 'm1'))).toEqual(second);
+    expect(runner.send(reply('r6', 'm1'), 3_000, effect(2, 'm1')).id).toBe('r6');
+    expect(runner.send(reply('r7', 'm4'), 3_000, effect(0, 'm4')).id).toBe('r7');
+    expect(session.contents().messages.map(({ id }) => id)).toEqual(['r1', 'r2', 'r6', 'r7']);
+    expect(runner.effects(['m3', 'm1'], 10).map(({ id, causes }) => [id, causes])).toEqual([
+      ['r1', ['m3', 'm1']],
+      ['r2', ['m1']],
+      ['r6', ['m1']],
+    ]);
+  });
+
+  it('is forgotten with its row', () => {
+    session.host.enqueue(chat('m1'), 1_000);
+    const [one] = [runner.claim(1_000, LIMITS)];
+    expect(one.type).toBe('claimed');
+    runner.send(reply('r1', 'm1'), 1_000, effect(0, 'm1'));
+    runner.send(reply('r2', 'm1'), 1_000);
+    settleAndAccept();
+    session.host.deliveries.begin(session.host.deliveries.due(1_000, 10), 1_000, INBOUND_RETRY).forEach((attempt) => {
+      session.host.deliveries.record(attempt, { to: 'delivered', platformMessageId: null }, 1_000);
+    });
+    session.host.prune(9_000, { keepMs: 500, batch: 10 });
+    runner.prune(9_000, { keepMs: 500, batch: 10 });
+    expect(runner.effects(['m1'], 10)).toEqual([]);
+    expect(runner.messageAt(3)).toBe('unknown');
+  });
+});
+
+describe('the answer to a row', () => {
+  it('is the first that the host has written since, ended or not; and nothing is known while the host writes', () => {
+    session.host.enqueue(chat('before', { inReplyTo: 'r1' }), 1_000);
+    runner.claim(1_000, LIMITS);
+    const row = runner.send(reply('r1', 'before'), 1_000);
+    expect(runner.answerTo(row)).toBe('none');
+    session.host.enqueue(chat('answer', { inReplyTo: 'r1' }), 1_000);
+    session.host.enqueue(chat('again', { inReplyTo: 'r1' }), 1_000);
+    expect(runner.answerTo(row)).toMatchObject({ id: 'answer', content: { text: 'text of answer' } });
+    const writer = openSqlite(session.folder.inbound.database, 'write');
+    writer.exec('BEGIN EXCLUSIVE');
+    expect(runner.answerTo(row)).toBeUndefined();
+    writer.close();
   });
 });
 

@@ -226,6 +226,24 @@ describe('a file that its owner opens', () => {
     }
   });
 
+  it('is brought from version 2 to this one with a wait for what waits, and none for what is due at a time', () => {
+    const db = memory(INBOUND_MIGRATIONS.slice(0, 2));
+    const message = `INSERT INTO messages_in
+      (seq, id, kind, timestamp, status, tries, process_after, series_id, slot, trigger, on_wake, content) VALUES`;
+    db.exec(`${message} (2, 'new', 'chat', 0, 'pending', 0, 9, NULL, NULL, 1, 0, '{}')`);
+    db.exec(`${message} (4, 'retried', 'chat', 0, 'pending', 1, 9, NULL, NULL, 1, 0, '{}')`);
+    db.exec(`${message} (6, 's@9', 'task', 0, 'pending', 0, 9, 's', 9, 1, 0, '{}')`);
+    migrate(db, INBOUND_MIGRATIONS);
+    expect(db.all('SELECT id, wait_ms AS waitMs FROM messages_in')).toEqual([
+      { id: 'new', waitMs: 0 },
+      { id: 'retried', waitMs: 300_000 },
+      { id: 's@9', waitMs: null },
+    ]);
+    expect(db.all('SELECT generation, protocol_version AS protocol FROM host_state')).toEqual([
+      { generation: 0, protocol: PROTOCOL_VERSION },
+    ]);
+  });
+
   it("is refused when it has another program's tables", () => {
     const root = stack.use(temporaryFolder()).path;
     const db = stack.adopt(openSqlite(join(root, 'a.db'), 'create'), (each) => each.close());
@@ -265,13 +283,26 @@ describe('a reader', () => {
     expect(runner.claim(1_000, LIMITS)).toMatchObject({ type: 'unreadable' });
   });
 
+  it('reads an outbound.db of every older version, and none whose schema is not that of its version', () => {
+    for (let version = 1; version <= OUTBOUND_VERSION; version++) {
+      using session = new TestSession(openSqlite);
+      const db = openSqlite(session.folder.outbound.database, 'create');
+      for (const step of OUTBOUND_MIGRATIONS.slice(0, version)) db.exec(step);
+      db.exec(`PRAGMA user_version = ${version}`);
+      db.close();
+      expect(session.read()).toMatchObject({ type: 'read' });
+      edited(session.folder.outbound.database, 'CREATE TABLE more (a)');
+      expect(session.read()).toMatchObject({ type: 'foreign-schema' });
+    }
+  });
+
   it("reports a newer outbound.db as a finding that names both versions, and the host's own file goes on (17)", () => {
     using session = new TestSession(openSqlite);
     session.startRun()[Symbol.dispose]();
     edited(session.folder.outbound.database, 'PRAGMA user_version = 7');
     expect(session.read()).toEqual({
       type: 'foreign-schema',
-      detail: `outbound.db has schema version 7 and this host reads version ${OUTBOUND_VERSION}.`,
+      detail: `outbound.db has schema version 7 and this host reads versions up to ${OUTBOUND_VERSION}.`,
     });
     expect(session.host.enqueue(chat('m1'), 1_000)).toBe('inserted');
   });

@@ -34,7 +34,7 @@ async function snapshotInTime(): Promise<SnapshotResult> {
 }
 
 function replies(): string[] {
-  const result = restoreSession(into, root, openSqlite);
+  const result = restoreSession(into, root, openSqlite, 9_000);
   if (result.type !== 'restored') throw new Error(JSON.stringify(result));
   const db = openSqlite(result.folder.outbound.database, 'read');
   try {

@@ -21,6 +21,7 @@ import {
   restoreSession,
   runId,
   type SeriesRecord,
+  type SessionFolder,
   snapshotSession,
   spoolAttachments,
   storeAttachments,
@@ -57,7 +58,7 @@ function taken() {
 }
 
 function restored() {
-  const result = restoreSession(into, root, openSqlite);
+  const result = restoreSession(into, root, openSqlite, 9_000);
   if (result.type !== 'restored') throw new Error(JSON.stringify(result));
   return result;
 }
@@ -248,17 +249,36 @@ describe('a snapshot of a session', () => {
   });
 });
 
+function generationOf(folder: SessionFolder): number {
+  using host = HostSession.open(folder, openSqlite);
+  return host.generation();
+}
+
 function refusal(): string {
-  const result = restoreSession(into, root, openSqlite);
+  const result = restoreSession(into, root, openSqlite, 9_000);
   expect(existsSync(`${root}.partial`)).toBe(false);
   return result.type === 'restored' ? 'restored' : result.why;
 }
 
 describe('restoring a snapshot', () => {
+  it('gives the session a generation that it never had, however often the same snapshot is restored', async () => {
+    await busySession();
+    taken();
+    const generations = [restored().folder].map((folder) => generationOf(folder));
+    for (const now of [9_001, 8_000]) {
+      rmSync(root, { recursive: true });
+      const result = restoreSession(into, root, openSqlite, now);
+      if (result.type !== 'restored') throw new Error(result.detail);
+      generations.push(generationOf(result.folder));
+    }
+    expect(generationOf(session.folder)).toBe(0);
+    expect(generations).toEqual([9_000, 9_001, 8_000]);
+  });
+
   it('refuses to write over anything that is there', async () => {
     await busySession();
     taken();
-    const result = restoreSession(into, session.folder.root, openSqlite);
+    const result = restoreSession(into, session.folder.root, openSqlite, 9_000);
     expect(result).toMatchObject({ type: 'not-restored', why: 'exists' });
     mkdirSync(root);
     expect(refusal()).toBe('exists');

@@ -513,7 +513,7 @@ function require(invariant: string, holds: boolean, otherwise: () => string): as
 
 /** What a delivery's key names; no session for the key of what the host says in its own name. */
 function keyParts(key: string): [session: string | undefined, seq: number, part: number] {
-  const [, session, seq, part] = /^([^/]+)\/(\d+)\/(\d+)$/.exec(key) ?? [];
+  const [, session, seq, part] = /^([^/]+)\/(\d+)\/(\d+)(?:\/\d+)?$/.exec(key) ?? [];
   return [session, Number(seq), Number(part)];
 }
 

@@ -40,9 +40,9 @@ export const MUTATIONS: readonly Mutation[] = [
       { file: LIFECYCLE, find: 'if (ack.attempt !== message.tries + 1) return undefined;', replace: '' },
       {
         file: HOST_SESSION,
-        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error ${guard}`',
+        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, wait_ms = :waitMs, error = :error ${guard}`',
         replace:
-          '`UPDATE messages_in SET tries = tries + 1 + 0 * :attempt, process_after = :at, error = :error WHERE id = :id`',
+          '`UPDATE messages_in SET tries = tries + 1 + 0 * :attempt, process_after = :at, wait_ms = :waitMs, error = :error WHERE id = :id`',
       },
     ],
     within: seeds(20),
@@ -64,9 +64,9 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: RUNNER_SESSION,
-        find: 'const seqs = inTransaction(this.#db, () => {\n      for (const claim of claims) this.#setAck(claim, outcome, now);\n      if (turn) this.#insertTurn(turn);\n      return replies.map((reply) => this.#insert(reply, now));\n    });',
+        find: 'const seqs = inTransaction(this.#db, () => {\n      for (const claim of claims) this.#setAck(claim, outcome, now);\n      if (turn) this.#insertTurn(turn);\n      return replies.map((reply) => this.#insert(reply, now).seq);\n    });',
         replace:
-          'const seqs = inTransaction(this.#db, () => replies.map((reply) => this.#insert(reply, now)));\n    inTransaction(this.#db, () => {\n      for (const claim of claims) this.#setAck(claim, outcome, now);\n      if (turn) this.#insertTurn(turn);\n    });',
+          'const seqs = inTransaction(this.#db, () => replies.map((reply) => this.#insert(reply, now).seq));\n    inTransaction(this.#db, () => {\n      for (const claim of claims) this.#setAck(claim, outcome, now);\n      if (turn) this.#insertTurn(turn);\n    });',
       },
     ],
     within: seeds(20),
@@ -88,8 +88,9 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: DELIVERIES,
-        find: 'const begun = this.#db.all<{ uncertain: number }>(BEGIN, { seq, part, attempt, at })[0];',
-        replace: 'const begun: { uncertain: number } | undefined = { uncertain: 0 }; void [BEGIN, at];',
+        find: 'const begun = this.#db.all<{ uncertain: number; generation: number }>(BEGIN, {\n          seq,\n          part,\n          attempt,\n          at: now + waitMs,\n          waitMs,\n        })[0];',
+        replace:
+          'const begun: { uncertain: number; generation: number } | undefined = { uncertain: 0, generation: 0 }; void BEGIN;',
       },
     ],
     within: seeds(20),
@@ -248,8 +249,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: DELIVER,
-        find: 'key: `${this.#session.key}/${seq}/${part}`,',
-        replace: 'key: `${this.#session.key}/${seq}/${part}${attempt.attempt > 1 ? `/${attempt.attempt}` : ``}`,',
+        find: 'key: attemptKey(this.#session.key, attempt),',
+        replace: 'key: attemptKey(this.#session.key, { ...attempt, generation: attempt.attempt - 1 }),',
       },
     ],
     within: seeds(40),
@@ -311,7 +312,7 @@ export const MUTATIONS: readonly Mutation[] = [
         find: "return { ...of, to: 'retry', processAfter: now + backoffMs(tries, policy), error };",
         replace: "return { ...of, to: 'retry', processAfter: now + backoffMs(tries, policy) * 1e6, error };",
       },
-      { file: SWEEP, find: 'session.retryStranded(now, policy.retry);', replace: '' },
+      { file: SWEEP, find: 'session.cutWaits(now);', replace: '' },
     ],
     within: seeds(20),
   },
@@ -351,7 +352,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: 'packages/runner/src/files.ts',
-        find: '  if (names.length > 0) for (const directory of [folder, filesRoot, dirname(filesRoot)]) await sync(directory);\n',
+        find: '  if (copied.length > 0) for (const directory of [folder, filesRoot, dirname(filesRoot)]) await sync(directory);\n',
         replace: '  void dirname;\n',
       },
     ],
@@ -479,9 +480,9 @@ export const MUTATIONS: readonly Mutation[] = [
       { file: LIFECYCLE, find: 'if (ack.attempt !== message.tries + 1) return undefined;', replace: '' },
       {
         file: HOST_SESSION,
-        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error ${guard}`',
+        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, wait_ms = :waitMs, error = :error ${guard}`',
         replace:
-          "`UPDATE messages_in SET tries = :attempt, process_after = :at, error = :error, status = 'pending', settled_at = NULL WHERE id = :id`",
+          "`UPDATE messages_in SET tries = :attempt, process_after = :at, wait_ms = :waitMs, error = :error, status = 'pending', settled_at = NULL WHERE id = :id`",
       },
     ],
     within: seeds(20),

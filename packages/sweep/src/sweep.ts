@@ -14,7 +14,14 @@ import type {
   OutboundReader,
   TroubleRecord,
 } from '@nanoclaw/session-db';
-import type { SeriesEdit, Settled, Settlement, TroubleKind } from '@nanoclaw/session-db/protocol';
+import {
+  type SeriesEdit,
+  type Settled,
+  type Settlement,
+  type TroubleKind,
+  type TroublePolicy,
+  troubleWaitMs,
+} from '@nanoclaw/session-db/protocol';
 import { afterEnd, apply, type PlanOptions, plan } from './occurrences.ts';
 import { SWEEP_POLICY, type SweepPolicy } from './policy.ts';
 import { type EndedRun, observed, type RunState, type Verdict, type Vitals, verdict } from './verdict.ts';
@@ -61,7 +68,7 @@ export function sweepSession(
   const liveRun = session.liveRun();
   if (run.type === 'none' && liveRun !== undefined && run.ended?.runId === liveRun) session.endRun(liveRun);
 
-  session.retryStranded(now, policy.retry);
+  session.cutWaits(now);
   const pausedSeries: string[] = [];
   const { acksAfter } = session.cursor();
   const settled = read ? settle(session, read, run, now, policy, pausedSeries) : [];
@@ -191,8 +198,8 @@ function recordTrouble(session: HostSession, seen: Observation, now: Millis, pol
   if (read.type === 'read') trouble.resolve('outbound', now);
   else if (isHostile(read)) {
     const before = trouble.get('outbound');
-    const known = before !== undefined && before.failures > 0 && before.retryAt > now;
-    if (!known) trouble.recordFailure('outbound', `${read.type} ${now}`, detail(read), now, policy.quarantine);
+    const isKnown = before !== undefined && heldUntil(before, now, policy.quarantine) !== undefined;
+    if (!isKnown) trouble.recordFailure('outbound', `${read.type} ${now}`, detail(read), now, policy.quarantine);
   }
 
   if (run.type === 'live' && proves(seen, now, policy)) trouble.resolve('wake', now);
@@ -260,17 +267,22 @@ function detail(finding: OutboundFinding): string {
 /** What keeps a run from being started; the later one when there are two. */
 function held(session: HostSession, now: Millis, policy: SweepPolicy) {
   const holds = [
-    { reason: 'wake-backoff', record: session.trouble.get('wake'), most: policy.wake.backoffMaxMs },
-    { reason: 'quarantine', record: session.trouble.get('outbound'), most: policy.quarantine.backoffMaxMs },
+    { reason: 'wake-backoff', record: session.trouble.get('wake'), backoff: policy.wake },
+    { reason: 'quarantine', record: session.trouble.get('outbound'), backoff: policy.quarantine },
   ] as const;
   return holds
-    .flatMap(({ reason, record, most }) =>
-      // Further ahead than any wait: the clock was set back since, and that time means nothing.
-      record !== undefined && record.failures > 0 && record.retryAt <= now + most
-        ? [{ reason, until: record.retryAt }]
-        : [],
-    )
+    .flatMap(({ reason, record, backoff }) => {
+      const until = record && heldUntil(record, now, backoff);
+      return until === undefined ? [] : [{ reason, until }];
+    })
     .toSorted((a, b) => b.until - a.until)[0];
+}
+
+/** Until when nothing is tried; `undefined`: it may be tried. */
+function heldUntil({ failures, retryAt }: TroubleRecord, now: Millis, policy: TroublePolicy): Millis | undefined {
+  if (failures === 0 || retryAt <= now) return undefined;
+  // Further ahead than its wait: the clock was set back since, and that time means nothing.
+  return retryAt - now > troubleWaitMs(failures, policy) ? undefined : retryAt;
 }
 
 function owedNotice(record: TroubleRecord | undefined): TroubleRecord | undefined {

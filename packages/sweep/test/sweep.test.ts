@@ -162,6 +162,13 @@ describe('failure 53: runs that cannot be started', () => {
     expect(world.session.trouble.get('wake')).toMatchObject({ failures: 1, error: 'exit code 137' });
   });
 
+  it('do not hold the session until the time that a clock had which was ahead', async () => {
+    world.session.enqueue(chat('m1', NOON), NOON);
+    await failedWake(NOON + 30 * SECOND);
+    expect((await world.sweep(NOON)).verdict).toEqual({ type: 'wake' });
+    expect((await world.sweep(NOON + 30 * SECOND)).verdict).toMatchObject({ reason: 'wake-backoff' });
+  });
+
   it('owe the chat one notice after three in a row, and one when it is over', async () => {
     world.session.enqueue(chat('m1', NOON), NOON);
     expect((await failedWake(NOON)).notices).toEqual([]);

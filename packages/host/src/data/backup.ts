@@ -161,7 +161,7 @@ function leave({ id }: SavedSession, place: string, why: string): readonly strin
 function damageOf(place: string): string | undefined {
   const trial = `${place}.trial`;
   try {
-    const result = restoreSession(place, trial, openSqlite);
+    const result = restoreSession(place, trial, openSqlite, 0);
     return result.type === 'restored' ? undefined : `it could not be put back: ${result.detail}`;
   } finally {
     rmSync(trial, { recursive: true, force: true });

@@ -27,7 +27,7 @@ import { type DataFolder, dataFolder } from './data-folder.ts';
  * Makes the data folder `root` from a backup. Throws a `Problem`: exit code 7 when there is something in `root`, 2 when
  * `from` is no backup of this program or its registry is damaged, 4 when `root` cannot be written. Nothing is left behind then.
  */
-export async function restore(from: string, root: string): Promise<BackupReport> {
+export async function restore(from: string, root: string, now: Millis): Promise<BackupReport> {
   const label = labelOf(from);
   if (existsSync(root) && readdirSync(root).length > 0) {
     throw new Problem(
@@ -45,7 +45,7 @@ export async function restore(from: string, root: string): Promise<BackupReport>
     const leftOut = [...(await restoreHostFiles(from, label, partial))];
     const places = dataFolder(partial);
     for (const { id, agentGroupId } of label.sessions) {
-      const problem = restoreOne(join(from, SESSIONS, agentGroupId, id), places.session(agentGroupId, id));
+      const problem = restoreOne(join(from, SESSIONS, agentGroupId, id), places.session(agentGroupId, id), now);
       if (problem !== undefined) leftOut.push(`Session ${id} was left out: ${problem.message}`);
     }
     leftOut.push(...(await restoreArchives(from, label, partial)));
@@ -76,7 +76,7 @@ export function restoreSessionFrom(from: string, data: DataFolder, sessionId: st
   const aside = existsSync(root) ? `${root}.replaced-${now}` : undefined;
   if (aside !== undefined) renameSync(root, aside);
   try {
-    const problem = restoreOne(saved, root);
+    const problem = restoreOne(saved, root, now);
     if (problem !== undefined) throw problem;
   } catch (error) {
     if (aside !== undefined) renameSync(aside, root);
@@ -115,11 +115,11 @@ async function restoreHostFiles(from: string, { files }: Label, into: string): P
 }
 
 /** What kept the session from being put back; `undefined`: nothing. */
-function restoreOne(from: string, to: string): Problem | undefined {
+function restoreOne(from: string, to: string, now: Millis): Problem | undefined {
   // Named in the label, and without files: it had none when the backup was taken, or was left out then.
   if (!existsSync(from)) return undefined;
   mkdirSync(dirname(to), { recursive: true });
-  const result = restoreSession(from, to, openSqlite);
+  const result = restoreSession(from, to, openSqlite, now);
   if (result.type !== 'not-restored') return undefined;
   return new Problem(result.detail, result.why === 'exists' ? 7 : 2);
 }

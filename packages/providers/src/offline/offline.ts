@@ -39,7 +39,8 @@ function startTurn(clock: Clock, first: Prompt, start: StartOptions): Turn {
         for (const message of prompt.messages) {
           const content = readContent(message);
           if (content.type === 'unreadable' || message.trigger === 'context') continue;
-          for (const step of steps(message, content, { now: clock.now(), before })) yield* taken(step, said);
+          const { done } = prompt;
+          for (const step of steps(message, content, { now: clock.now(), before, done })) yield* taken(step, said);
           if (content.type === 'chat') {
             before = content.text.slice(0, 1_000);
             yield { type: 'continuation', token: before };

@@ -3,7 +3,7 @@
  *
  * It exists so that people without a key, and tests, can make use of everything the product does.
  */
-import type { Content } from '@nanoclaw/runner';
+import type { Content, DoneEffect } from '@nanoclaw/runner';
 import type { InboundMessage, Millis } from '@nanoclaw/session-db';
 
 /** What to do about one message, in order; what the steps say together is the answer. */
@@ -25,6 +25,8 @@ export interface StepOptions {
   readonly now: Millis;
   /** What was asked in the turn before; `undefined` in a new conversation. */
   readonly before: string | undefined;
+  /** What an attempt that was cut off has done: a task that is scheduled already is for the time that it was given then. */
+  readonly done: readonly DoneEffect[];
 }
 
 /** The steps for one message. */
@@ -70,14 +72,18 @@ const RULES: readonly Rule[] = [
   [
     /^remind me in (\d+) ?(s|m|h|d)[a-z]* (?:to |about |that )?(.+)$/i,
     ({ words: [count = '1', unit = 's', what = ''], situation }) => [
-      schedule(situation.now + Number(count) * (UNIT_MS[unit.toLowerCase()] ?? 1_000), `say: Reminder: ${what}`),
+      schedule(
+        situation,
+        situation.now + Number(count) * (UNIT_MS[unit.toLowerCase()] ?? 1_000),
+        `say: Reminder: ${what}`,
+      ),
     ],
   ],
   [
     /^every (\d+ )?(minute|hour|day)s?,? (?:say |tell me )?(.+)$/i,
     ({ words: [count = '1', unit = 'minute', what = ''], situation }) => {
       const cron = cronFor(Number(count), unit.toLowerCase());
-      return [schedule(nextStart(situation.now, unit.toLowerCase()), `say: ${what}`, cron)];
+      return [schedule(situation, nextStart(situation.now, unit.toLowerCase()), `say: ${what}`, cron)];
     },
   ],
   [
@@ -90,8 +96,13 @@ const RULES: readonly Rule[] = [
   ],
   [
     /^send (?:me )?a file(?: (?:named|called) (\S+))?$/i,
-    ({ words: [name = 'note.txt'], situation }) => [
-      { type: 'write-file', name, text: `Written by the offline agent at ${new Date(situation.now).toISOString()}.\n` },
+    // The time of the message: a second attempt writes the same file.
+    ({ words: [name = 'note.txt'], message }) => [
+      {
+        type: 'write-file',
+        name,
+        text: `Written by the offline agent at ${new Date(message.timestamp).toISOString()}.\n`,
+      },
       tool('send_file', { path: name, text: 'Here is your file.' }, true),
     ],
   ],
@@ -185,8 +196,12 @@ function cronFor(count: number, unit: string): string {
   return unit === 'hour' ? `0 ${every} * * *` : `0 0 ${every} * *`;
 }
 
-function schedule(at: Millis, prompt: string, recurrence?: string): Step {
-  const processAfter = new Date(at).toISOString();
+function schedule({ done }: StepOptions, at: Millis, prompt: string, recurrence?: string): Step {
+  const before = done.find(
+    ({ tool: name, content }) =>
+      name === 'schedule_task' && content['prompt'] === prompt && content['recurrence'] === recurrence,
+  )?.content['processAfter'];
+  const processAfter = new Date(typeof before === 'number' ? before : at).toISOString();
   return tool('schedule_task', { prompt, processAfter, ...(recurrence === undefined ? {} : { recurrence }) });
 }
 

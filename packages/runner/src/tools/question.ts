@@ -29,7 +29,6 @@ export function questionTool(scope: ToolScope): Tool {
         title: title.of(input),
         question: question.of(input),
         options: options.of(input),
-        expiresAt: scope.now() + seconds * 1_000,
       };
       const answer = await scope.ask(content, seconds * 1_000);
       return answer === undefined

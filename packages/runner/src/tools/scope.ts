@@ -15,9 +15,11 @@ import type {
 } from '@nanoclaw/session-db';
 import type { OutgoingFile } from '../files.ts';
 
-/** The turn as its tools see it. Every method throws once the turn is over: a late call must not speak for a later one. */
+/**
+ * The turn as its tools see it. Every method throws once the turn is over: a late call must not speak for a later one. What an
+ * attempt that was cut off has said, asked or requested already is not done again, and gives what it gave then.
+ */
 export interface ToolScope {
-  readonly now: () => Millis;
   readonly timeZone: string;
   /** The agent's folder, which relative paths start from. */
   readonly cwd: string;
@@ -31,7 +33,7 @@ export interface ToolScope {
   readonly tasks: () => Promise<readonly OpenTask[]>;
   /** Writes a chat message for the world and returns its number. */
   readonly say: (content: JsonObject, address: Address | null, files?: readonly OutgoingFile[]) => Promise<number>;
-  /** Asks a person and waits for the answer; `undefined` when none came in time. */
+  /** Asks a person, till a time-out from now, and waits for the answer; `undefined` when none came in time. */
   readonly ask: (content: JsonObject, timeoutMs: Millis) => Promise<InboundMessage | undefined>;
   /** Asks the host for an action and waits a moment for its result. */
   readonly request: (action: string, parameters: Readonly<Record<string, Json>>) => Promise<RequestResult>;
