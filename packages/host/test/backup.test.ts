@@ -1,8 +1,17 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { openRegistry, type Registry } from '@nanoclaw/registry';
-import { createSession, HostSession, sessionFolder } from '@nanoclaw/session-db';
+import { createSession, HostSession, runId, sessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -100,6 +109,26 @@ test('one session can be put back, and what was there is moved aside', async () 
   expect(messagesIn(session.root)).toEqual(['before']);
   expect(messagesIn(aside ?? '')).toEqual(['before', 'after']);
   expect(() => restoreSessionFrom(join(place, 'backup'), data, 'nobody', 7_000)).toThrow(/does not have the session/);
+});
+
+test('a session is not put back while it may have a run, nor under numbers that it had before', async () => {
+  const session = await sessionWith('before');
+  await backup(options());
+  const folder = sessionFolder(session.root);
+  {
+    using host = HostSession.open(folder, openSqlite);
+    host.beginRun(runId('run-1'), 6_000);
+  }
+  const restoring = () => restoreSessionFrom(join(place, 'backup'), data, session.id, 7_000);
+  expect(restoring).toThrow(/may have a run that is alive \(run-1\); nothing was changed/);
+  expect(readdirSync(dirname(session.root))).toEqual([session.id]);
+  {
+    using host = HostSession.open(folder, openSqlite);
+    host.endRun(runId('run-1'));
+  }
+  restoring();
+  using restored = HostSession.open(folder, openSqlite);
+  expect([restored.liveRun(), restored.generation()]).toEqual([undefined, 7_000]);
 });
 
 test('links and pipes that an agent has planted neither leak a file of the host nor stop the backup', async () => {

@@ -69,9 +69,11 @@ describe('a message by its number', () => {
   });
 });
 
-describe('an effect', () => {
-  const effect = (nth: number, ...causes: string[]) => ({ causes, key: 'key', nth });
+function effect(nth: number, ...causes: string[]) {
+  return { causes, key: 'key', nth };
+}
 
+describe('an effect', () => {
   it('of a later attempt is the row of the first, by its place among its equals, for each of its causes', () => {
     const first = runner.send(reply('r1', 'm1'), 1_000, effect(0, 'm1', 'm2'));
     const second = runner.send(reply('r2', 'm1'), 1_000, effect(1, 'm1', 'm2'));

@@ -6,7 +6,14 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Millis, restoreSession } from '@nanoclaw/session-db';
+import {
+  HostSession,
+  type Millis,
+  restoreSession,
+  SqliteError,
+  sessionFolder,
+  VersionError,
+} from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { messageOf, Problem } from '../errors/index.ts';
 import { unpack } from './archive.ts';
@@ -64,7 +71,8 @@ export async function restore(from: string, root: string, now: Millis): Promise<
 /**
  * Puts one session back as it was in the backup, into a data folder whose host does not run. What is there now is moved
  * aside, to the path that is returned; `undefined` when there was nothing. Throws a `Problem`: exit code 2 when `from` is no
- * backup or the session is damaged in it, 6 when the backup does not have the session; nothing is changed then.
+ * backup or the session is damaged in it, 6 when the backup does not have the session, 7 while the session may have a run;
+ * nothing is changed then.
  */
 export function restoreSessionFrom(from: string, data: DataFolder, sessionId: string, now: Millis): string | undefined {
   const place = labelOf(from).sessions.find(({ id }) => id === sessionId);
@@ -73,6 +81,7 @@ export function restoreSessionFrom(from: string, data: DataFolder, sessionId: st
     throw new Problem(`The backup ${from} does not have the session ${sessionId}; nothing was changed.`, 6);
   }
   const root = data.session(place.agentGroupId, sessionId);
+  refuseLiveRun(root, sessionId);
   const aside = existsSync(root) ? `${root}.replaced-${now}` : undefined;
   if (aside !== undefined) renameSync(root, aside);
   try {
@@ -83,6 +92,27 @@ export function restoreSessionFrom(from: string, data: DataFolder, sessionId: st
     throw error;
   }
   return aside;
+}
+
+/** Throws a `Problem` while the session may have a run, which would go on in the files that are moved aside. */
+function refuseLiveRun(root: string, sessionId: string): void {
+  if (!existsSync(sessionFolder(root).inbound.database)) return;
+  let run: string | undefined;
+  try {
+    // For writing, as the host that there is none of: one that died in mid-commit has left its journal.
+    using session = HostSession.open(sessionFolder(root), openSqlite);
+    run = session.liveRun();
+  } catch (error) {
+    // What cannot be read is what a backup is put in the place of.
+    if (error instanceof SqliteError || error instanceof VersionError) return;
+    throw error;
+  }
+  if (run === undefined) return;
+  throw new Problem(
+    `The session ${sessionId} may have a run that is alive (${run}); nothing was changed. Start the host, which finds it, ` +
+      `stop it with "nanoclaw sessions stop ${sessionId}", stop the host, and restore the session then.`,
+    7,
+  );
 }
 
 /** Throws a `Problem` when something is among the files that no backup puts there. */
