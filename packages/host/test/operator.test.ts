@@ -525,6 +525,19 @@ describe('the operator commands', () => {
       });
     });
 
+    it.each([
+      ['create', 'louder'],
+      ['update', 'main'],
+    ])('a provider that the host has not is refused by groups %s, with those that it has', async (command, group) => {
+      const words = ['groups', command, group, '--provider', 'shuot'];
+      await expect(install.run(words, install.live)).rejects.toThrow(
+        'There is no provider "shuot"; nothing was done. There are offline, claude, shout; ' +
+          'another one is added under "providers" in config.json.',
+      );
+      expect(await install.run(['groups', 'list'])).not.toContainEqual(expect.objectContaining({ provider: 'shuot' }));
+      expect(await install.run([...words.slice(0, -1), 'shout'], install.live)).toMatchObject({ provider: 'shout' });
+    });
+
     it('counts a session whose file is damaged and tells the rest all the same (failure 13)', async () => {
       const [main, other] = [await install.session(), await install.session('other')];
       install.enqueue(other, 'waits', { text: 'this one waits' });

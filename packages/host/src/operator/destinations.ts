@@ -5,7 +5,7 @@ import { Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
 import { ownGroupOnly } from './confine.ts';
 import type { RegistryReader } from './contexts.ts';
-import { agentGroupNamed, messagingGroupNamed, notFound, oneOf } from './lookup.ts';
+import { agentGroupNamed, messagingGroupNamed, notFound, oneOf, onlyGroup } from './lookup.ts';
 import { groupArgument, groupOption, Text } from './parameters.ts';
 import { column } from './view.ts';
 
@@ -30,7 +30,7 @@ export const destinationCommands: readonly OperatorCommand[] = [
       empty: 'There are no destinations. An agent still answers where it was asked.',
     },
     run: async ({ registry }, { group }) => {
-      const only = group === undefined ? undefined : (await agentGroupNamed(registry, group)).id;
+      const only = await onlyGroup(registry, group);
       return Promise.all((await registry.destinations.list(only)).map((each) => toView(registry, each)));
     },
   }),

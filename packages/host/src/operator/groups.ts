@@ -4,6 +4,7 @@ import { Problem } from '../errors/index.ts';
 import { BUILT_IN_PROVIDERS, DEFAULT_PROVIDER } from '../runs/index.ts';
 import { argument, changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
 import { ownGroup, ownGroupOnly } from './confine.ts';
+import type { LiveHost } from './contexts.ts';
 import { agentGroupNamed, notFound } from './lookup.ts';
 import { groupArgument, groupOption, jsonOf, Text, TextOrNone, whole } from './parameters.ts';
 import { column } from './view.ts';
@@ -101,8 +102,9 @@ export const groupCommands: readonly OperatorCommand[] = [
     }),
     agents: 'all',
     view: { type: 'record' },
-    run: ({ registry }, { apt, npm, ...given }) =>
-      registry.createAgentGroup({
+    run: ({ registry, live }, { apt, npm, ...given }) => {
+      requireProvider(live, given.provider);
+      return registry.createAgentGroup({
         name: given.folder,
         provider: DEFAULT_PROVIDER,
         model: null,
@@ -111,7 +113,8 @@ export const groupCommands: readonly OperatorCommand[] = [
         messagesPerPrompt: 10,
         packages: { apt: apt ?? [], npm: npm ?? [] },
         ...given,
-      }),
+      });
+    },
   }),
   changes({
     path: ['groups', 'update'],
@@ -123,7 +126,8 @@ export const groupCommands: readonly OperatorCommand[] = [
     }),
     agents: ownGroup(),
     view: { type: 'record' },
-    run: async ({ registry }, { group, apt, npm, ...given }) => {
+    run: async ({ registry, live }, { group, apt, npm, ...given }) => {
+      requireProvider(live, given.provider);
       const { id, packages } = await agentGroupNamed(registry, group);
       const after = await registry.updateAgentGroup(id, {
         ...given,
@@ -162,6 +166,20 @@ export const groupCommands: readonly OperatorCommand[] = [
     },
   }),
 ];
+
+/**
+ * Throws a `Problem` (exit code 2) for a provider that the running host has not. A host that is down is not asked, and one whose
+ * program brings a driver of its own decides by itself who answers.
+ */
+function requireProvider(live: LiveHost | undefined, provider: string | undefined): void {
+  const names = live?.status().providers.map(({ name }) => name) ?? [];
+  if (provider === undefined || provider === DEFAULT_PROVIDER || names.length === 0 || names.includes(provider)) return;
+  throw new Problem(
+    `There is no provider ${JSON.stringify(provider)}; nothing was done. There are ${names.join(', ')}; ` +
+      'another one is added under "providers" in config.json.',
+    2,
+  );
+}
 
 function failedBuild(folder: string, reason: string): Problem {
   return new Problem(`The image of ${folder} could not be built (${reason}). It keeps the image that it has.`, 1);

@@ -10,6 +10,14 @@ export async function agentGroupNamed(registry: RegistryReader, text: string): P
   return byFolder ?? oneOf(groups, text, 'agent group', 'groups list');
 }
 
+/** The id of the agent group that a list is confined to; `undefined` for all of them. Throws as `agentGroupNamed`. */
+export async function onlyGroup(
+  registry: RegistryReader,
+  text: string | undefined,
+): Promise<AgentGroup['id'] | undefined> {
+  return text === undefined ? undefined : (await agentGroupNamed(registry, text)).id;
+}
+
 /** The messaging group of an id, the beginning of one, or `<channel type>:<platform id>`. Throws as `agentGroupNamed`. */
 export async function messagingGroupNamed(registry: RegistryReader, text: string): Promise<MessagingGroup> {
   const groups = await registry.messagingGroups();
@@ -36,7 +44,7 @@ export function oneOf<Thing extends { readonly id: string }>(
   if (only !== undefined && begun.length === 1) return only;
   if (only === undefined) throw notFound(what, text, listing);
   throw new Problem(
-    `${begun.length} ${what}s begin with ${JSON.stringify(text)}; nothing was changed. Give more of the id.`,
+    `${begun.length} ${what}s begin with ${JSON.stringify(text)}; nothing was done. Give more of the id.`,
     2,
   );
 }
@@ -46,8 +54,5 @@ const BEGINNING_LENGTH_MIN = 4;
 
 /** The `Problem` (exit code 6) that a thing was not found, with the command that lists its kind. */
 export function notFound(what: string, text: string, listing: string): Problem {
-  return new Problem(
-    `There is no ${what} ${JSON.stringify(text)}; nothing was changed. See \`nanoclaw ${listing}\`.`,
-    6,
-  );
+  return new Problem(`There is no ${what} ${JSON.stringify(text)}; nothing was done. See \`nanoclaw ${listing}\`.`, 6);
 }

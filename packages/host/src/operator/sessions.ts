@@ -14,7 +14,7 @@ import { isSessionTrouble, messageOf, Problem } from '../errors/index.ts';
 import { changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
 import { ownGroupOnly, ownSession } from './confine.ts';
 import type { ReadContext, SessionAccess } from './contexts.ts';
-import { agentGroupNamed, messagingGroupNamed, notFound, sessionNamed } from './lookup.ts';
+import { agentGroupNamed, messagingGroupNamed, notFound, onlyGroup, sessionNamed } from './lookup.ts';
 import { groupArgument, groupOption, limit, sessionArgument, Text, whole } from './parameters.ts';
 import { column, type View } from './view.ts';
 
@@ -52,7 +52,7 @@ export const sessionCommands: readonly OperatorCommand[] = [
     },
     run: async (context, { group }) => {
       const { registry } = context;
-      const only = group === undefined ? undefined : (await agentGroupNamed(registry, group)).id;
+      const only = await onlyGroup(registry, group);
       const sessions = (await registry.sessions()).filter(({ key }) => only === undefined || key.agentGroupId === only);
       const summaries = [];
       // One after the other, because each opens a file.

@@ -7,7 +7,7 @@ import { type ExitCode, Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
 import { ownSession } from './confine.ts';
 import type { WriteContext } from './contexts.ts';
-import { agentGroupNamed, notFound, oneOf, sessionNamed } from './lookup.ts';
+import { agentGroupNamed, notFound, oneOf, onlyGroup, sessionNamed } from './lookup.ts';
 import { groupOption, sessionArgument, Text, whole } from './parameters.ts';
 import { contentText, withFiles, withUsableFiles } from './sessions.ts';
 import { column } from './view.ts';
@@ -64,7 +64,7 @@ export const taskCommands: readonly OperatorCommand[] = [
     },
     run: async (context, { group, session: named }) => {
       const { registry } = context;
-      const only = group === undefined ? undefined : (await agentGroupNamed(registry, group)).id;
+      const only = await onlyGroup(registry, group);
       const sessions =
         named === undefined
           ? (await registry.sessions()).filter(({ key }) => only === undefined || key.agentGroupId === only)

@@ -5,7 +5,7 @@ import { Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
 import { ownGroupOnly } from './confine.ts';
 import type { RegistryReader } from './contexts.ts';
-import { agentGroupNamed, messagingGroupNamed, notFound, oneOf } from './lookup.ts';
+import { agentGroupNamed, messagingGroupNamed, notFound, oneOf, onlyGroup } from './lookup.ts';
 import { groupArgument, groupOption, Text, whole } from './parameters.ts';
 import { column } from './view.ts';
 
@@ -64,7 +64,7 @@ export const wiringCommands: readonly OperatorCommand[] = [
       empty: 'There are no wirings yet. Create one with `nanoclaw wirings create`.',
     },
     run: async ({ registry }, { group }) => {
-      const only = group === undefined ? undefined : (await agentGroupNamed(registry, group)).id;
+      const only = await onlyGroup(registry, group);
       const wirings = (await registry.wirings()).filter((each) => only === undefined || each.agentGroupId === only);
       return Promise.all(wirings.map((each) => toView(registry, each)));
     },
