@@ -39,6 +39,7 @@ export async function start(say: string | undefined, root: string): Promise<numb
   });
   try {
     process.stderr.write(`Isolation: ${host.isolation}\n`);
+    void host.guardTrouble.then((trouble) => trouble && process.stderr.write(`${trouble}\n`));
     if (isDaemon) await untilAborted(stopping.signal);
     else await talk(host, say, config, unanswered.promise, stopping.signal);
   } finally {

@@ -3,8 +3,9 @@
  * its result and its failure are told. With `daemon.ts` and `process.ts` it is the one place that knows the process,
  * its environment, its clock and its terminal. Everything below is handed what it needs.
  */
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { resolve as absolute } from 'node:path';
+import { resolve as absolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { terminalSocketPath } from '@nanoclaw/channels/terminal';
 import { Guard } from '@nanoclaw/guard';
@@ -44,7 +45,8 @@ import { configHelp, configValues, dataFolderOf, readConfig } from './config.ts'
 import { start } from './daemon.ts';
 import { diagnose, report } from './doctor.ts';
 import { examineData } from './doctor-data.ts';
-import { conversation, ports, RUNNER_FOLDER, SKILLS_FOLDER, sleep, stopSignal } from './process.ts';
+import { guardCheck } from './doctor-guard.ts';
+import { conversation, ports, RUNNER_FOLDER, SKILLS_FOLDER, sleep, stopSignal, temporaryFolder } from './process.ts';
 import { installService, supervisorOf } from './service.ts';
 import { version } from './version.ts';
 
@@ -211,8 +213,15 @@ async function doctor(root: string, isJson: boolean): Promise<number> {
   const options = answerOptions(root);
   const { drivers } = readModuleReferences(root);
   // A file that holds its reader must not hold the doctor.
-  using guard = new Guard({ setTimer: ports.clock.setTimer, onTrouble: () => undefined });
-  const { scratch } = options;
+  const { scratch, data: places } = options;
+  using copies = temporaryFolder(scratch);
+  using guard = new Guard({
+    sessions: existsSync(places.sessions) ? places.sessions : copies.path,
+    scratch: join(copies.path, 'guard'),
+    setTimer: ports.clock.setTimer,
+    monotonic: ports.monotonic,
+    onTrouble: () => undefined,
+  });
   const readerFor = (folder: SessionFolder) => guard.reader(folder);
   const data = await examineData({ data: options.data, scratch, now: options.now, readerFor });
   const needed = await diagnose({
@@ -235,7 +244,7 @@ async function doctor(root: string, isJson: boolean): Promise<number> {
     newId: options.newId,
     sleep: options.sleep,
   });
-  const checks = [...data.checks, ...needed];
+  const checks = [...data.checks, ...needed, await guardCheck(guard)];
   process.stdout.write(`${isJson ? json(checks) : report(checks)}\n`);
   return checks.some(({ verdict }) => verdict === 'trouble') ? 1 : 0;
 }

@@ -1,4 +1,5 @@
 /** What the process that runs this gives: its signals, its waits, and the files that it came with. */
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { processPorts } from '@nanoclaw/host';
@@ -45,6 +46,12 @@ export function stopSignal(): { readonly signal: AbortSignal; readonly abort: ()
     abort: onSignal,
     [Symbol.dispose]: () => void process.off('SIGINT', onSignal).off('SIGTERM', onSignal),
   };
+}
+
+/** A folder beneath `parent` that is removed with all that is in it when it is disposed of. */
+export function temporaryFolder(parent: string): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(parent, 'nanoclaw-'));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
 /** What a conversation at this terminal needs, with the host of a data folder. */

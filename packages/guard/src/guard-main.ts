@@ -3,15 +3,18 @@
  * when a file holds it for ever. It takes one job at a time from its standard input and waits for the next one in a
  * blocking read, which answers sooner than an event loop.
  *
- * It has no environment, opens no connection, and leaves with its host.
+ * It has no environment, opens no connection, leaves with its host, and writes only beneath the folder in its first argument.
  */
-import { readSync, writeSync } from 'node:fs';
+import fs, { readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { constants, setPriority } from 'node:os';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type OutboundRead, removeAttachments, sessionFolder, spoolAttachments } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { type OutboundRequest, outboundReading } from '@nanoclaw/session-db/protocol';
-// Types alone: run from its sources, this file has no bundler to find others of ours.
+import { tried } from './trial.ts';
+// Types alone: what checks answers is the host's, and takes its time to be loaded.
 import type { Answer, Job } from './wire.ts';
 
 /** Of so many sessions it remembers what it has checked of their files. */
@@ -19,21 +22,24 @@ const READINGS_MAX = 1_000;
 
 const NEWLINE = 10;
 
-main();
+const [, , scratch = ''] = process.argv;
 
-function main(): void {
+await main();
+
+async function main(): Promise<void> {
   leaveWithTheHost();
+  askForFilesAsTheyAreOpened();
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   const done = worker();
   say({ result: 'ready' });
-  for (let line = nextLine(); line !== undefined; line = nextLine()) say(done(JSON.parse(line)));
+  for (let line = nextLine(); line !== undefined; line = nextLine()) say(await done(JSON.parse(line)));
 }
 
-function worker(): (job: Job) => Answer {
+function worker(): (job: Job) => Answer | Promise<Answer> {
   const readings = new Map<string, (request: OutboundRequest) => OutboundRead>();
 
   function read({ root, request, limits }: Extract<Job, { type: 'read' }>): OutboundRead {
-    const reading = readings.get(root) ?? outboundReading(sessionFolder(root), openSqlite, limits);
+    const reading = readings.get(root) ?? outboundReading(ownFolder(root), openSqlite, limits);
     // The one read last stands last, so that the first is the one to forget.
     readings.delete(root);
     readings.set(root, reading);
@@ -46,20 +52,54 @@ function worker(): (job: Job) => Answer {
     switch (job.type) {
       case 'read':
         return read(job);
-      case 'spool':
-        return spoolAttachments(sessionFolder(job.root), job.messageId, job.names);
+      case 'copy':
+        return copy(job);
       case 'remove':
         return removeAttachments(sessionFolder(job.root), job.messageId);
+      case 'trial':
+        return tried(job.targets);
     }
   }
 
   return (job) => {
     try {
-      return { result: result(job) };
+      const value = result(job);
+      return value instanceof Promise ? value.then(toAnswer, toFailure) : toAnswer(value);
     } catch (error) {
-      return { failed: (error instanceof Error ? error.message : String(error)).slice(0, 4_000) };
+      return toFailure(error);
     }
   };
+}
+
+function toAnswer(result: unknown): Answer {
+  return { result };
+}
+
+function toFailure(error: unknown): Answer {
+  return { failed: (error instanceof Error ? error.message : String(error)).slice(0, 4_000) };
+}
+
+/** A session whose private copies are made here: its own folder can only be read. */
+function ownFolder(root: string) {
+  return { ...sessionFolder(root), host: scratch };
+}
+
+/** Copies one file that an agent sends, to a name that the host takes it from. */
+function copy({ root, messageId, name, to }: Extract<Job, { type: 'copy' }>) {
+  const spool = join(scratch, 'spool');
+  rmSync(spool, { recursive: true, force: true });
+  const [file] = spoolAttachments(ownFolder(root), messageId, [name]);
+  if (file?.type !== 'stored') return { type: 'refused', reason: file?.reason ?? '' };
+  renameSync(file.path, join(scratch, to));
+  return { type: 'copied' };
+}
+/**
+ * As a user of its own this process may read what others wrote by a capability, which the kernel leaves out of account when a
+ * program asks whether a file is there (`access`): better-sqlite3 does so and would find no folder. Asked in another way.
+ */
+function askForFilesAsTheyAreOpened(): void {
+  fs.existsSync = (path) => statSync(path, { throwIfNoEntry: false }) !== undefined;
+  syncBuiltinESMExports();
 }
 
 /**

@@ -2,25 +2,25 @@
  * What host and guard say to each other: one line of JSON for each job, and one for its answer. The guard works on what a
  * stranger made, so that its answers are checked once more, by the shape and the bounds of what was asked for.
  */
-import { join } from 'node:path';
-import { type Attachment, type JsonObject, type OutboundRead, sessionFolder } from '@nanoclaw/session-db';
+import type { JsonObject, OutboundRead } from '@nanoclaw/session-db';
 import {
   ACK_STATUSES,
   boundedJson,
-  isFileName,
-  messageFiles,
   OUTBOUND_KINDS,
   OUTBOUND_LIMITS,
   type OutboundLimits,
   type OutboundRequest,
 } from '@nanoclaw/session-db/protocol';
 import { z } from 'zod';
+import { PROTECTIONS, type Protection, type TrialTargets } from './trial.ts';
 
 /** What the host asks of the guard, all of it about the session in the folder `root`. */
 export type Job = { readonly root: string } & (
   | { readonly type: 'read'; readonly request: OutboundRequest; readonly limits: OutboundLimits }
-  | { readonly type: 'spool'; readonly messageId: string; readonly names: readonly string[] }
+  /** To the name `to` in the process's own folder. */
+  | { readonly type: 'copy'; readonly messageId: string; readonly name: string; readonly to: string }
   | { readonly type: 'remove'; readonly messageId: string }
+  | { readonly type: 'trial'; readonly targets: TrialTargets }
 );
 
 /** What the guard answers: the job's result, or why it could not be done, for reasons that no container can cause. */
@@ -59,17 +59,16 @@ export function parsedRead(result: unknown, { acksAfter, messagesAfter, again }:
   return read;
 }
 
-/** Takes the result of spooling `names`. Throws when it is not one that they can have. */
-export function parsedSpool(result: unknown, root: string, messageId: string, names: readonly string[]): Attachment[] {
-  const spool = messageFiles(join(sessionFolder(root).host, 'spool'), messageId);
-  const files = attachments.parse(result);
-  const isOfRequest = files.length === names.length && files.every(({ name }, at) => name === names[at]);
-  if (!isOfRequest) throw new RangeError('It is not an answer to what was asked.');
-  return files.map((file) => {
-    if (file.type === 'refused') return file;
-    if (!isFileName(file.name)) throw new RangeError('A file in the spool has a name that none can have.');
-    return { ...file, path: join(spool, file.name) };
-  });
+/** Takes the result of copying a file. Throws `z.ZodError` when it is none. */
+export function parsedCopy(
+  result: unknown,
+): { readonly type: 'copied' } | { readonly type: 'refused'; readonly reason: string } {
+  return copyResult.parse(result);
+}
+
+/** Takes what a process could do in a trial. Throws `z.ZodError` when it is none. */
+export function parsedTrial(result: unknown): Protection[] {
+  return trialResult.parse(result);
 }
 
 /** Takes the result of removing a message's files. Throws `z.ZodError` when it is none. */
@@ -86,14 +85,12 @@ const answer = z.union([z.strictObject({ result: z.unknown() }), z.strictObject(
 
 const removal = z.enum(['removed', 'unfinished']);
 
-const attachments = z
-  .array(
-    z.discriminatedUnion('type', [
-      z.object({ type: z.literal('stored'), name: z.string(), bytes: z.int().min(0) }),
-      z.object({ type: z.literal('refused'), name: z.string(), reason: z.string().max(1_000) }),
-    ]),
-  )
-  .max(10_000);
+const copyResult = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('copied') }),
+  z.object({ type: z.literal('refused'), reason: z.string().max(1_000) }),
+]);
+
+const trialResult = z.array(z.enum(PROTECTIONS)).max(PROTECTIONS.length);
 
 /** As session-db has it: bounded, and without control characters. */
 const id = z

@@ -50,6 +50,7 @@ export class HeldTimer {
 /** A temporary folder with sessions, and guards that read them. */
 export class GuardWorld implements Disposable {
   readonly root = mkdtempSync(join(tmpdir(), 'nanoclaw-guard-'));
+  readonly scratch = mkdtempSync(join(tmpdir(), 'nanoclaw-guard-scratch-'));
   readonly troubles: GuardTrouble[] = [];
   readonly #guards: Guard[] = [];
   #sessions = 0;
@@ -57,12 +58,16 @@ export class GuardWorld implements Disposable {
   [Symbol.dispose](): void {
     for (const guard of this.#guards) guard[Symbol.dispose]();
     rmSync(this.root, { recursive: true, force: true });
+    rmSync(this.scratch, { recursive: true, force: true });
   }
 
   guard(policy: Partial<GuardPolicy> = {}, program = PROGRAM, timer: SetTimer = setTimer): Guard {
     const guard = new Guard({
       program,
+      sessions: this.root,
+      scratch: this.scratch,
       setTimer: timer,
+      monotonic: () => performance.now(),
       onTrouble: (trouble) => this.troubles.push(trouble),
       policy: { ...GUARD_POLICY, ...policy },
     });

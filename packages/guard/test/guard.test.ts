@@ -302,17 +302,11 @@ describe('a process that says what it should not', () => {
     });
   }
 
-  it('a file in the spool that lies elsewhere, is not believed about its place', async () => {
+  it('that it has copied a file, is not believed without the copy', async () => {
     const folder = world.session();
-    const lie = `say({ result: [{ type: 'stored', name: 'a.txt', path: '/etc/passwd', bytes: 1 }] })`;
-    const [file] = await world.guard({}, program(lie)).spool(folder, 'r1', ['a.txt']);
-    expect(file).toMatchObject({ type: 'stored', path: join(folder.host, 'spool', 'r1', 'a.txt') });
-  });
-
-  it('a file of another name in the spool, is not believed at all', async () => {
-    const lie = `say({ result: [{ type: 'stored', name: '../../inbound/inbound.db', bytes: 1 }] })`;
-    const [file] = await world.guard({}, program(lie)).spool(world.session(), 'r1', ['a.txt']);
+    const [file] = await world.guard({}, program(`say({ result: { type: 'copied' } })`)).spool(folder, 'r1', ['a.txt']);
     expect(file).toMatchObject({ type: 'refused', name: 'a.txt' });
+    expect(existsSync(join(folder.host, 'spool', 'r1', 'a.txt'))).toBe(false);
   });
 });
 
@@ -359,10 +353,9 @@ describe("the guard's processes", () => {
   });
 
   it('cannot write a file that grows without end (failure 46)', async () => {
-    const path = join(world.root, 'giant');
     const write = `
       import('node:fs').then(({ openSync, ftruncateSync }) => {
-        ftruncateSync(openSync(${JSON.stringify(path)}, 'w'), 2 ** 31);
+        ftruncateSync(openSync(process.argv[2] + '/giant', 'w'), 2 ** 31);
         say({ failed: 'written' });
       }).catch((error) => say({ failed: error.code }))`;
     const read = world.guard({}, program(write)).reader(world.session()).read(ALL);

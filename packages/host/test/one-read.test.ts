@@ -1,7 +1,8 @@
 /** How often the host reads a runner's file: once for each bell, for the sweep and delivery together. */
+import { join } from 'node:path';
 import type { SendResult } from '@nanoclaw/channels';
 import { DeliveryLoop } from '@nanoclaw/delivery';
-import { type OutboundReader, SessionLoop } from '@nanoclaw/session-db';
+import { type OutboundReader, type SessionFolder, SessionLoop } from '@nanoclaw/session-db';
 import { ring } from '@nanoclaw/session-db/protocol';
 import { type RunState, SWEEP_POLICY } from '@nanoclaw/sweep';
 import { pino } from 'pino';
@@ -152,11 +153,22 @@ describe('the sweep and delivery of one session', () => {
 
 describe('a whole host', () => {
   it('reads a file once for each message of its agent, and little more', async () => {
-    using guard = new Guard({ setTimer, onTrouble: () => undefined });
+    let made: Guard | undefined;
+    // A guard needs to know where the sessions are, and the host says so with the first.
+    const guardOf = ({ root }: SessionFolder): Guard => {
+      made ??= new Guard({
+        sessions: join(root, '..', '..'),
+        scratch: join(root, '..', '..', '..', 'guard'),
+        setTimer,
+        monotonic: () => performance.now(),
+        onTrouble: () => undefined,
+      });
+      return made;
+    };
     let reads = 0;
     const counting: OutboundGuard = {
       reader: (folder): OutboundReader => {
-        const reader = guard.reader(folder);
+        const reader = guardOf(folder).reader(folder);
         return {
           read: (request) => {
             reads += 1;
@@ -164,8 +176,9 @@ describe('a whole host', () => {
           },
         };
       },
-      spool: (...asked) => guard.spool(...asked),
-      remove: (...asked) => guard.remove(...asked),
+      spool: (folder, ...asked) => guardOf(folder).spool(folder, ...asked),
+      remove: (folder, ...asked) => guardOf(folder).remove(folder, ...asked),
+      report: async () => ({ isClosed: true, sentence: '' }),
     };
     const host = new AttackedHost({ options: { guard: counting } });
     try {
@@ -180,6 +193,7 @@ describe('a whole host', () => {
       // 40 would be one for each of the two; some commits are told by a notification and by a poll.
       expect(reads - before).toBeLessThan(40);
     } finally {
+      made?.[Symbol.dispose]();
       await host.close();
     }
   });

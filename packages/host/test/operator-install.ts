@@ -166,6 +166,7 @@ export class OperatorInstall implements AsyncDisposable {
       pid: 4711,
       since: NOW - 60_000,
       isolation: 'Agents run as plain processes.',
+      guard: 'The guard is closed in.',
       channels: [{ instance: 'terminal', type: 'terminal', state: 'online', reason: null }],
       providers: [
         { name: 'offline', module: null, isDefault: true },

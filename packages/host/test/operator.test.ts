@@ -487,6 +487,7 @@ describe('the operator commands', () => {
       'pid',
       'since',
       'isolation',
+      'guard',
       'sessions',
       'running',
       'due',

@@ -45,7 +45,11 @@ export interface Mutations {
 /** Spoils and reads `count` of them, from a seed on. */
 export async function mutations(what: Mutated, seed: number, count: number): Promise<Mutations> {
   const root = mkdtempSync(join(tmpdir(), 'hostile-'));
+  const copies = mkdtempSync(join(tmpdir(), 'hostile-guard-'));
   const guard = new Guard({
+    sessions: root,
+    scratch: copies,
+    monotonic: () => performance.now(),
     onTrouble: () => undefined,
     setTimer: (delayMs, action) => {
       const timer = setTimeout(action, delayMs);
@@ -88,7 +92,7 @@ export async function mutations(what: Mutated, seed: number, count: number): Pro
     }
   } finally {
     guard[Symbol.dispose]();
-    rmSync(root, { recursive: true, force: true });
+    for (const folder of [root, copies]) rmSync(folder, { recursive: true, force: true });
   }
   return { answers, breaches };
 }

@@ -4,7 +4,7 @@
  * `runner`, `guard` and `host`, and for whoever writes one of these.
  */
 
-export { isFileName, messageFiles } from './attachments.ts';
+export { ATTACHMENT_LIMITS, isFileName, messageFiles } from './attachments.ts';
 export type { AcceptedMessage, Delivery } from './deliveries.ts';
 export { ring } from './doorbell.ts';
 export type { Settled } from './host-session.ts';

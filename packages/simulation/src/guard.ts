@@ -50,6 +50,10 @@ export class SimulatedGuard {
     const removed = removeAttachments(folder, messageId);
     return fault === 'killed-after' ? 'unfinished' : removed;
   }
+
+  async report() {
+    return { isClosed: true, sentence: 'What agents wrote is read in the process of the simulation.' };
+  }
 }
 
 const OVERRAN = { type: 'overran', detail: 'Its reader was killed.' } as const;

@@ -25,6 +25,10 @@ export interface DataFolder {
   readonly rates: string;
   /** The process driver's records of what is alive. */
   readonly runs: string;
+  /** Where the guard's processes make their copies. */
+  readonly guard: string;
+  /** All that agents and the host say to each other. */
+  readonly sessions: string;
   /** Skills for agents, where the program brings none. */
   readonly skills: string;
   /** The folders in which agents can write: no program of the host is in them. */
@@ -53,6 +57,8 @@ export function dataFolder(root: string): DataFolder {
     starts: join(root, 'starts.json'),
     rates: join(root, 'rates.db'),
     runs: join(root, 'runs'),
+    guard: join(root, 'guard'),
+    sessions: join(root, 'sessions'),
     skills: join(root, 'skills'),
     ofAgents: ['groups', 'state', 'sessions'].map((name) => join(root, name)),
     channel: (instance) => join(root, 'channels', instance),

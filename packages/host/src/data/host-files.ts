@@ -7,7 +7,7 @@ import { copyAsOfOneMoment, databaseDamage } from './database-copy.ts';
 
 /** In the data folder itself: what is saved otherwise, belongs to a live host or this machine, or says what was read. */
 const NOT_SAVED: ReadonlySet<string> = new Set(
-  'groups state sessions generated runs chat starts.json host.json host.lock host.log host.log.1'.split(' '),
+  'groups state sessions generated runs guard chat starts.json host.json host.lock host.log host.log.1'.split(' '),
 );
 
 /** Anywhere: parts of a database, what was never finished, and packages, which are installed again. */

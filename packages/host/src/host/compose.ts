@@ -36,6 +36,7 @@ import { destinationsOf, type SessionHandle, Sessions } from '../session/index.t
 import { Activity, type RetentionPolicy, rateLimitedMessenger, Typing, Upkeep } from '../upkeep/index.ts';
 import { defaultAgent } from './defaults.ts';
 import { type HostEmitter, hostEmitter } from './events.ts';
+import { GuardWatch } from './guard-watch.ts';
 import type { HostSetup } from './host-setup.ts';
 import { type Drain, gaugesOf, imageRebuilt, operatorsOf } from './operators.ts';
 
@@ -60,6 +61,7 @@ export interface HostParts {
   readonly sweep: SessionLoop;
   readonly metrics: Metrics;
   readonly operators: CommandContexts;
+  readonly guardWatch: GuardWatch;
 }
 
 /** Puts a host together over its registry. What has to be closed is left in `opened`, in order. Nothing runs yet. */
@@ -91,14 +93,16 @@ export function composeHost(
   });
   const effects = composeActions(setup, ground, runs, groupImages);
   const people = composePeople(setup, ground, effects);
-  const operators = operatorsOf({ ...ground, runs, groupImages, people, since: ports.clock.now() }, setup, drain);
+  const guardWatch = new GuardWatch(setup);
+  const reachable = { ...ground, runs, groupImages, people, guardWatch, since: ports.clock.now() };
+  const operators = operatorsOf(reachable, setup, drain);
   const delivery = composeDelivery(setup, ground, people, {
     ...effects,
     requestApproval: (request) => approvalFor(request, people),
     runAgentCommand: (words, scope, agentGroupId) => operatorCommand(words, scope, agentGroupId, operators),
   });
   const sweep = composeUpkeep(setup, ground, runs, delivery);
-  return { registry, sessions, runs, groupImages, people, delivery, sweep, metrics, operators };
+  return { registry, sessions, runs, groupImages, people, delivery, sweep, metrics, operators, guardWatch };
 }
 
 /** Keeps what may be sent how often; a file that is damaged is not worth a start. */

@@ -3,6 +3,7 @@
  * opened, what containers write is read by a guard, agents run in what this machine has, channels are connected. Each part can
  * be handed over instead.
  */
+import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Channel } from '@nanoclaw/channels';
 import type { WebhookChannel } from '@nanoclaw/channels/webhook';
@@ -94,6 +95,11 @@ export interface RunningHost extends AsyncDisposable {
   /** How the agents are closed in: what to show behind the word “Isolation:”. */
   readonly isolation: string;
   /**
+   * Once that has been tried: why the guard, which reads what agents wrote, is not closed in as it should be, with what to do, as
+   * a sentence or two; `undefined` when it is. Never rejects.
+   */
+  readonly guardTrouble: Promise<string | undefined>;
+  /**
    * Stops taking part: no new run, no new attempt, and what is under way gets the configured time. With `leave-runs` the runs
    * go on alone and are adopted at the next start. Nothing accepted is lost either way.
    */
@@ -136,6 +142,7 @@ export async function createHost(options: HostOptions): Promise<RunningHost> {
     registry: host.registry,
     data,
     isolation: isolationSentence(host.isolation),
+    guardTrouble: host.guardTrouble,
     stop,
     [Symbol.asyncDispose]: () => stop(),
   };
@@ -164,11 +171,15 @@ async function assembled(
     process,
     ports: driverPorts,
   });
+  mkdirSync(data.sessions, { recursive: true });
   const guard =
     options.guard ??
     opened.use(
       new Guard({
+        sessions: data.sessions,
+        scratch: data.guard,
         setTimer: clock.setTimer,
+        monotonic: ports.monotonic,
         onTrouble: (trouble) => log.logger.warn({ trouble }, 'what an agent wrote could not be read'),
       }),
     );

@@ -1,6 +1,7 @@
 /** What a host is made of, all of it decided: what `createHost` makes of its options. */
 import type { WebhookChannel } from '@nanoclaw/channels/webhook';
 import type { Driver } from '@nanoclaw/containers';
+import type { GuardReport } from '@nanoclaw/guard';
 import type { Attachment, OutboundReader, SessionFolder } from '@nanoclaw/session-db';
 import type { Connections } from '../channels/index.ts';
 import type { DataFolder, HostSettings } from '../data/index.ts';
@@ -51,4 +52,6 @@ export interface OutboundGuard {
   spool(folder: SessionFolder, messageId: string, names: readonly string[]): Promise<Attachment[]>;
   /** Removes the files of a message. `unfinished`: there are more, and it is to be called again. */
   remove(folder: SessionFolder, messageId: string): Promise<'removed' | 'unfinished'>;
+  /** What closes in whatever reads, tried in earnest. Rejects when nothing can read now. */
+  report(): Promise<Pick<GuardReport, 'isClosed' | 'sentence'>>;
 }

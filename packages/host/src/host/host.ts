@@ -32,6 +32,7 @@ export class Host implements AsyncDisposable {
   /** While it takes part. */
   #parts: HostParts | undefined;
   #quiet: Promise<DrainReport> | undefined;
+  #guardTrouble: Promise<string | undefined> = Promise.resolve(undefined);
 
   constructor(setup: HostSetup) {
     this.#setup = setup;
@@ -41,6 +42,11 @@ export class Host implements AsyncDisposable {
   /** How its agents are closed in. */
   get isolation(): Isolation {
     return this.#setup.isolation;
+  }
+
+  /** Why its guard is not closed in as it should be, as a sentence; `undefined` when it is. Never rejects. */
+  get guardTrouble(): Promise<string | undefined> {
+    return this.#guardTrouble;
   }
 
   /** Its registry, from the start to the end. Throws outside of that. */
@@ -99,6 +105,7 @@ export class Host implements AsyncDisposable {
     parts.sweep.start();
     await parts.people.upkeep();
     this.#keepUp(parts);
+    this.#guardTrouble = parts.guardWatch.begin(() => this.#parts === undefined);
     log.info({ sessions: known.length, data: data.root }, 'started');
   }
 

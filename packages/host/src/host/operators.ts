@@ -32,6 +32,7 @@ import {
 import type { Sessions } from '../session/index.ts';
 import type { Activity } from '../upkeep/index.ts';
 import type { HostEmitter } from './events.ts';
+import type { GuardWatch } from './guard-watch.ts';
 import type { HostSetup } from './host-setup.ts';
 import { addChannel, loadChannel } from './load-channel.ts';
 
@@ -43,6 +44,7 @@ interface Reachable {
   readonly runs: Runs;
   readonly groupImages: GroupImages;
   readonly people: People;
+  readonly guardWatch: GuardWatch;
   readonly since: Millis;
 }
 
@@ -134,12 +136,13 @@ async function serveWebhooks(
   }
 }
 
-function status({ runs, since }: Reachable, setup: HostSetup): LiveStatus {
+function status({ runs, guardWatch, since }: Reachable, setup: HostSetup): LiveStatus {
   const { ports, isolation, connections, modules, load } = setup;
   return {
     pid: ports.pid,
     since,
     isolation: isolationSentence(isolation),
+    guard: guardWatch.sentence,
     channels: connections.states().map(({ instance, type, health }) => ({
       instance,
       type,

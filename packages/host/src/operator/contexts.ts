@@ -113,6 +113,8 @@ export interface LiveStatus {
   readonly since: Millis;
   /** What isolates the agents: an engine with its version, or that there is none; what to show behind “isolation”. */
   readonly isolation: string;
+  /** What closes in the guard, which reads what agents wrote, as a sentence; `null` while that is being tried. */
+  readonly guard: string | null;
   /** Each instance of a channel, and how it is. */
   readonly channels: readonly LiveChannel[];
   /** None where the program brings its own driver, which decides who answers. */

@@ -17,12 +17,14 @@ export interface Status {
   readonly version: string;
   /** The path of the data folder. */
   readonly data: string;
-  /** `null` while the host is down, as are `since` and `isolation`. */
+  /** `null` while the host is down, as are `since`, `isolation` and `guard`. */
   readonly pid: number | null;
   /** When the host was started, in wall-clock milliseconds. */
   readonly since: Millis | null;
   /** What isolates the agents. */
   readonly isolation: string | null;
+  /** What closes in the guard, which reads what agents wrote, as a sentence; `null` while that is being tried, too. */
+  readonly guard: string | null;
   /** How many sessions there are. */
   readonly sessions: number;
   /** How many of them have a live run. */
@@ -135,6 +137,7 @@ async function status(context: ReadContext): Promise<Status> {
     pid: of?.pid ?? null,
     since: of?.since ?? null,
     isolation: of?.isolation ?? null,
+    guard: of?.guard ?? null,
     sessions: sessions.length,
     running: of?.running.length ?? counts.runs,
     due: counts.due,
