@@ -23,7 +23,7 @@ export interface Ended {
 /** A host process. Not a promise itself, so that it can be handed on while it runs. */
 export interface HostProcess {
   readonly pid: number | undefined;
-  kill(signal: 'SIGTERM' | 'SIGKILL'): void;
+  kill(signal: 'SIGHUP' | 'SIGTERM' | 'SIGKILL'): void;
   readonly ended: Promise<Ended>;
 }
 
@@ -51,9 +51,9 @@ export class Install {
     return new Told(JSON.parse(stdout));
   }
 
-  /** Starts a daemon and resolves when it takes connections. */
-  async daemon(env: Record<string, string> = {}): Promise<HostProcess> {
-    const host = this.#spawn(['start'], { NANOCLAW_LOG: 'warn', ...env }, this.data);
+  /** Starts a daemon, which may have so many files open, and resolves when it takes connections. */
+  async daemon(env: Record<string, string> = {}, openFilesMax?: number): Promise<HostProcess> {
+    const host = this.#spawn(['start'], { NANOCLAW_LOG: 'warn', ...env }, this.data, openFilesMax);
     const failed = host.ended.then(({ exitCode, stderr }): never => {
       throw new Error(`The host ended with ${exitCode}: ${stderr}`);
     });
@@ -63,9 +63,11 @@ export class Install {
     return host;
   }
 
-  #spawn(words: readonly string[], env: Record<string, string>, data: string): HostProcess {
+  #spawn(words: readonly string[], env: Record<string, string>, data: string, openFilesMax?: number): HostProcess {
     const inherited = Object.entries(process.env).filter(([name]) => !/^(ANTHROPIC_|NANOCLAW_)/.test(name));
-    const running = execa(process.execPath, [MAIN, ...words, '--data', data], {
+    const node = [process.execPath, MAIN, ...words, '--data', data];
+    const limit = openFilesMax === undefined ? '' : `ulimit -n ${openFilesMax};`;
+    const running = execa('bash', ['-c', `${limit} exec "$@"`, 'bash', ...node], {
       // Containers have tests of their own (`test/engine`); these are to run alike on every machine.
       env: { ...Object.fromEntries(inherited), NANOCLAW_DRIVER: 'process', NANOCLAW_WEBHOOK_PORT: '0', ...env },
       extendEnv: false,

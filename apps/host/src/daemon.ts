@@ -60,7 +60,9 @@ async function talk(
   const socket = terminalSocketPath(data.terminal);
   const { newId } = ports;
   if (say !== undefined) {
-    process.stdout.write(`${await sendAndWait(say, { socket, newId, answerMs, unanswered })}\n`);
+    const ended = untilAborted(signal).then(() => 'The host was told to end before a reply came.');
+    const never = Promise.race([unanswered, ended]);
+    process.stdout.write(`${await sendAndWait(say, { socket, newId, answerMs, unanswered: never })}\n`);
     return;
   }
   process.stdout.write('Say something. /quit or Ctrl-D leaves.\n');

@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
+import { OPEN_FILES_MIN } from '@nanoclaw/host';
 import {
   copyAsOfOneMoment,
   type DataFolder,
@@ -64,6 +65,21 @@ function folderCheck({ root }: DataFolder): Check {
   const finding = `${root} is open to other users of this machine, who may read what is said. Close it: chmod 700 ${root}`;
   return { what, verdict: 'trouble', finding };
 }
+
+/** What this process may have open, which is what a host that is started in the same way may. */
+export function openFilesCheck({ max }: { readonly max: number }): Check {
+  const what = 'open files';
+  if (max === Number.POSITIVE_INFINITY) return { what, verdict: 'ok', finding: 'The system does not say how many.' };
+  if (max >= OPEN_FILES_GOOD) return { what, verdict: 'ok', finding: `${max} are allowed.` };
+  const finding = `Only ${max} are allowed, and a host needs ${OPEN_FILES_MIN}. With fewer than ${OPEN_FILES_GOOD} fewer agents run at once.`;
+  return {
+    what,
+    verdict: max < OPEN_FILES_MIN ? 'trouble' : 'note',
+    finding: `${finding} Raise it: ulimit -n ${OPEN_FILES_GOOD}, or LimitNOFILE= of a service.`,
+  };
+}
+
+const OPEN_FILES_GOOD = 1_024;
 
 /** Below this nothing more is accepted before long, in bytes. */
 const FREE_BYTES_MIN = 64 * 2 ** 20;

@@ -9,7 +9,12 @@
 const NEEDED = { major: 22, minor: 18 };
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-if (major > NEEDED.major || (major === NEEDED.major && minor >= NEEDED.minor)) {
+const isNewEnough = major > NEEDED.major || (major === NEEDED.major && minor >= NEEDED.minor);
+if (isNewEnough && process.argv.length === 3 && process.argv[2] === '--version') {
+  // Without the 700 files that the rest is made of.
+  const { version } = await import('./version.ts');
+  process.stdout.write(`${version()}\n`);
+} else if (isNewEnough) {
   await import('./main.ts');
 } else {
   process.stderr.write(

@@ -44,9 +44,18 @@ import { hostLog, runLog, showLog } from './cli/logs.ts';
 import { configHelp, configValues, dataFolderOf, readConfig } from './config.ts';
 import { start } from './daemon.ts';
 import { diagnose, report } from './doctor.ts';
-import { examineData } from './doctor-data.ts';
+import { examineData, openFilesCheck } from './doctor-data.ts';
 import { guardCheck } from './doctor-guard.ts';
-import { conversation, ports, RUNNER_FOLDER, SKILLS_FOLDER, sleep, stopSignal, temporaryFolder } from './process.ts';
+import {
+  conversation,
+  ports,
+  RUNNER_FOLDER,
+  SKILLS_FOLDER,
+  sleep,
+  stopSignal,
+  temporaryFolder,
+  watchOutput,
+} from './process.ts';
 import { installService, supervisorOf } from './service.ts';
 import { version } from './version.ts';
 
@@ -244,7 +253,7 @@ async function doctor(root: string, isJson: boolean): Promise<number> {
     newId: options.newId,
     sleep: options.sleep,
   });
-  const checks = [...data.checks, ...needed, await guardCheck(guard)];
+  const checks = [openFilesCheck(ports.openFiles()), ...data.checks, ...needed, await guardCheck(guard)];
   process.stdout.write(`${isJson ? json(checks) : report(checks)}\n`);
   return checks.some(({ verdict }) => verdict === 'trouble') ? 1 : 0;
 }
@@ -262,5 +271,6 @@ function exitCodeOf(error: unknown): number {
   return 1;
 }
 
+watchOutput();
 // Last, because the constants above have to be there.
 process.exitCode = await main(process.argv.slice(2)).catch(exitCodeOf);

@@ -35,16 +35,43 @@ export function untilAborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Aborts at the first signal to end, as long as it is not disposed of. */
+/** Aborted when what is printed reaches nobody any more: the reader of a pipe is content, or the terminal has gone. */
+const output = new AbortController();
+
+/**
+ * Keeps output that cannot be written from ending the process in a stack trace. A reader that has gone is no error: a command
+ * does what it was told to and ends as it would have.
+ */
+export function watchOutput(): void {
+  process.stdout.on('error', (error) => {
+    output.abort();
+    if (isGone(error)) return;
+    process.exitCode = 1;
+    process.stderr.write(`nanoclaw: The output could not be written (${error.message}); what was done stays done.\n`);
+  });
+  // Where that cannot be written there is no one to tell.
+  process.stderr.on('error', () => undefined);
+}
+
+function isGone(error: Error): boolean {
+  return 'code' in error && (error.code === 'EPIPE' || error.code === 'EIO' || error.code === 'ECONNRESET');
+}
+
+/** Aborts at the first signal to end, and when nobody reads any more, as long as it is not disposed of. */
 export function stopSignal(): { readonly signal: AbortSignal; readonly abort: () => void } & Disposable {
   const stopping = new AbortController();
   const onSignal = () => stopping.abort();
   // Any number of them: a signal to the whole group arrives twice under npm, and every stop has a deadline anyway.
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
+  output.signal.addEventListener('abort', onSignal);
+  if (output.signal.aborted) onSignal();
   return {
     signal: stopping.signal,
     abort: onSignal,
-    [Symbol.dispose]: () => void process.off('SIGINT', onSignal).off('SIGTERM', onSignal),
+    [Symbol.dispose]: () => {
+      for (const signal of STOP_SIGNALS) process.off(signal, onSignal);
+      output.signal.removeEventListener('abort', onSignal);
+    },
   };
 }
 
@@ -54,8 +81,13 @@ export function temporaryFolder(parent: string): Disposable & { readonly path: s
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
+/** Ctrl-C, a service manager, and the end of the terminal or the connection that the host was started on. */
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /** What a conversation at this terminal needs, with the host of a data folder. */
 export function conversation(data: DataFolder, socket: string, newId: () => string) {
   const memory = join(data.root, 'chat');
+  // A terminal that has hung up cannot be read either.
+  process.stdin.on('error', () => output.abort());
   return { socket, newId, memory, input: process.stdin, output: process.stdout };
 }

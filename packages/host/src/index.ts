@@ -6,6 +6,7 @@ export {
   type HostOptions,
   type HostPorts,
   MAIN_CHAT,
+  OPEN_FILES_MIN,
   type OutboundGuard,
   processPorts,
   type RunningHost,

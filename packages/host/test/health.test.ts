@@ -7,7 +7,7 @@ const PROMPT = { p50: 0, p99: 0, max: 0 };
 
 async function served(gauges: () => Gauges, readiness: () => Readiness = () => ({ type: 'ready' })) {
   const metrics = new Metrics();
-  metrics.watch({ gauges, loopDelay: () => PROMPT });
+  metrics.watch({ gauges, loopDelay: () => PROMPT, openFiles: () => ({ open: 41, max: 1_024 }) });
   const health = await Health.open({
     port: 0,
     readiness,
@@ -52,6 +52,8 @@ test('what was counted and what is so now can be scraped', async () => {
   expect(body).toMatch(/^nanoclaw_oldest_due_seconds(\{\})? 1.5$/m);
   expect(body).toMatch(/^nanoclaw_channel_online\{channel="terminal"\} 1$/m);
   expect(body).toMatch(/^nanoclaw_event_loop_delay_seconds\{quantile="0.99"\} 0$/m);
+  expect(body).toMatch(/^nanoclaw_open_files(\{\})? 41$/m);
+  expect(body).toMatch(/^nanoclaw_open_files_max(\{\})? 1024$/m);
   due = 0;
   expect((await host.get('/metrics')).body).toMatch(/^nanoclaw_due_messages(\{\})? 0$/m);
 });

@@ -113,6 +113,7 @@ export class OutboundWorld implements AsyncDisposable {
           },
         };
       },
+      openMax: 16,
       onKnown: () => undefined,
       onRing: () => undefined,
     });

@@ -69,6 +69,7 @@ export class World implements AsyncDisposable {
       data: dataFolder(ground.root),
       setTimer: () => () => undefined,
       readerFor: (folder) => inProcessReader(folder, openSqlite),
+      openMax: 16,
       onKnown: () => undefined,
       onRing: () => undefined,
     });

@@ -53,6 +53,12 @@ describe('a script', () => {
     expect(end).toEqual({ type: 'exited', code: 3, stdout: `${cwd}\nnone\n`, stderr: 'err\n' });
   });
 
+  test('that leaves a process of another group behind, which holds its output, has exited (failure 86)', async () => {
+    const end = await run('setsid sleep 600 & echo $! > pid; echo done');
+    process.kill(Number(readFileSync(join(cwd, 'pid'), 'utf8')));
+    expect(end).toMatchObject({ type: 'exited', code: 0, stdout: 'done\n' });
+  });
+
   test('that leaves a child behind does not wait for it, and the child is ended', async () => {
     const end = await run('sleep 600 & echo $! > pid; echo done');
     expect(end).toMatchObject({ type: 'exited', code: 0, stdout: 'done\n' });

@@ -126,6 +126,8 @@ export const SESSION_LOOP: SessionLoopOptions = {
 
 /** Into how many looks the floor is spread: sessions of one look share a timer. */
 const FLOOR_SLICES = 20;
+/** No more often than this is looked around: with nothing to do a host is to be idle, in milliseconds. */
+const SLICE_MS_MIN = 1_000;
 
 /** How long visits that were abandoned may take to write that down, in milliseconds. */
 const ABANDON_GRACE_MS = 1_000;
@@ -459,7 +461,7 @@ export class SessionLoop<News = undefined> {
   /** Rounded down, so that sessions visited one after the other are looked at together. */
   #floorAt(now: Millis): Millis {
     const { floorMs } = this.#options;
-    const sliceMs = Math.max(Math.floor(floorMs / FLOOR_SLICES), 1);
+    const sliceMs = Math.max(Math.floor(floorMs / FLOOR_SLICES), Math.min(Math.floor(floorMs / 5), SLICE_MS_MIN), 1);
     return Math.floor((now + floorMs) / sliceMs) * sliceMs;
   }
 

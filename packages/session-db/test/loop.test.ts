@@ -16,6 +16,7 @@ class Bench {
   readonly troubles: VisitTrouble[] = [];
   readonly tokens = new Map<string, string>();
   looks = 0;
+  wakeUps = 0;
   visit: (key: string, now: number, steadySince: number) => Promise<number | undefined> = async () => undefined;
   /** What each visit was told. */
   readonly told: Visit<string>[] = [];
@@ -62,6 +63,7 @@ class Bench {
       if (next === undefined || next.at > end) break;
       this.#timers = this.#timers.filter((one) => one !== next);
       this.#advance(Math.max(next.at - this.monotonic, 0));
+      this.wakeUps++;
       next.callback();
       await settled();
     }
@@ -376,5 +378,23 @@ describe('the loop', () => {
   it('refuses figures that make no sense', () => {
     expect(() => new Bench({ concurrency: 0 })).toThrow(/concurrency is 0/);
     expect(() => new Bench({ floorMs: 1_000 })).toThrow(/tickMs must not be above/);
+  });
+});
+
+describe('sessions that rest', () => {
+  it.each([1, 40])('%i of them wake the process no more than once a second (failure 90)', async (sessions) => {
+    const bench = new Bench({ floorMs: 5 * SECOND, tickMs: 5 * SECOND });
+    for (let n = 0; n < sessions; n++) {
+      bench.tokens.set(`s${n}`, 'as it was');
+      bench.loop.add(`s${n}`);
+      // They come at different times, as those of a host do.
+      await bench.pass(137);
+    }
+    await bench.pass(10 * SECOND);
+    const [wakeUps, looks] = [bench.wakeUps, bench.looks];
+    await bench.pass(MINUTE);
+    expect(bench.visits.length).toBe(sessions);
+    expect(bench.looks - looks).toBeLessThanOrEqual(13 * sessions);
+    expect(bench.wakeUps - wakeUps).toBeLessThanOrEqual(60);
   });
 });

@@ -90,6 +90,7 @@ export function composeHost(
   metrics.watch({
     gauges: () => gaugesOf({ sessions, runs, activity, connections }, ports.clock.now()),
     loopDelay: ports.loopDelay,
+    openFiles: ports.openFiles,
   });
   const effects = composeActions(setup, ground, runs, groupImages);
   const people = composePeople(setup, ground, effects);
@@ -128,12 +129,13 @@ interface Ground {
   readonly sessions: Sessions;
 }
 
-function composeSessions({ data, guard, ports }: HostSetup, registry: Registry, events: HostEmitter): Sessions {
+function composeSessions({ data, guard, ports, shares }: HostSetup, registry: Registry, events: HostEmitter): Sessions {
   return new Sessions({
     registry,
     data,
     setTimer: ports.clock.setTimer,
     readerFor: (folder) => guard.reader(folder),
+    openMax: shares.sessionsMax,
     onKnown: (session) => void events.emit('known', session),
     onRing: (id) => void events.emit('changed', id),
   });
@@ -312,6 +314,7 @@ function composeDelivery(setup: HostSetup, ground: Ground, people: People, actio
     performAction: (session, row, { uncertain }) => performAction(session, row, uncertain, actions),
   };
   const delivery = new DeliveryLoop(deliveryWorld(setup, sessions, outbound, new Gate(rates)), {
+    concurrency: Math.min(VISITS_MAX, setup.shares.visitsMax),
     // The sweep reads what runners write, and hands it on.
     newsFrom: 'pokes',
     onReport: (session, report) => noteDelivery(session, report, metrics, setup),
@@ -430,7 +433,12 @@ function composeUpkeep(setup: HostSetup, ground: Ground, runs: Runs, delivery: D
     },
   };
   const tickMs = Math.min(SESSION_LOOP.tickMs, FLOOR_MS);
-  const sweep = new SessionLoop(loopPorts, { ...SESSION_LOOP, concurrency: VISITS_MAX, floorMs: FLOOR_MS, tickMs });
+  const sweep = new SessionLoop(loopPorts, {
+    ...SESSION_LOOP,
+    concurrency: Math.min(VISITS_MAX, setup.shares.visitsMax),
+    floorMs: FLOOR_MS,
+    tickMs,
+  });
   events.on('known', ({ id }) => sweep.add(id));
   events.on('removed', (id, letGo) => {
     letGo.push(sweep.remove(id));

@@ -26,6 +26,7 @@ import { type LoadOptions, type ModuleReferences, readModuleReferences } from '.
 import { type Log, openLog } from '../observability/index.ts';
 import type { ConfigValue } from '../operator/index.ts';
 import { chooseDriver, isolationSentence, modelEnvironment } from '../runs/index.ts';
+import { type FileShares, fileShares } from './file-shares.ts';
 import { Host } from './host.ts';
 import type { OutboundGuard } from './host-setup.ts';
 import { addChannel } from './load-channel.ts';
@@ -108,20 +109,22 @@ export interface RunningHost extends AsyncDisposable {
 
 /**
  * Makes a host and starts it. A channel, provider or driver that cannot be loaded or connected is no error: the host runs without
- * it and `status` says why. Rejects with a `Problem`, and nothing runs then: exit code 2 for a configuration that is wrong, 3 when
+ * it and `status` says why. Rejects with a `Problem`, and nothing runs then: exit code 2 for a configuration that is wrong or a process that
+ * may open too few files, 3 when
  * another host has the data folder, 4 when the folder cannot be used.
  */
 export async function createHost(options: HostOptions): Promise<RunningHost> {
   await using opened = new AsyncDisposableStack();
-  const data = makeDataFolder(resolve(options.data));
   const ports = { ...opened.use(processPorts()), ...options.ports };
+  const shares = fileShares(ports.openFiles());
+  const data = makeDataFolder(resolve(options.data));
   opened.use(options.lease ?? takeLease(data.root, { pid: ports.pid, since: new Date(ports.clock.now()) }));
   const log = options.log ?? openLog('info', data.log, false);
   const isPatient = options.starts !== 'at-once';
   let host: Host;
   try {
     if (isPatient) opened.defer(await waitAfterCrashes(data, log, ports, options.onStartDelayed));
-    host = await assembled(options, data, log, ports, opened);
+    host = await assembled(options, data, log, ports, shares, opened);
     opened.use(host);
     await host.start();
   } catch (error) {
@@ -154,10 +157,19 @@ async function assembled(
   data: DataFolder,
   log: Log,
   ports: HostPorts,
+  shares: FileShares,
   opened: AsyncDisposableStack,
 ): Promise<Host> {
   const { clock, random, machine, process } = ports;
-  const settings: HostSettings = { ...DEFAULT_SETTINGS, ...options.settings };
+  const wished: HostSettings = { ...DEFAULT_SETTINGS, ...options.settings };
+  const settings = { ...wished, runsMax: Math.min(wished.runsMax, shares.runsMax) };
+  if (settings.runsMax < wished.runsMax) {
+    const { max } = ports.openFiles();
+    log.logger.warn(
+      { openFilesMax: max, runsMax: settings.runsMax },
+      'so few files may be open that fewer agents run at once',
+    );
+  }
   const modules = options.modules ?? readModuleReferences(data.root);
   const load: LoadOptions = { dataFolder: data.root, agentFolders: data.ofAgents, clock };
   const install = installId(data, ports.newId);
@@ -213,6 +225,7 @@ async function assembled(
     guard,
     modelEnv: modelEnvironment(machine.env),
     ports,
+    shares,
     onDrained: options.onDrained ?? (() => undefined),
     triesAtOnce: options.starts === 'at-once',
     onUnanswered: options.onUnanswered ?? (() => undefined),

@@ -9,6 +9,7 @@ import type { LoadOptions, ModuleReferences } from '../modules/index.ts';
 import type { Log } from '../observability/index.ts';
 import type { ConfigValue } from '../operator/index.ts';
 import type { Isolation } from '../runs/index.ts';
+import type { FileShares } from './file-shares.ts';
 import type { HostPorts } from './process-ports.ts';
 
 /** Everything that a host works with. */
@@ -39,6 +40,8 @@ export interface HostSetup {
   /** The environment that the model's client gets: the keys that begin with `ANTHROPIC_`. */
   readonly modelEnv: Readonly<Record<string, string>>;
   readonly ports: HostPorts;
+  /** What the files that this process may open are shared into. */
+  readonly shares: FileShares;
   readonly onDrained: () => void;
   readonly triesAtOnce: boolean;
   readonly onUnanswered: (reason: string) => void;

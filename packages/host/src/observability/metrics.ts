@@ -62,12 +62,22 @@ export interface LoopDelay {
   readonly max: number;
 }
 
+/** How many files a process has open, sockets and pipes among them, and may have. */
+export interface OpenFiles {
+  /** 0 where the system does not say. */
+  readonly open: number;
+  /** Infinite where the system does not say. */
+  readonly max: number;
+}
+
 /** Where the gauges come from. */
 export interface MetricsOptions {
   /** Asked at every look; must be cheap and must not throw. */
   readonly gauges: () => Gauges;
   /** Asked at every look, and begins anew with it. */
   readonly loopDelay: () => LoopDelay;
+  /** Asked at every look. */
+  readonly openFiles: () => OpenFiles;
 }
 
 /** The counters and gauges of one host. */
@@ -102,6 +112,8 @@ export class Metrics implements Counting, AsyncDisposable {
     const due = gauge('due_messages', 'Messages that are due and not answered yet.');
     const oldest = gauge('oldest_due_seconds', 'How long the oldest of them has been due.');
     const online = gauge('channel_online', 'Whether a channel is connected (1 or 0).');
+    const open = gauge('open_files', 'Files that this process has open, sockets and pipes among them.');
+    const openMax = gauge('open_files_max', 'Files that this process may have open.');
     const delay = gauge('event_loop_delay_seconds', 'How late the event loop was since the last look.');
     meter.addBatchObservableCallback(
       (result) => {
@@ -113,12 +125,15 @@ export class Metrics implements Counting, AsyncDisposable {
         for (const { instance, isOnline } of now.channels) {
           result.observe(online, isOnline ? 1 : 0, { channel: instance });
         }
+        const files = options.openFiles();
+        result.observe(open, files.open);
+        result.observe(openMax, files.max);
         const { p50, p99, max } = options.loopDelay();
         for (const [quantile, ms] of Object.entries({ '0.5': p50, '0.99': p99, '1': max })) {
           result.observe(delay, ms / 1_000, { quantile });
         }
       },
-      [sessions, runs, due, oldest, online, delay],
+      [sessions, runs, due, oldest, online, open, openMax, delay],
     );
   }
 

@@ -26,9 +26,12 @@ export class SessionHandle {
   readonly folder: SessionFolder;
   /** Reads what the session's runner wrote. */
   readonly reader: OutboundReader;
+  readonly #onUse: (handle: SessionHandle) => void;
   #files: HostSession | undefined;
 
-  constructor(session: Session, folder: SessionFolder, reader: OutboundReader) {
+  /** `onUse` is called at each use of its file. */
+  constructor(session: Session, folder: SessionFolder, reader: OutboundReader, onUse: (handle: SessionHandle) => void) {
+    this.#onUse = onUse;
     this.id = session.id;
     this.agentGroupId = session.key.agentGroupId;
     this.folder = folder;
@@ -42,6 +45,7 @@ export class SessionHandle {
    */
   get files(): HostSession {
     this.#files ??= HostSession.open(this.folder, openSqlite);
+    this.#onUse(this);
     return this.#files;
   }
 
@@ -62,6 +66,8 @@ export interface SessionsOptions {
   readonly setTimer: SetTimer;
   /** Reads what a session's runner wrote. */
   readonly readerFor: (folder: SessionFolder) => OutboundReader;
+  /** How many of their files are open at once, at least 2: beyond that the one unused for longest is closed until it is used. */
+  readonly openMax: number;
   /** Called once for each session that becomes known to this host. Must not throw. */
   readonly onKnown: (session: SessionHandle) => void;
   /** Called when the session's runner has committed something. Must not throw. */
@@ -73,6 +79,8 @@ export class Sessions implements Disposable {
   readonly #options: SessionsOptions;
   readonly #known = new Map<string, SessionHandle>();
   readonly #bells = new Map<string, Doorbell>();
+  /** Whose files may be open, the one used last at the end. */
+  readonly #used = new Set<SessionHandle>();
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -106,7 +114,9 @@ export class Sessions implements Disposable {
   /** Closes a session that is removed. Its run must be gone. */
   forget(id: string): void {
     this.unlisten(id);
-    this.#known.get(id)?.closeFile();
+    const handle = this.#known.get(id);
+    if (handle !== undefined) this.#used.delete(handle);
+    handle?.closeFile();
     this.#known.delete(id);
   }
 
@@ -130,12 +140,22 @@ export class Sessions implements Disposable {
     this.#known.clear();
   }
 
+  #noteUse(handle: SessionHandle): void {
+    this.#used.delete(handle);
+    this.#used.add(handle);
+    if (this.#used.size <= this.#options.openMax) return;
+    const [oldest] = this.#used;
+    if (oldest === undefined) return;
+    this.#used.delete(oldest);
+    oldest.closeFile();
+  }
+
   #handle(session: Session): SessionHandle {
     const known = this.#known.get(session.id);
     if (known) return known;
     const folder = folderAt(this.#options.data.session(session.key.agentGroupId, session.id));
     const reader = this.#options.readerFor(folder);
-    const handle = new SessionHandle(session, folder, reader);
+    const handle = new SessionHandle(session, folder, reader, (used) => this.#noteUse(used));
     this.#known.set(session.id, handle);
     this.#options.onKnown(handle);
     return handle;

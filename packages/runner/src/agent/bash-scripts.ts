@@ -3,6 +3,9 @@ import { spawn } from 'node:child_process';
 import type { SetTimer } from '@nanoclaw/session-db';
 import { type RunScript, SCRIPT_OUTPUT_BYTES_MAX, SCRIPT_TIMEOUT_MS, type ScriptEnd } from '../task-script.ts';
 
+/** What a script has printed is there when it exits: it takes no longer to be read than this, in milliseconds. */
+const DRAIN_MS = 500;
+
 /** Runs task scripts with bash in `cwd`, with `env` alone, each in a process group of its own, which ends with it. */
 export function bashScripts(cwd: string, env: Readonly<Record<string, string>>, setTimer: SetTimer): RunScript {
   return (script, signal) =>
@@ -21,10 +24,16 @@ export function bashScripts(cwd: string, env: Readonly<Record<string, string>>, 
         if (isEnded) return;
         isEnded = true;
         cancelLimit();
+        cancelDrain?.();
+        // One that has left the group with a pipe in hand must hold nothing of ours.
+        child.stdout.destroy();
+        child.stderr.destroy();
         signal.removeEventListener('abort', abort);
         if (child.exitCode === null && child.signalCode === null) killGroup(child.pid);
         resolve(how);
       };
+      let cancelDrain: (() => void) | undefined;
+      const exited = (code: number | null): ScriptEnd => ({ type: 'exited', code: code ?? 1, stdout, stderr });
       const abort = (): void => end({ type: 'aborted' });
       const cancelLimit = setTimer(SCRIPT_TIMEOUT_MS, () => end({ type: 'timed-out' }));
       signal.addEventListener('abort', abort);
@@ -41,9 +50,12 @@ export function bashScripts(cwd: string, env: Readonly<Record<string, string>>, 
         stderr += count(text);
       });
       child.on('error', (error) => end({ type: 'not-started', reason: error.message }));
-      // What it left running would hold the pipes open.
-      child.on('exit', () => killGroup(child.pid));
-      child.on('close', (code) => end({ type: 'exited', code: code ?? 1, stdout, stderr }));
+      // What it left running would hold the pipes open; one that has left its group still does, and is not waited for.
+      child.on('exit', (code) => {
+        killGroup(child.pid);
+        if (!isEnded) cancelDrain = setTimer(DRAIN_MS, () => end(exited(code)));
+      });
+      child.on('close', (code) => end(exited(code)));
     });
 }
 
