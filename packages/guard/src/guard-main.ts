@@ -15,7 +15,7 @@ import { openSqlite } from '@nanoclaw/session-db/node';
 import { type OutboundRequest, outboundReading } from '@nanoclaw/session-db/protocol';
 import { tried } from './trial.ts';
 // Types alone: what checks answers is the host's, and takes its time to be loaded.
-import type { Answer, Job } from './wire.ts';
+import type { Answer, CopyResult, Job } from './wire.ts';
 
 /** Of so many sessions it remembers what it has checked of their files. */
 const READINGS_MAX = 1_000;
@@ -85,11 +85,15 @@ function ownFolder(root: string) {
 }
 
 /** Copies one file that an agent sends, to a name that the host takes it from. */
-function copy({ root, messageId, name, to }: Extract<Job, { type: 'copy' }>) {
+function copy({ root, messageId, name, to }: Extract<Job, { type: 'copy' }>): CopyResult {
   const spool = join(scratch, 'spool');
   rmSync(spool, { recursive: true, force: true });
   const [file] = spoolAttachments(ownFolder(root), messageId, [name]);
-  if (file?.type !== 'stored') return { type: 'refused', reason: file?.reason ?? '' };
+  if (file === undefined) throw new RangeError('Nothing was said of the file.');
+  if (file.type === 'refused') {
+    const { reason, finding } = file;
+    return { type: 'refused', reason, ...(finding === undefined ? {} : { finding }) };
+  }
   renameSync(file.path, join(scratch, to));
   return { type: 'copied' };
 }

@@ -191,7 +191,7 @@ export class Guard implements Disposable {
     for (const name of names) {
       const isOneTooMany = files.length >= countMax;
       const file: Attachment = isOneTooMany
-        ? { type: 'refused', name, reason: `A message brings at most ${countMax} files.` }
+        ? { type: 'refused', name, reason: `A message brings at most ${countMax} files.`, finding: 'too-many' }
         : await this.#spoolOne({ type: 'copy', root, messageId, name, to: COPY }, spool, left);
       if (file.type === 'stored') left -= file.bytes;
       files.push(file);
@@ -201,29 +201,26 @@ export class Guard implements Disposable {
 
   async #spoolOne(job: Extract<Job, { type: 'copy' }>, spool: string, left: number): Promise<Attachment> {
     const { root, name } = job;
-    const refused = (reason: string): Attachment => ({ type: 'refused', name, reason });
-    if (!isFileName(name)) return refused('It is not a plain file name.');
+    if (!isFileName(name))
+      return { type: 'refused', name, reason: 'It is not a plain file name.', finding: 'bad-name' };
     const path = join(spool, name);
     // Copied once, it is what was sent, whatever the container has made of its own meanwhile.
     const before = lstatSync(path, { throwIfNoEntry: false });
     if (before !== undefined) return { type: 'stored', name, path, bytes: before.size };
     const ran = await this.#run<Attachment>(`copy ${root}`, job, this.#policy.filesMaxMs, 1, (result, child) => {
       const copy = parsedCopy(result);
-      if (copy.type === 'refused') return refused(copy.reason);
+      if (copy.type === 'refused') return { ...copy, name };
       const bytes = moved(
         join(this.#scratches.get(child) ?? '', COPY),
         path,
         Math.min(left, ATTACHMENT_LIMITS.bytesMax),
       );
-      if (bytes === undefined)
-        return refused(
-          `The files of a message have at most ${ATTACHMENT_LIMITS.bytesTotalMax / 2 ** 20} MiB together.`,
-        );
+      if (bytes === undefined) return { type: 'refused', name, reason: TOO_MUCH, finding: 'too-big' };
       return bytes instanceof Error ? bytes : { type: 'stored', name, path, bytes };
     });
     if (ran.type === 'done') return ran.value;
     this.#options.onTrouble({ root, reason: `${ran.how} ${ran.words}`.trim() });
-    return refused(`Copying it had to be given up. ${ran.how}`);
+    return { type: 'refused', name, reason: `Copying it had to be given up. ${ran.how}`, finding: 'overran' };
   }
 
   /** Removes a message's files, as `removeAttachments` does: `unfinished` asks to be called again. */
@@ -391,6 +388,8 @@ interface Chosen {
 type Finished<T> =
   | { readonly type: 'done'; readonly value: T }
   | { readonly type: 'unfinished'; readonly how: string; readonly words: string };
+
+const TOO_MUCH = `The files of a message have at most ${ATTACHMENT_LIMITS.bytesTotalMax / 2 ** 20} MiB together.`;
 
 /** What a process calls its copy of a file. */
 const COPY = 'copy';

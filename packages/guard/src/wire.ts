@@ -5,6 +5,8 @@
 import type { JsonObject, OutboundRead } from '@nanoclaw/session-db';
 import {
   ACK_STATUSES,
+  ATTACHMENT_FINDINGS,
+  type AttachmentFinding,
   boundedJson,
   OUTBOUND_KINDS,
   OUTBOUND_LIMITS,
@@ -60,11 +62,14 @@ export function parsedRead(result: unknown, { acksAfter, messagesAfter, again }:
 }
 
 /** Takes the result of copying a file. Throws `z.ZodError` when it is none. */
-export function parsedCopy(
-  result: unknown,
-): { readonly type: 'copied' } | { readonly type: 'refused'; readonly reason: string } {
+export function parsedCopy(result: unknown): CopyResult {
   return copyResult.parse(result);
 }
+
+/** What became of a file that was to be copied. */
+export type CopyResult =
+  | { readonly type: 'copied' }
+  | { readonly type: 'refused'; readonly reason: string; readonly finding?: AttachmentFinding };
 
 /** Takes what a process could do in a trial. Throws `z.ZodError` when it is none. */
 export function parsedTrial(result: unknown): Protection[] {
@@ -87,7 +92,11 @@ const removal = z.enum(['removed', 'unfinished']);
 
 const copyResult = z.discriminatedUnion('type', [
   z.object({ type: z.literal('copied') }),
-  z.object({ type: z.literal('refused'), reason: z.string().max(1_000) }),
+  z.object({
+    type: z.literal('refused'),
+    reason: z.string().max(1_000),
+    finding: z.enum(ATTACHMENT_FINDINGS).exactOptional(),
+  }),
 ]);
 
 const trialResult = z.array(z.enum(PROTECTIONS)).max(PROTECTIONS.length);

@@ -11,7 +11,7 @@ import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, rmSyn
 import { dirname, join } from 'node:path';
 import { Directory } from './beneath.ts';
 import type { SessionFolder } from './folder.ts';
-import { copyFile, syncDirectory, writeAll } from './plain-file.ts';
+import { copyFile, OTHER_KINDS, syncDirectory, writeAll } from './plain-file.ts';
 
 /** How many files one message may bring, and how big. */
 export interface AttachmentLimits {
@@ -48,7 +48,15 @@ export type Attachment =
       readonly name: string;
       /** Why it is not there, as a clause. */
       readonly reason: string;
+      /** What of an agent was stopped, where it is more than a mistake. */
+      readonly finding?: AttachmentFinding;
     };
+
+/** What an agent may have tried with a file that it sends; `overran`: its reader had to be ended. */
+export const ATTACHMENT_FINDINGS = [...OTHER_KINDS, 'bad-name', 'too-big', 'too-many', 'overran'] as const;
+
+/** One of `ATTACHMENT_FINDINGS`. */
+export type AttachmentFinding = (typeof ATTACHMENT_FINDINGS)[number];
 
 /**
  * Writes a message's files for the agent to `inbound/files/<messageId>/`, each synced to disk, before the message is
@@ -129,11 +137,12 @@ export function spoolAttachments(
   const spool = messageFiles(spoolOf(folder), messageId);
   let left = limits.bytesTotalMax;
   return names.map((name, index): Attachment => {
-    if (index >= limits.countMax) return refused(name, `A message brings at most ${limits.countMax} files.`);
-    if (!isFileName(name)) return refused(name, 'It is not a plain file name.');
+    if (index >= limits.countMax)
+      return refused(name, `A message brings at most ${limits.countMax} files.`, 'too-many');
+    if (!isFileName(name)) return refused(name, 'It is not a plain file name.', 'bad-name');
     const path = join(spool, name);
     const bytes = lstatSync(path, { throwIfNoEntry: false })?.size ?? spoolOne(from, name, path, left, limits);
-    if (typeof bytes === 'string') return refused(name, bytes);
+    if (typeof bytes !== 'number') return { type: 'refused', name, ...bytes };
     left -= bytes;
     return { type: 'stored', name, path, bytes };
   });
@@ -145,17 +154,17 @@ function spoolOne(
   to: string,
   left: number,
   limits: AttachmentLimits,
-): number | string {
+): number | Pick<Extract<Attachment, { type: 'refused' }>, 'reason' | 'finding'> {
   const file = from?.file(name, Math.min(left, limits.bytesMax)) ?? { type: 'absent' };
-  if (file.type === 'absent') return 'There is no such file.';
-  if (file.type === 'too-big') return tooMuch(limits);
-  if (file.type !== 'opened') return file.detail;
+  if (file.type === 'absent') return { reason: 'There is no such file.' };
+  if (file.type === 'too-big') return { reason: tooMuch(limits), finding: 'too-big' };
+  if (file.type !== 'opened') return { reason: file.detail, finding: file.kind };
   using source = file;
   mkdirSync(dirname(to), { recursive: true, mode: 0o700 });
   const partial = join(dirname(to), '.partial');
   rmSync(partial, { force: true });
   try {
-    if (copyFile(source, partial, 0o600) < source.bytes) return 'It was cut short while it was copied.';
+    if (copyFile(source, partial, 0o600) < source.bytes) return { reason: 'It was cut short while it was copied.' };
     renameSync(partial, to);
     return source.bytes;
   } finally {
@@ -298,8 +307,8 @@ function spoolOf(folder: SessionFolder): string {
   return join(folder.host, 'spool');
 }
 
-function refused(name: string, reason: string): Attachment {
-  return { type: 'refused', name, reason };
+function refused(name: string, reason: string, finding?: AttachmentFinding): Attachment {
+  return { type: 'refused', name, reason, ...(finding === undefined ? {} : { finding }) };
 }
 
 function tooMuch({ bytesMax, bytesTotalMax }: AttachmentLimits): string {

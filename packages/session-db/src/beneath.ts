@@ -68,7 +68,7 @@ export class Directory implements Disposable {
     }
     // The path by descriptor means nothing to a reader.
     return file.type === 'not-a-file'
-      ? { type: 'not-a-file', detail: file.detail.replace(this.#at(name), () => join(this.#path, name)) }
+      ? { ...file, detail: file.detail.replace(this.#at(name), () => join(this.#path, name)) }
       : file;
   }
 

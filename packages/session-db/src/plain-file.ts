@@ -15,11 +15,17 @@ import {
   writeSync,
 } from 'node:fs';
 
+/** What can lie where a plain file should: something else, a file that has a second name, or one that this user may not read. */
+export const OTHER_KINDS = ['link', 'directory', 'pipe', 'socket', 'device', 'second-name', 'unreadable'] as const;
+
+/** One of `OTHER_KINDS`. */
+export type OtherKind = (typeof OTHER_KINDS)[number];
+
 /** Why a file was not opened. */
 export type FileProblem =
   | { readonly type: 'absent' }
   /** A link, a directory, a pipe or a device lies in its place, or it has a second name, or may not be read. */
-  | { readonly type: 'not-a-file'; readonly detail: string }
+  | { readonly type: 'not-a-file'; readonly kind: OtherKind; readonly detail: string }
   | { readonly type: 'too-big'; readonly bytes: number; readonly bytesMax: number };
 
 /** A plain file, held open for reading. What is read through `descriptor` is this file, whatever its name then means. */
@@ -60,10 +66,21 @@ export function openPlainFile(path: string, bytesMax: number): OpenedFile | File
 }
 
 function fileProblem(path: string, stats: Stats, bytesMax: number): FileProblem | undefined {
-  if (!stats.isFile()) return { type: 'not-a-file', detail: `${path} is not a plain file.` };
-  if (stats.nlink !== 1) return { type: 'not-a-file', detail: `${path} has ${stats.nlink} names.` };
+  if (!stats.isFile()) {
+    const kind = otherKindOf(stats);
+    return { type: 'not-a-file', kind, detail: `${path} is a ${kind} and not a plain file.` };
+  }
+  if (stats.nlink !== 1)
+    return { type: 'not-a-file', kind: 'second-name', detail: `${path} has ${stats.nlink} names.` };
   if (stats.size > bytesMax) return { type: 'too-big', bytes: stats.size, bytesMax };
   return undefined;
+}
+
+function otherKindOf(stats: Stats): OtherKind {
+  if (stats.isSymbolicLink()) return 'link';
+  if (stats.isDirectory()) return 'directory';
+  if (stats.isFIFO()) return 'pipe';
+  return stats.isSocket() ? 'socket' : 'device';
 }
 
 function openNoFollow(path: string): number | FileProblem {
@@ -75,10 +92,10 @@ function openNoFollow(path: string): number | FileProblem {
         return { type: 'absent' };
       case 'ELOOP':
       case 'ENXIO':
-        return { type: 'not-a-file', detail: `${path} is a link or a socket.` };
+        return { type: 'not-a-file', kind: 'link', detail: `${path} is a link or a socket.` };
       case 'EACCES':
       case 'EPERM':
-        return { type: 'not-a-file', detail: `${path} may not be read by this user.` };
+        return { type: 'not-a-file', kind: 'unreadable', detail: `${path} may not be read by this user.` };
       default:
         throw error;
     }

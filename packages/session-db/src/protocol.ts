@@ -4,7 +4,13 @@
  * `runner`, `guard` and `host`, and for whoever writes one of these.
  */
 
-export { ATTACHMENT_LIMITS, isFileName, messageFiles } from './attachments.ts';
+export {
+  ATTACHMENT_FINDINGS,
+  ATTACHMENT_LIMITS,
+  type AttachmentFinding,
+  isFileName,
+  messageFiles,
+} from './attachments.ts';
 export type { AcceptedMessage, Delivery } from './deliveries.ts';
 export { ring } from './doorbell.ts';
 export type { Settled } from './host-session.ts';

@@ -17,6 +17,7 @@ import type { Registry } from '@nanoclaw/registry';
 import {
   changeToken,
   type Millis,
+  type OutboundFinding,
   SESSION_LOOP,
   SessionLoop,
   type SessionLoopPorts,
@@ -25,14 +26,14 @@ import {
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { checkedPolicy, SWEEP_POLICY } from '@nanoclaw/sweep';
 import { type ActionPorts, applyActionOutcome, type EffectContext, performAction } from '../actions/index.ts';
-import { type HostMessenger, hostMessenger } from '../channels/index.ts';
-import { cannotBeWritten, isSessionTrouble, messageOf, Problem } from '../errors/index.ts';
+import { type HostMessenger, hostMessenger, oneLine } from '../channels/index.ts';
+import { cannotBeWritten, isSessionTrouble, messageOf, Problem, systemCode } from '../errors/index.ts';
 import { People } from '../inbound/index.ts';
 import { type Counting, Metrics } from '../observability/index.ts';
 import { type CommandContexts, runAgentCommand } from '../operator/index.ts';
 import { cleanUp, type OutboundPorts, routeOf, send } from '../outbound/index.ts';
 import { GroupImages, providerOf, Runs, timeZoneOf } from '../runs/index.ts';
-import { destinationsOf, type SessionHandle, Sessions } from '../session/index.ts';
+import { destinationsOf, FindingRecords, type SessionHandle, Sessions } from '../session/index.ts';
 import { Activity, type RetentionPolicy, rateLimitedMessenger, Typing, Upkeep } from '../upkeep/index.ts';
 import { defaultAgent } from './defaults.ts';
 import { type HostEmitter, hostEmitter } from './events.ts';
@@ -301,13 +302,21 @@ function composeDelivery(setup: HostSetup, ground: Ground, people: People, actio
   const { connections, guard, ports } = setup;
   const { now } = ports.clock;
   const log = setup.log.logger;
+  const noteFinding = findingNoter(setup, metrics, events);
   const outbound: OutboundPorts = {
     registry,
     sessions,
     channels: connections.byInstance,
     now,
     wake: (id) => void events.emit('wake', id),
-    spool: (session, messageId, names) => guard.spool(session.folder, messageId, names),
+    spool: async (session, messageId, names) => {
+      const files = await guard.spool(session.folder, messageId, names);
+      for (const file of files) {
+        if (file.type === 'stored' || file.finding === undefined) continue;
+        noteFinding(session, `file-${file.finding}`, `${file.name}: ${file.reason}`);
+      }
+      return files;
+    },
     remove: (session, messageId) => guard.remove(session.folder, messageId),
     isFirst: (key) => rates.take([{ key, burst: 1, everyMs: DAY_MS }], now()) === 0,
     openQuestion: (session, message, address) => people.questions.open(session, message, address),
@@ -317,7 +326,11 @@ function composeDelivery(setup: HostSetup, ground: Ground, people: People, actio
     concurrency: Math.min(VISITS_MAX, setup.shares.visitsMax),
     // The sweep reads what runners write, and hands it on.
     newsFrom: 'pokes',
-    onReport: (session, report) => noteDelivery(session, report, metrics, setup),
+    onReport: (id, report) => {
+      noteDelivery(id, report, metrics, setup);
+      const session = sessions.known(id);
+      if (session !== undefined) for (const found of findingsIn(report)) noteFinding(session, ...found);
+    },
     onTrouble: (trouble) => {
       log.error(
         { ...trouble, error: 'error' in trouble ? messageOf(trouble.error) : '' },
@@ -358,6 +371,41 @@ function deliveryWorld(setup: HostSetup, sessions: Sessions, outbound: OutboundP
     random: ports.random,
     policy: DELIVERY_POLICY,
   };
+}
+
+/** Of what is kept of a finding, in characters. */
+const FINDING_LENGTH_MAX = 500;
+
+/** Notes what of a session's agent was stopped: counted, and kept with the session. */
+function findingNoter(
+  { ports, log: { logger } }: HostSetup,
+  metrics: Counting,
+  events: HostEmitter,
+): (session: SessionHandle, finding: string, detail: string) => void {
+  const records = new FindingRecords();
+  events.on('removed', (id) => records.forget(id));
+  return ({ id, folder }, finding, detail) => {
+    metrics.count('findings', finding);
+    try {
+      records.note(id, folder, finding, oneLine(detail, FINDING_LENGTH_MAX), ports.clock.now());
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error;
+      logger.warn({ session: id, finding, error: messageOf(error) }, 'what an agent was stopped at was not recorded');
+    }
+  };
+}
+
+/** What one look at a runner's file has found that no honest runner does, by name, and with a sentence on it. */
+function findingsIn({ finding, refused }: DeliveryReport): (readonly [finding: string, detail: string])[] {
+  const [row] = refused;
+  return [
+    ...(finding === undefined ? [] : [[`database-${finding.type}`, detailOf(finding)] as const]),
+    ...(row === undefined ? [] : [['rows-refused', `${refused.length} rows, among them: ${row.reason}`] as const]),
+  ];
+}
+
+function detailOf(finding: OutboundFinding): string {
+  return 'detail' in finding ? finding.detail : finding.type;
 }
 
 function noteDelivery(

@@ -20,6 +20,7 @@ const COUNTERS = {
   deliveries: { help: 'Attempts to deliver, by outcome.', label: 'outcome' },
   quarantines: { help: "Looks at a container's file that found it unreadable, by finding.", label: 'finding' },
   rows_refused: { help: 'Rows of a container that no honest runner writes.', label: 'table' },
+  findings: { help: 'What of an agent was stopped, by its name.', label: 'finding' },
   held_back: { help: "Looks at a container's file that left messages there, because too many wait.", label: undefined },
   notices: { help: 'Notices of the host to a chat, by outcome.', label: 'outcome' },
 } as const satisfies Record<string, { readonly help: string; readonly label: string | undefined }>;

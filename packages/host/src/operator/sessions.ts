@@ -6,11 +6,13 @@ import {
   type OutboundEntry,
   type SessionView,
   SqliteError,
+  sessionFolder,
   type TimelineEntry,
   timeline,
 } from '@nanoclaw/session-db';
 import { z } from 'zod';
 import { isSessionTrouble, messageOf, Problem } from '../errors/index.ts';
+import { findingsOf } from '../session/index.ts';
 import { changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
 import { ownGroupOnly, ownSession } from './confine.ts';
 import type { ReadContext, SessionAccess } from './contexts.ts';
@@ -28,6 +30,18 @@ const TIMELINE: View = {
     column('TEXT', 'text'),
   ],
   empty: 'It has no messages yet.',
+};
+
+const FINDINGS: View = {
+  type: 'table',
+  columns: [
+    column('FINDING', 'finding'),
+    column('COUNT', 'count'),
+    column('SINCE', 'since', 'time'),
+    column('LAST', 'lastAt', 'time'),
+    column('DETAIL', 'detail'),
+  ],
+  empty: 'Nothing of its agent was stopped.',
 };
 
 /** The commands about sessions. */
@@ -87,6 +101,7 @@ export const sessionCommands: readonly OperatorCommand[] = [
       sections: [
         { key: 'session', heading: 'SESSION', view: { type: 'record' } },
         { key: 'timeline', heading: 'TIMELINE', view: TIMELINE },
+        { key: 'findings', heading: 'FINDINGS', view: FINDINGS },
       ],
     },
     run: async (context, { session: named, ...page }) => {
@@ -97,6 +112,7 @@ export const sessionCommands: readonly OperatorCommand[] = [
         timeline: (read?.entries ?? []).map(toEntryView),
         openClaims: read?.openClaims ?? [],
         finding: read?.finding ?? null,
+        findings: findingsOf(sessionFolder(context.data.session(session.key.agentGroupId, session.id))),
       };
     },
   }),
