@@ -80,7 +80,9 @@ describe('a mail', () => {
     const carl = await world.session('carl');
     world.row(anna, { address: to(carl), inReplyTo: asked });
     await world.deliver(anna);
-    expect(errors(anna)).toEqual([`This agent may not write to agent ${carl.agentGroupId}.`]);
+    expect(errors(anna)).toEqual([
+      `This agent may not write to agent ${carl.agentGroupId}: it is not among the destinations of this session.`,
+    ]);
   });
 
   it('goes nowhere once its destination has been deleted, although the session still has it', async () => {

@@ -146,6 +146,7 @@ export class OutboundWorld implements AsyncDisposable {
       senderScope: 'all',
       otherwise: 'drop',
       sessionMode: 'shared',
+      reach: 'all-destinations',
       priority: 0,
     });
     return { agent, chat };
@@ -165,7 +166,7 @@ export class OutboundWorld implements AsyncDisposable {
 
   /** Writes the session's address book anew, as every message of a person does. */
   async refresh(session: SessionHandle, replyTo = session.files.routing().replyTo): Promise<void> {
-    const destinations = await destinationsOf(session.agentGroupId, this.registry);
+    const destinations = await destinationsOf(session, this.registry);
     session.files.setRouting({ destinations, replyTo }, this.now);
   }
 

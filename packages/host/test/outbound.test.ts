@@ -57,8 +57,32 @@ describe('where an outbound message goes', () => {
     world.row(session, { address: { channelType: 'agent', platformId: 'id-1', threadId: session.id } });
     await world.deliver(session);
     expect(world.platform.shown).toEqual([]);
-    expect(errors()).toEqual(['This agent may not write to memory secret.', 'This agent may not write to agent id-1.']);
+    expect(errors()).toEqual([
+      'This agent may not write to memory secret: it is not among the destinations of this session.',
+      'This agent may not write to agent id-1: it is not among the destinations of this session.',
+    ]);
     expect(world.notices.map(({ reason }) => reason)).toEqual(errors());
+  });
+
+  it('is its own chat alone where the wiring says so, whatever else the agent is wired to (failure 74)', async () => {
+    await world.session('other');
+    const [wiring] = (await world.registry.wirings()).filter((one) => one.agentGroupId === session.agentGroupId);
+    if (wiring === undefined) throw new Error('The session of this test is that of a wired chat.');
+    const there = (await world.registry.messagingGroups()).find(({ platformId }) => platformId === 'other');
+    if (there === undefined) throw new Error('The other chat is there.');
+    const { id: _, createdAt: __, ...as } = wiring;
+    await world.registry.createWiring({ ...as, messagingGroupId: there.id });
+    for (const reach of ['all-destinations', 'own-chat'] as const) {
+      await world.registry.updateWiring(wiring.id, { reach });
+      await world.refresh(session);
+      world.row(session, { address: world.address('other'), content: { text: reach } });
+      world.row(session, { content: { text: `here, ${reach}` } });
+      await world.deliver(session);
+    }
+    expect(texts().toSorted()).toEqual(['all-destinations', 'here, all-destinations', 'here, own-chat']);
+    expect(errors()).toEqual([
+      'This agent may not write to memory other: it is not among the destinations of this session.',
+    ]);
   });
 
   it('is nowhere any more when the permission is withdrawn between two attempts', async () => {

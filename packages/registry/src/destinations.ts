@@ -4,7 +4,8 @@
  */
 import type { Selectable } from 'kysely';
 import { withReadableErrors } from './constraint-errors.ts';
-import type { AgentGroupId, DestinationId, MessagingGroupId, Millis } from './entities.ts';
+import type { AgentGroupId, DestinationId, MessagingGroupId, Millis, SessionKey } from './entities.ts';
+import { reachOf } from './reach.ts';
 import type { Store } from './store.ts';
 import type { DestinationRow } from './tables.ts';
 
@@ -164,6 +165,44 @@ export class Destinations {
     return rows.map(reachableOf);
   }
 
+  /**
+   * As `reachable`, for one session: all of it, or only the chats in which the session is heard where its wiring confines it to
+   * them. A session of all chats is confined by each of its wirings; one whose chat no agent is wired to any more, always.
+   */
+  async reachableFrom(key: SessionKey): Promise<ReachableDestination[]> {
+    const all = await this.reachable(key.agentGroupId);
+    const heard = await this.#heardIn(key);
+    const isConfined = heard.some(({ reach }) => reach !== 'all-destinations');
+    return isConfined ? all.filter((one) => heard.some((chat) => isChat(one, chat))) : all;
+  }
+
+  /** The chats in which a session is heard, and how far what is said there may carry. */
+  async #heardIn(key: SessionKey) {
+    const chats = this.#store.db
+      .selectFrom('messaging_groups')
+      .leftJoin('wirings', (join) =>
+        join
+          .onRef('wirings.messaging_group_id', '=', 'messaging_groups.id')
+          .on('wirings.agent_group_id', '=', key.agentGroupId),
+      )
+      .select([
+        'messaging_groups.channel_type',
+        'messaging_groups.platform_id',
+        'messaging_groups.strangers',
+        'wirings.reach',
+        'wirings.sender_scope',
+      ]);
+    const of =
+      key.scope === 'agent'
+        ? chats.where('wirings.session_mode', '=', 'agent-shared')
+        : chats.where('messaging_groups.id', '=', key.messagingGroupId);
+    return (await of.execute()).map(({ channel_type, platform_id, strangers, reach, sender_scope: senderScope }) => ({
+      channelType: channel_type,
+      platformId: platform_id,
+      reach: reach === null || senderScope === null ? 'own-chat' : reachOf({ reach, senderScope }, { strangers }),
+    }));
+  }
+
   /** Changes the name. Throws `conflict` when it is taken, and `invalid`. */
   async update(id: DestinationId, changes: Pick<Destination, 'name'>): Promise<Destination | undefined> {
     const conflict = `There is a destination of the name ${changes.name} already.`;
@@ -186,6 +225,13 @@ export class Destinations {
       .executeTakeFirstOrThrow();
     return numDeletedRows > 0n;
   }
+}
+
+function isChat(
+  one: ReachableDestination,
+  { channelType, platformId }: { readonly channelType: string; readonly platformId: string },
+): boolean {
+  return one.type === 'channel' && one.channelType === channelType && one.platformId === platformId;
 }
 
 function destinationOf(row: Selectable<DestinationRow>): Destination {

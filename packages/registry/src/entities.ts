@@ -129,6 +129,11 @@ export interface WiringSettings {
   readonly otherwise: 'drop' | 'accumulate';
   /** Whether threads, or chats, have sessions of their own. */
   readonly sessionMode: SessionMode;
+  /**
+   * Where its sessions may write to: their own chat, or all destinations of the agent. `default`: their own chat where strangers
+   * are heard, else all.
+   */
+  readonly reach: 'default' | 'own-chat' | 'all-destinations';
   /** Wirings of one chat are looked at from the highest priority down. */
   readonly priority: number;
 }

@@ -38,7 +38,8 @@ export {
 export { RegistryError, type RegistryErrorCode } from './errors.ts';
 export { isOpen } from './is-open.ts';
 export type { Question } from './questions.ts';
-export { openRegistry, Registry } from './registry.ts';
+export { type EffectiveReach, reachOf } from './reach.ts';
+export { type NewWiring, openRegistry, Registry } from './registry.ts';
 export { type RouteDecision, route } from './route.ts';
 export { migrate } from './schema.ts';
 export type { Tables } from './tables.ts';

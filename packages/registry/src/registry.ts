@@ -68,6 +68,11 @@ export async function openRegistry(options: RegistryOptions & { readonly file: s
   return new Registry(await openSqliteRegistry(options.file), options);
 }
 
+/** A wiring to be made; without a reach it has the default one. */
+export type NewWiring = Omit<WiringSettings, 'reach'> &
+  Partial<Pick<WiringSettings, 'reach'>> &
+  Pick<Wiring, 'messagingGroupId' | 'agentGroupId'>;
+
 /**
  * The operations on an open registry.
  *
@@ -435,7 +440,7 @@ export class Registry implements AsyncDisposable {
    * Ties a messaging group to an agent group. Throws `conflict` when the pair is wired, `missing` when either end does
    * not exist, `invalid` for a bad pattern.
    */
-  async createWiring(created: WiringSettings & Pick<Wiring, 'messagingGroupId' | 'agentGroupId'>): Promise<Wiring> {
+  async createWiring({ reach = 'default', ...created }: NewWiring): Promise<Wiring> {
     const row = await withReadableErrors(
       'the wiring',
       {
@@ -453,6 +458,7 @@ export class Registry implements AsyncDisposable {
             sender_scope: created.senderScope,
             otherwise: created.otherwise,
             session_mode: created.sessionMode,
+            reach,
             priority: created.priority,
             created_at: this.#now(),
           })
@@ -485,6 +491,7 @@ export class Registry implements AsyncDisposable {
           sender_scope: changes.senderScope,
           otherwise: changes.otherwise,
           session_mode: changes.sessionMode,
+          reach: changes.reach,
           priority: changes.priority,
         })
         .where('id', '=', id)
@@ -602,6 +609,7 @@ function wiringOf(row: WiringRow): Wiring {
     senderScope: row.sender_scope,
     otherwise: row.otherwise,
     sessionMode: row.session_mode,
+    reach: row.reach,
     priority: row.priority,
     createdAt: row.created_at,
   };

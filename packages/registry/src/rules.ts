@@ -26,6 +26,7 @@ export const RULES: Readonly<Record<string, string>> = {
   wiring_sender_scope_is_known: 'The sender scope is "all" or "known".',
   wiring_otherwise_is_known: 'What does not engage is "drop" or "accumulate".',
   wiring_session_mode_is_known: 'The session mode is "shared", "per-thread" or "agent-shared".',
+  wiring_reach_is_known: 'The reach is "default", "own-chat" or "all-destinations".',
   wiring_priority_is_bounded: 'A priority is a number from -1000000 to 1000000.',
   session_id_is_safe: 'An id has 1–64 characters a–z, 0–9, "_" or "-" and begins with a letter or digit.',
   session_thread_needs_chat: 'A session of a thread belongs to a messaging group.',

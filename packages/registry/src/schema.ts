@@ -14,6 +14,7 @@ import { agentsChatsWiringsSessions } from './migrations/0001-agents-chats-wirin
 import { peopleAndWhatWaitsForThem } from './migrations/0002-people-and-what-waits-for-them.ts';
 import { channelInstances } from './migrations/0003-channel-instances.ts';
 import { openByAge } from './migrations/0004-open-by-age.ts';
+import { wiringReach } from './migrations/0005-wiring-reach.ts';
 import type { Tables } from './tables.ts';
 
 /**
@@ -37,6 +38,7 @@ function migrations(engine: Engine): Record<string, Migration> {
     '0002_people_and_what_waits_for_them': peopleAndWhatWaitsForThem(engine),
     '0003_channel_instances': channelInstances(engine),
     '0004_open_by_age': openByAge,
+    '0005_wiring_reach': wiringReach,
   };
 }
 

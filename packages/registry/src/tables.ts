@@ -102,6 +102,7 @@ export interface WiringRow {
   sender_scope: WiringSettings['senderScope'];
   otherwise: WiringSettings['otherwise'];
   session_mode: SessionMode;
+  reach: WiringSettings['reach'];
   priority: number;
   created_at: Millis;
 }

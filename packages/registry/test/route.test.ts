@@ -158,7 +158,7 @@ function agent(name: string): AgentGroup {
 function wired(agentGroup: AgentGroup, settings: Partial<Wiring>): WiredAgent {
   const wiringId = id<WiringId>(`wiring-${agentGroup.folder}`);
   const ends = { agentGroupId: agentGroup.id, messagingGroupId: chat.id };
-  return { agentGroup, wiring: { ...aWiring, ...ends, ...settings, id: wiringId, createdAt: 0 } };
+  return { agentGroup, wiring: { reach: 'default', ...aWiring, ...ends, ...settings, id: wiringId, createdAt: 0 } };
 }
 
 function id<SomeId extends AgentGroupId | MessagingGroupId | WiringId>(text: string): SomeId {

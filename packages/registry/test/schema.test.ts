@@ -158,6 +158,7 @@ describe('the schema refuses', () => {
     ['an unknown sender scope', 'wirings', { ...wiring, sender_scope: 'some' }, 'wiring_sender_scope_is_known'],
     ['an unknown fate', 'wirings', { ...wiring, otherwise: 'burn' }, 'wiring_otherwise_is_known'],
     ['an unknown session mode', 'wirings', { ...wiring, session_mode: 'solo' }, 'wiring_session_mode_is_known'],
+    ['an unknown reach', 'wirings', { ...wiring, reach: 'moon' }, 'wiring_reach_is_known'],
     ['a priority beyond reason', 'wirings', { ...wiring, priority: 1_000_001 }, 'wiring_priority_is_bounded'],
     ['an unsafe session id', 'sessions', { ...session, id: '' }, 'session_id_is_safe'],
     ['a session of no agent', 'sessions', { ...session, agent_group_id: 'a9' }, 'FOREIGN KEY'],
@@ -435,7 +436,7 @@ describe('opening', () => {
 
     await expect(openRegistry({ ...options, file })).rejects.toMatchObject({
       code: 'newer-schema',
-      message: expect.stringMatching(/0099_from_the_future.*0004_open_by_age.*Nothing was changed/),
+      message: expect.stringMatching(/0099_from_the_future.*0005_wiring_reach.*Nothing was changed/),
     });
     const after = new Database(file);
     expect(after.pragma('journal_mode', { simple: true })).toBe('delete');

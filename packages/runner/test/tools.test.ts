@@ -79,7 +79,7 @@ describe('send_message', () => {
 
   it('names the places there are when there is no such one, and sends nothing', async () => {
     expect(await call('send_message', { text: 'hi', to: 'nobody' })).toBe(
-      'Error: There is no place named "nobody", so nothing was sent. Places: helper, team.',
+      'Error: There is no place named "nobody", so nothing was sent. Places that may be written to from here: helper, team.',
     );
     expect(await written()).toEqual([]);
   });

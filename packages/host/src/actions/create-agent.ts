@@ -114,8 +114,11 @@ async function createWithDestinations(
   const name = await destinationTo(parent.id, child, slug(child.name), registry);
   await destinationTo(child.id, parent, slug(parent.name), registry);
   const { replyTo } = session.files.routing();
-  session.files.setRouting({ destinations: await destinationsOf(parent.id, registry), replyTo }, now());
-  return { status: 'ok', result: { text: `${child.name} was created; write to it as ${name}.`, destination: name } };
+  const destinations = await destinationsOf(session, registry);
+  session.files.setRouting({ destinations, replyTo }, now());
+  const isReached = destinations.some((one) => one.name === name);
+  const how = isReached ? `write to it as ${name}.` : 'this session may write only to its own chat, and not to it.';
+  return { status: 'ok', result: { text: `${child.name} was created; ${how}`, destination: name } };
 }
 
 /**

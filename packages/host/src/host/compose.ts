@@ -206,7 +206,7 @@ export async function replaceOutdatedRuns(runs: Runs, { log }: Pick<HostSetup, '
 
 /** Tells a session's run where its agent may write to, as the registry has it now. */
 export async function refreshRouting(session: SessionHandle, registry: Registry, now: Millis): Promise<void> {
-  const destinations = await destinationsOf(session.agentGroupId, registry);
+  const destinations = await destinationsOf(session, registry);
   session.files.setRouting({ destinations, replyTo: session.files.routing().replyTo }, now);
 }
 

@@ -53,6 +53,8 @@ async function ensureTerminalChat(registry: Registry, agent: AgentGroup): Promis
     senderScope: 'all',
     otherwise: 'drop',
     sessionMode: 'shared',
+    // Only the host's own user is at the terminal.
+    reach: 'all-destinations',
     priority: 0,
   });
 }

@@ -200,7 +200,7 @@ async function store(message: ReceivedMessage, decision: StoreDecision, ports: I
   const id = inboundId(message.address, message.platformMessageId);
   const trigger = decision.type === 'engage' ? 'wakes' : 'context';
   if (session.files.message(id) === undefined) {
-    const destinations = await destinationsOf(decision.agentGroup.id, registry);
+    const destinations = await destinationsOf(session, registry);
     const attachments = await storeAttachments(session.folder, id, filesToStore(message));
     // An agent that only listens keeps answering, its tasks for example, where it did.
     const replyTo = trigger === 'context' ? (session.files.routing().replyTo ?? message.address) : message.address;
@@ -246,7 +246,7 @@ async function enqueueCommand(
       const entry = { actor: user, action: 'command', target: session.id, outcome: 'given', detail: { command: text } };
       await registry.audit.add({ at: now(), ...entry });
     }
-    const destinations = await destinationsOf(decision.agentGroup.id, registry);
+    const destinations = await destinationsOf(session, registry);
     session.files.setRouting({ destinations, replyTo: message.address }, now());
     session.files.enqueue(row, now());
   }

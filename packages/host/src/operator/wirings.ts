@@ -1,5 +1,5 @@
 /** `nanoclaw wirings`: which agent engages in which chat, and when. */
-import type { Engage, Wiring } from '@nanoclaw/registry';
+import { type Engage, reachOf, type Wiring } from '@nanoclaw/registry';
 import { z } from 'zod';
 import { Problem } from '../errors/index.ts';
 import { argument, changes, type OperatorCommand, option, reads } from './command.ts';
@@ -10,6 +10,7 @@ import { groupArgument, groupOption, Text, whole } from './parameters.ts';
 import { column } from './view.ts';
 
 const MODES = ['pattern', 'mention', 'mention-sticky'] as const;
+const REACHES = ['default', 'own-chat', 'all-destinations'] as const;
 const SESSION_MODES = ['shared', 'per-thread', 'agent-shared'] as const;
 
 const wiring = argument(Text, 'the wiring: its id, or the beginning of it');
@@ -37,6 +38,11 @@ const settings = {
     'one session per chat, per thread, or one for all chats of the agent',
     { value: 'mode', choices: SESSION_MODES },
   ),
+  reach: option(
+    z.enum(REACHES).exactOptional(),
+    'where its sessions may write to; by default their own chat where strangers are heard, else all destinations',
+    { value: 'reach', choices: REACHES },
+  ),
   priority: option(whole(-1_000_000, 1_000_000).exactOptional(), 'wirings are tried from the highest priority down', {
     value: 'n',
   }),
@@ -59,6 +65,7 @@ export const wiringCommands: readonly OperatorCommand[] = [
         column('PATTERN', 'engage.pattern'),
         column('SENDERS', 'senderScope'),
         column('SESSIONS', 'sessionMode'),
+        column('WRITES TO', 'writesTo'),
         column('PRIORITY', 'priority'),
       ],
       empty: 'There are no wirings yet. Create one with `nanoclaw wirings create`.',
@@ -158,6 +165,7 @@ async function toView(registry: RegistryReader, of: Wiring) {
   return {
     ...of,
     agent: agent?.folder ?? null,
+    writesTo: chat === undefined ? null : reachOf(of, chat),
     chat: chat === undefined ? null : `${chat.channelType}:${chat.platformId}`,
   };
 }

@@ -79,7 +79,7 @@ export async function sendMail(
   const over = await chainLimitReached(from, row, target, chain, ports);
   if (over !== undefined) return refuseChain(from, agent, chain, over, ports);
   const content = await mailContent(from, row, text ?? '', id, target, ports);
-  const destinations = await destinationsOf(agent.id, registry);
+  const destinations = await destinationsOf(target, registry);
   const sender = { channelType: AGENT_CHANNEL, platformId: from.agentGroupId, threadId: from.id };
   // Where it may write to: a session that only gets mail has no other occasion to learn that.
   target.files.setRouting({ destinations, replyTo: target.files.routing().replyTo }, now());

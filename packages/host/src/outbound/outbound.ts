@@ -74,7 +74,8 @@ export function routeOf(
   const address = placeOf(session, message, routing);
   if (address === null) return refused('The message has no address and its session has none to answer to.');
   if (!mayWriteTo(address, routing)) {
-    return refused(`This agent may not write to ${address.channelType} ${address.platformId}.`);
+    const place = `${address.channelType} ${address.platformId}`;
+    return refused(`This agent may not write to ${place}: it is not among the destinations of this session.`);
   }
   if (!isOwnThread(session, message, address, routing)) {
     return refused('This message names a thread that does not belong to its session.');

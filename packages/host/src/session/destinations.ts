@@ -1,10 +1,16 @@
-/** Where an agent may write to, as its session has it: what its address book has, and the chats it is wired to. */
-import type { AgentGroupId, ReachableDestination, Registry } from '@nanoclaw/registry';
+/**
+ * Where an agent may write to, as its session has it: what its address book has, and the chats it is wired to; only the
+ * session's own chat where its wiring says so.
+ */
+import type { ReachableDestination, Registry, SessionKey } from '@nanoclaw/registry';
 import type { Destination } from '@nanoclaw/session-db';
 
-/** An agent's destinations. Names are the address book's; a chat that it has no name for is called by its place. */
-export async function destinationsOf(agentGroupId: AgentGroupId, registry: Registry): Promise<Destination[]> {
-  return withNames(await registry.destinations.reachable(agentGroupId));
+/** A session's destinations. Names are the address book's; a chat that it has no name for is called by its place. */
+export async function destinationsOf(
+  { key }: { readonly key: SessionKey },
+  registry: Registry,
+): Promise<Destination[]> {
+  return withNames(await registry.destinations.reachableFrom(key));
 }
 
 /** A name that the address book has given to another place stays that place's; the chat is to be had all the same. */

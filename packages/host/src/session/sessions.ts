@@ -22,6 +22,8 @@ export class SessionHandle {
   readonly id: SessionId;
   /** The agent that it belongs to. */
   readonly agentGroupId: AgentGroupId;
+  /** Which conversation of the agent it is. */
+  readonly key: SessionKey;
   /** Where its files are. */
   readonly folder: SessionFolder;
   /** Reads what the session's runner wrote. */
@@ -34,6 +36,7 @@ export class SessionHandle {
     this.#onUse = onUse;
     this.id = session.id;
     this.agentGroupId = session.key.agentGroupId;
+    this.key = session.key;
     this.folder = folder;
     // A journal left by a run that is confirmed dead is recovered in a private copy; a live one's is its own.
     this.reader = { read: (request) => reader.read({ ...request, runEnded: this.files.liveRun() === undefined }) };

@@ -104,7 +104,9 @@ function place(scope: ToolScope, name: string | undefined): Address | null {
   const address = namedPlace(name, destinations, scope.origin());
   if (address !== undefined) return address;
   const known = destinations.map((one) => one.name).join(', ') || 'none';
-  throw new ToolInputError(`There is no place named ${JSON.stringify(name)}, so nothing was sent. Places: ${known}.`);
+  throw new ToolInputError(
+    `There is no place named ${JSON.stringify(name)}, so nothing was sent. Places that may be written to from here: ${known}.`,
+  );
 }
 
 async function existing(scope: ToolScope, number: number): Promise<MessageRef> {
