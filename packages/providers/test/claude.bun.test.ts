@@ -369,6 +369,33 @@ describe('a failure of the API', () => {
   );
 });
 
+describe('a program that is killed in mid-turn', () => {
+  test(
+    'leaves a conversation that goes on from what had been done',
+    async () => {
+      const pidFile = join(claude.home, 'shell.pid');
+      const rules = inOrder(
+        shell({ command: 'echo the first half' }),
+        shell({ command: `echo $$ > ${pidFile}; sleep 600` }),
+        { type: 'text', text: 'And here is the rest.' },
+      );
+      const reading = eventsOf(await claude.startTurn(rules, 'Do both halves.'));
+      while (!existsSync(pidFile) || readFileSync(pidFile, 'utf8') === '') await sleep(20);
+      for (const pid of claude.startedPids()) process.kill(pid, 'SIGKILL');
+      process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
+      const events = await reading;
+      expect(ends(events)).toMatchObject([{ type: 'error', lostContinuation: false }]);
+
+      const next = await eventsOf(claude.nextTurn('Do both halves.', { continuation: tokenOf(events) }));
+      expect(next.at(-1)).toMatchObject({ type: 'result', text: 'And here is the rest.' });
+      const asked = JSON.stringify(claude.requests.at(-1)?.body['messages']);
+      expect(asked.split('Do both halves.')).toHaveLength(3);
+      expect(asked).toContain('echo the first half');
+    },
+    TURN_MAX_MS,
+  );
+});
+
 describe('an abort', () => {
   test(
     'ends a turn whose API hangs, with its own reason, and the conversation can go on',

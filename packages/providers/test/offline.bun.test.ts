@@ -198,6 +198,26 @@ describe('the offline provider understands', () => {
     expect(stepsFor(text)).toEqual(expected);
   });
 
+  test('a task that an attempt which was cut off has scheduled is for the time that it was given then', () => {
+    const asked = message({ text: 'remind me in 10 seconds to stretch' });
+    const content = readContent(asked);
+    if (content.type === 'unreadable') throw new Error(content.reason);
+    const first = steps(asked, content, { now: NOW, before: undefined, done: [] });
+    const row = { action: 'schedule_task', prompt: 'say: Reminder: stretch', processAfter: NOW + 10_000 };
+    const done = [{ tool: 'schedule_task', number: 3, address: null, content: row, answer: undefined }];
+    expect(steps(asked, content, { now: NOW + 60_000, before: undefined, done })).toEqual(first);
+    const other = done.map((one) => ({ ...one, content: { ...row, prompt: 'say: Reminder: sleep' } }));
+    expect(steps(asked, content, { now: NOW + 60_000, before: undefined, done: other })).not.toEqual(first);
+  });
+
+  test('a file is the same whenever it is written', () => {
+    const asked = message({ text: 'send me a file' });
+    const content = readContent(asked);
+    if (content.type === 'unreadable') throw new Error(content.reason);
+    const at = (now: number) => steps(asked, content, { now, before: undefined, done: [] });
+    expect(at(NOW + 60_000)).toEqual(at(NOW));
+  });
+
   test('anything else by quoting it', () => {
     expect(stepsFor('What is the time?')).toEqual([
       { type: 'say', text: expect.stringContaining('“What is the time?”') },

@@ -27,15 +27,19 @@ export const MOODS = [
   'file',
   'script',
 ] as const;
-/** `often` is for the worlds that are about it: a slow task every ten minutes. */
-export type Mood = (typeof MOODS)[number] | 'often';
+/**
+ * Some are for the worlds that are about them. `often`: a slow task every ten minutes; `moody`: a task every two hours that is
+ * `flaky`, and given up at some of them.
+ */
+export type Mood = (typeof MOODS)[number] | (typeof RARE_MOODS)[number];
+const RARE_MOODS = ['often', 'moody', 'flaky'] as const;
 
 /** The text of message `number`. */
 export function saying(number: number, mood: Mood): string {
   return `[${number}] ${mood}`;
 }
 
-/** Begins a text that was said in mid-turn: a turn that is tried again says it again. */
+/** Begins a text that was said in mid-turn, before the turn's claims were ended. */
 export const BY_TOOL = 'by tool:';
 
 /** What a text answers: `re[17]` for message 17, `did[ID]` for the occurrence with that id. */
@@ -92,20 +96,28 @@ export async function runScript(text: string, signal: AbortSignal, world: World)
 async function script(turn: ScriptedTurn, world: World, actor: Actor, files: string): Promise<string | null> {
   turn.emit({ type: 'continuation', token: `conversation of ${actor.name}` });
   const said: string[] = [];
-  let speaksByTool = false;
   for (const message of turn.prompt.messages) {
     if (message.kind !== 'chat' && message.kind !== 'task') continue;
     const asked = askedIn(message);
     if (asked === undefined) continue;
     await workOn(asked.mood, message, turn, world, actor);
-    speaksByTool ||= asked.mood === 'tool' || asked.mood === 'file';
     if (isWithoutItsFiles(message, asked.number, files)) said.push(`${LOST_FILE} of ${message.id}`);
-    said.push(message.kind === 'task' ? `did[${message.id}]` : `re[${asked.number}]`);
+    const answer = message.kind === 'task' ? `did[${message.id}]` : `re[${asked.number}]`;
+    // Some are answered by a tool, and others of the same turn by its final text.
+    if (asked.mood !== 'tool' && asked.mood !== 'file') said.push(answer);
+    else await turn.call('send_message', { text: `${BY_TOOL} ${answer}` });
+    await dies(asked.mood, message, world, actor);
   }
-  if (!speaksByTool) return said.length === 0 ? null : said.join('\n');
-  // What a tool has said at the origin stands in the place of the final text.
-  await turn.call('send_message', { text: `${BY_TOOL} ${said.join(' ')}` });
-  return null;
+  return said.length === 0 ? null : said.join('\n');
+}
+
+/** A turn that has acted, and is cut off. */
+async function dies(mood: Mood, { id, tries }: InboundMessage, world: World, actor: Actor): Promise<void> {
+  if (mood !== 'tool' && mood !== 'file') return;
+  const name = `${id}#${tries}`;
+  if (!world.chance.happens(`cut off ${name}`, 0.3)) return;
+  const touch = actor.touches + 1 + world.chance.whole(`cut off after ${name}`, 0, 3);
+  actor.crashPoint = { touch, where: { share: world.chance.share(`cut off at ${name}`) }, with: 'alone' };
 }
 
 function isWithoutItsFiles({ id, content }: InboundMessage, number: number, files: string): boolean {
@@ -117,7 +129,7 @@ function isWithoutItsFiles({ id, content }: InboundMessage, number: number, file
 function askedIn({ content }: InboundMessage): { number: number; mood: Mood } | undefined {
   const text = content['text'] ?? content['prompt'];
   const [, number, word] = (typeof text === 'string' ? /^\[(\d+)\] ([a-z-]+)$/.exec(text) : null) ?? [];
-  const mood = word === 'often' ? word : MOODS.find((known) => known === word);
+  const mood = [...MOODS, ...RARE_MOODS].find((known) => known === word);
   return number === undefined || mood === undefined ? undefined : { number: Number(number), mood };
 }
 
@@ -155,28 +167,30 @@ async function workOn(
           with: 'alone',
         };
       return;
-    case 'later':
-      await turn.call('schedule_task', {
-        prompt: saying(numberOf(message), 'answer'),
-        processAfter: new Date(
-          world.wall('runner') + world.chance.wait(`later ${name}`, 60_000, 7_200_000),
-        ).toISOString(),
-      });
+    case 'later': {
+      const prompt = saying(numberOf(message), 'answer');
+      const at = world.wall('runner') + world.chance.wait(`later ${name}`, 60_000, 7_200_000);
+      await turn.call('schedule_task', { prompt, processAfter: scheduledFor(prompt, at, turn) });
       return;
+    }
     case 'daily':
       await turn.call('schedule_task', { prompt: saying(numberOf(message), 'answer'), recurrence: '17 */2 * * *' });
       return;
     case 'often':
       await turn.call('schedule_task', { prompt: saying(numberOf(message), 'slow'), recurrence: '*/10 * * * *' });
       return;
-    case 'script':
-      await turn.call('schedule_task', {
-        prompt: saying(numberOf(message), 'answer'),
-        script: world.chance.pick(`script ${name}`, SCRIPTS),
-        processAfter: new Date(
-          world.wall('runner') + world.chance.wait(`script at ${name}`, 5_000, 600_000),
-        ).toISOString(),
-      });
+    case 'script': {
+      const prompt = saying(numberOf(message), 'answer');
+      const script = SCRIPTS[numberOf(message) % SCRIPTS.length];
+      const at = world.wall('runner') + world.chance.wait(`script at ${name}`, 5_000, 600_000);
+      await turn.call('schedule_task', { prompt, script, processAfter: scheduledFor(prompt, at, turn) });
+      return;
+    }
+    case 'moody':
+      await turn.call('schedule_task', { prompt: saying(numberOf(message), 'flaky'), recurrence: '17 */2 * * *' });
+      return;
+    case 'flaky':
+      if (goesBadly(message)) throw new Error('The model cannot do this today.');
       return;
     case 'file': {
       const number = numberOf(message);
@@ -190,6 +204,17 @@ async function workOn(
     case 'tool':
     case 'answer':
   }
+}
+
+/** When a task is to be done: at `at`, or when an attempt that was cut off has scheduled it for. */
+function scheduledFor(prompt: string, at: number, turn: ScriptedTurn): string {
+  const before = turn.prompt.done.find(({ content }) => content['prompt'] === prompt)?.content['processAfter'];
+  return new Date(typeof before === 'number' ? before : at).toISOString();
+}
+
+/** Two of three occurrences of a flaky task go well. */
+function goesBadly({ id }: InboundMessage): boolean {
+  return Math.floor(Number(id.split('@').at(-1)) / 7_200_000) % 3 === 0;
 }
 
 function numberOf(message: InboundMessage): number {

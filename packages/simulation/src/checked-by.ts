@@ -29,4 +29,5 @@ export const CHECKED_BY: Readonly<Record<string, 'every step' | 'the end' | { re
   I27: 'every step',
   I28: 'every step',
   I29: 'every step',
+  I30: 'every step',
 };

@@ -116,6 +116,7 @@ export class Checker implements Disposable {
         continue;
       }
       if (isNew) this.#lookAt(session, before, now, living);
+      if (this.#isPrompt) this.#lookAtWaits(session, before, now);
       if (this.#isPrompt) this.#lookAtDue(session, before, now, perSession.has(session));
       before.readAt = this.#looks;
       everywhere.push(...now.messages);
@@ -324,6 +325,19 @@ export class Checker implements Disposable {
       `${session}: ${due.map((one) => one.id).join(', ')} is due, and its run takes nothing.`);
   }
 
+  /** Where nothing but the clock goes wrong, nothing waits longer than it was to for a time that a wrong clock gave it. */
+  #lookAtWaits(session: string, before: Remembered, now: Seen): void {
+    const { world } = this.#parts;
+    const wall = world.wall('host');
+    const late = [
+      ...now.messages.map((one) => ({ name: one.id, at: one.processAfter, ...one })),
+      ...now.deliveries.map((one) => ({ name: `outbound ${one.seq}`, at: one.nextAttemptAt, ...one })),
+    ].filter(({ status, at, waitMs }) => status === 'pending' && waitMs !== null && at > wall + waitMs);
+    before.lateSince = late.length > 0 ? (before.lateSince ?? world.time) : undefined;
+    require('I30', world.time - (before.lateSince ?? world.time) <= DUE_MAX_MS, () =>
+      `${session}: ${late.map(({ name }) => name).join(', ')} waits for a time that the clock had once.`);
+  }
+
   #lookAtOutbound(session: string, before: Remembered, now: Seen, acks: ReadonlyMap<string, AckRow>): void {
     const completed = new Set(
       [...acks.values()].filter((ack) => ack.status === 'completed').map((ack) => `${ack.runId}/${ack.messageId}`),
@@ -333,6 +347,12 @@ export class Checker implements Disposable {
       if (before.outbound.has(row.seq)) continue;
       before.outbound.add(row.seq);
       require('I28', !textOf(row).includes(LOST_FILE), () => `${session}: ${textOf(row)}.`);
+      const effect = effectOf(row);
+      if (effect !== undefined) {
+        require('I20', !before.effects.has(effect) || this.#parts.runtime.zombies.size > 0, () =>
+          `${session}: ${effect} was done, and outbound ${row.seq} does it again.`);
+        before.effects.add(effect);
+      }
       for (const answer of answers(textOf(row))) {
         const message = messages.get(answer);
         require('I8', message !== undefined && completed.has(`${row.runId}/${message.id}`), () =>
@@ -378,6 +398,11 @@ export class Checker implements Disposable {
       const stands = (open.get(series.id) ?? 0) > 0 || series.nextSlot !== null || series.owed !== '[]';
       require('I23', series.status !== 'active' || stands, () =>
         `${session}: ${series.id} is active, and will never run again.`);
+      const last = now.messages.findLast(
+        ({ seriesId, status }) => seriesId === series.id && (status === 'completed' || status === 'failed'),
+      );
+      require('I23', last?.status !== 'completed' || series.failures === 0 || series.overlap === 'allow', () =>
+        `${session}: ${series.id} counts ${series.failures} failures in a row, and ${last?.id} went well.`);
       require('I23', series.status !== 'ended' || series.recurrence === null, () =>
         `${session}: ${series.id} repeats for ever, and has ended.`);
     }
@@ -416,10 +441,6 @@ export class Checker implements Disposable {
     const wall = this.#parts.world.wall('host');
     const stopped = now.messages.filter((one) => one.kind === 'command').map((one) => one.seq);
     const said = new Set((now.outbound?.messages ?? []).flatMap((row) => answersAnyhow(textOf(row))));
-    // What a tool says at the origin stands in the place of the turn's final text, and of what else was in it.
-    const byTool = (now.outbound?.messages ?? []).filter((row) => textOf(row).startsWith(BY_TOOL));
-    const spokeByTool = new Set(byTool.map((row) => row.runId));
-    const runs = new Map((now.outbound?.acks ?? []).map((ack) => [`${ack.messageId}#${ack.attempt}`, ack.runId]));
     for (const message of now.messages) {
       const name = `${session}: ${message.id} (${message.content.slice(0, 60)})`;
       const isOpen = message.status === 'pending' || message.status === 'paused';
@@ -429,9 +450,8 @@ export class Checker implements Disposable {
       const isAsked = message.kind === 'chat' || message.kind === 'task';
       if (message.status !== 'completed' || !isAsked) continue;
       const wasStopped = stopped.some((seq) => seq > message.seq);
-      const run = runs.get(`${message.id}#${message.tries}`) ?? '';
       const isSkipped = message.content.includes('"script":"skips"');
-      const isAnswered = said.has(nameOf(message)) || wasStopped || spokeByTool.has(run) || isSkipped;
+      const isAnswered = said.has(nameOf(message)) || wasStopped || isSkipped;
       require('I20', isAnswered, () => `${name} is completed, and was never answered.`);
     }
     const rows = Map.groupBy(now.deliveries, (row) => row.seq);
@@ -483,6 +503,10 @@ class Remembered {
   taken = 0;
   /** Since when something has been due that no run has taken. */
   dueSince: number | undefined;
+  /** Since when something has waited for longer than it was to. */
+  lateSince: number | undefined;
+  /** What turns have done before their end. */
+  readonly effects = new Set<string>();
 
   /**
    * An occurrence that was written ahead of its time, and that no run has taken, is taken back when the clock is set back;
@@ -503,6 +527,7 @@ class Remembered {
     for (const seq of this.outbound) copy.outbound.add(seq);
     for (const [key, value] of this.answers) copy.answers.set(key, value);
     for (const [key, value] of this.deliveries) copy.deliveries.set(key, value);
+    for (const effect of this.effects) copy.effects.add(effect);
     return copy;
   }
 }
@@ -515,6 +540,13 @@ function require(invariant: string, holds: boolean, otherwise: () => string): as
 function keyParts(key: string): [session: string | undefined, seq: number, part: number] {
   const [, session, seq, part] = /^([^/]+)\/(\d+)\/(\d+)(?:\/\d+)?$/.exec(key) ?? [];
   return [session, Number(seq), Number(part)];
+}
+
+/** What a turn has done with a tool; each says it once. */
+function effectOf({ kind, content }: OutRow): string | undefined {
+  const { action, prompt, text }: { action?: string; prompt?: string; text?: string } = JSON.parse(content);
+  if (kind === 'system') return `${action} ${prompt}`;
+  return text?.startsWith(BY_TOOL) ? text : undefined;
 }
 
 /** What an answer to a message says. */

@@ -317,6 +317,60 @@ export const MUTATIONS: readonly Mutation[] = [
     within: seeds(20),
   },
   {
+    name: 'what a clock that was ahead has put off stays so',
+    edits: [{ file: SWEEP, find: 'session.cutWaits(now);', replace: '' }],
+    within: seeds(130),
+  },
+  {
+    name: 'a delivery that a clock that was ahead has put off stays so',
+    edits: [
+      {
+        file: DELIVERIES,
+        find: 'next_attempt_at = :now + wait_ms WHERE',
+        replace: 'next_attempt_at = next_attempt_at WHERE',
+      },
+    ],
+    within: seeds(130),
+  },
+  {
+    name: 'failures in a row are never forgotten',
+    edits: [
+      {
+        file: OCCURRENCES,
+        find: "to === 'failed' ? series.failures + 1 : 0;",
+        replace: "series.failures + (to === 'failed' ? 1 : 0);",
+      },
+    ],
+    within: seeds(50),
+  },
+  {
+    name: 'a later attempt does everything again',
+    edits: [{ file: RUNNER_SESSION, find: '(effect && this.#acted(effect)) ??', replace: '' }],
+    within: seeds(20),
+  },
+  {
+    name: 'a later attempt is not told what was done',
+    edits: [
+      {
+        file: 'packages/runner/src/turn.ts',
+        find: 'const done = await this.#recall();',
+        replace: 'await this.#recall();\n    const done: DoneEffect[] = [];',
+      },
+    ],
+    within: seeds(40),
+  },
+  {
+    name: 'a tool that has spoken swallows the final text',
+    edits: [
+      {
+        file: 'packages/runner/src/reply.ts',
+        find: '!options.said.has(replyKey(reply))',
+        replace: '!options.isVisible',
+      },
+    ],
+    within: seeds(20),
+  },
+  {
     name: 'a commit does not outlive a power cut',
     edits: [{ file: 'packages/session-db/src/open.ts', find: "['synchronous', 3],", replace: "['synchronous', 2]," }],
     within: crashesOf(0, 300),

@@ -13,6 +13,8 @@ export interface MessageRow {
   readonly tries: number;
   readonly trigger: number;
   readonly processAfter: number;
+  /** How long it was to wait; `null`: it is due at a time. */
+  readonly waitMs: number | null;
   readonly seriesId: string | null;
   readonly slot: number | null;
   readonly content: string;
@@ -43,6 +45,9 @@ export interface DeliveryRow {
   readonly status: 'scheduled' | 'pending' | 'delivered' | 'failed' | 'discarded';
   readonly attempts: number;
   readonly inFlight: number;
+  readonly nextAttemptAt: number;
+  /** How long it was to wait; `null`: it is due at a time. */
+  readonly waitMs: number | null;
   readonly uncertain: number;
   readonly error: string | null;
 }
@@ -55,6 +60,8 @@ export interface SeriesRow {
   readonly nextSlot: number | null;
   /** JSON: an array of slots. */
   readonly owed: string;
+  /** How many of the last were given up in a row. */
+  readonly failures: number;
 }
 
 /** One session as of one moment. */
@@ -95,13 +102,13 @@ export class HistoryReader implements Disposable {
         taken: state?.taken ?? 0,
         messages: rows<MessageRow>(
           file,
-          `SELECT id, seq, kind, status, tries, trigger, process_after AS processAfter, series_id AS seriesId, slot,
+          `SELECT id, seq, kind, status, tries, trigger, process_after AS processAfter, wait_ms AS waitMs, series_id AS seriesId, slot,
              content, error FROM messages_in ORDER BY seq`,
         ),
         deliveries: rows<DeliveryRow>(file, `${SELECT_DELIVERIES} ORDER BY seq, part`),
         series: rows<SeriesRow>(
           file,
-          'SELECT id, status, overlap, recurrence, next_slot AS nextSlot, owed FROM series',
+          'SELECT id, status, overlap, recurrence, next_slot AS nextSlot, owed, failures FROM series',
         ),
       };
     });
@@ -200,7 +207,9 @@ function integrityOf(file: File): string | undefined {
 }
 
 const SELECT_DELIVERIES = `
-  SELECT seq, part, lane, channel_type AS channelType, status, attempts, in_flight AS inFlight, uncertain, error FROM delivered`;
+  SELECT seq, part, lane, channel_type AS channelType, status, attempts, in_flight AS inFlight,
+    next_attempt_at AS nextAttemptAt, wait_ms AS waitMs, uncertain, error
+  FROM delivered`;
 
 function rows<Row>(file: File, sql: string, params: Readonly<Record<string, number>> = {}): Row[] {
   const known = file.statements.get(sql) ?? file.db.prepare<unknown[]>(sql);

@@ -69,6 +69,8 @@ export function planOf(seed: number): Plan {
   if (chance.happens('clock world', 0.05)) return clockWorld(seed, chance);
   if (chance.happens('guard world', 0.05)) return lateWorld(seed, chance);
   if (chance.happens('busy clock world', 0.03)) return busyClockWorld(seed, chance);
+  if (chance.happens('world ahead', 0.04)) return aheadWorld(seed, chance);
+  if (chance.happens('moody world', 0.03)) return moodyWorld(seed, chance);
   const troubledMs = chance.wait('length', HOUR, 60 * HOUR);
   const chats = ['terminal/main', ...CHATS.filter(() => chance.happens('chats', 0.25))];
   return {
@@ -180,6 +182,40 @@ function busyClockWorld(seed: number, chance: Chance): Plan {
   );
   const often: FaultEvent = { at: MINUTE, type: 'say', number: 1, chat: 'terminal/main', mood: 'often' };
   return { seed, troubledMs: 12 * HOUR, events: [often, ...back] };
+}
+
+/** Much is said and tried under a clock that is ahead, and then set right: rare by chance alone. Nothing else goes wrong. */
+function aheadWorld(seed: number, chance: Chance): Plan {
+  const events = some(chance, 'ahead', 3).flatMap((index): FaultEvent[] => {
+    const at = (1 + 4 * index) * HOUR;
+    const byMs = chance.wait('ahead by', HOUR, 24 * HOUR);
+    const rightAt = at + 10 * MINUTE;
+    const said = [1, 2, 3].map(
+      (which): FaultEvent => ({
+        at: rightAt - chance.wait('ahead said', 100, 80 * SECOND),
+        type: 'say',
+        number: 10 * (index + 1) + which,
+        chat: 'terminal/main',
+        mood: chance.pick('ahead mood', ['error-always', 'error-once', 'answer', 'tool']),
+      }),
+    );
+    const away: FaultEvent = { at: rightAt - chance.wait('away', SECOND, MINUTE), type: 'offline', ms: 2 * MINUTE };
+    return [
+      { at, type: 'clock-is-set', byMs },
+      ...(chance.happens('is away', 0.5) ? [away] : []),
+      ...said,
+      { at: rightAt, type: 'clock-is-set', byMs: -byMs },
+    ];
+  });
+  return { seed, troubledMs: 12 * HOUR, strict: 'prompt', events };
+}
+
+/** A task that repeats and is given up now and then: rare by chance alone. */
+function moodyWorld(seed: number, chance: Chance): Plan {
+  const said = [1, 2].map(
+    (number): FaultEvent => ({ at: number * MINUTE, type: 'say', number, chat: 'terminal/main', mood: 'moody' }),
+  );
+  return { seed, troubledMs: chance.whole('moody', 20, 40) * HOUR, events: said };
 }
 
 /** Runs that die soon after they have answered, while the host waits for what was read before: rare by chance alone. */
