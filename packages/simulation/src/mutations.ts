@@ -132,6 +132,8 @@ export const MUTATIONS: readonly Mutation[] = [
         replace:
           'processAfter: Date.parse(new Date(message.processAfter ?? now).toISOString().slice(0, 10)) + 86_400_000,',
       },
+      // With a wait beside it the time would be cut to that.
+      { file: HOST_SESSION, find: 'waitMs: message.processAfter === undefined ? 0 : null,', replace: 'waitMs: null,' },
     ],
     within: seeds(20),
   },
