@@ -181,9 +181,9 @@ async function workOn(
       return;
     case 'script': {
       const prompt = saying(numberOf(message), 'answer');
-      const script = SCRIPTS[numberOf(message) % SCRIPTS.length];
+      const bash = SCRIPTS[numberOf(message) % SCRIPTS.length];
       const at = world.wall('runner') + world.chance.wait(`script at ${name}`, 5_000, 600_000);
-      await turn.call('schedule_task', { prompt, script, processAfter: scheduledFor(prompt, at, turn) });
+      await turn.call('schedule_task', { prompt, script: bash, processAfter: scheduledFor(prompt, at, turn) });
       return;
     }
     case 'moody':
