@@ -39,9 +39,9 @@ it('a session of a newer version keeps those after it from nothing, and the log 
   db.close();
   await whole.host.start();
   expect(sessions.slice(1).map(({ root }) => liveRun(root))).toEqual([undefined, undefined]);
-  expect(lines.filter(({ msg }) => msg === 'adoption').map(({ trouble }) => trouble)).toEqual([
-    expect.stringMatching(new RegExp(`^The file of session ${newer?.id} cannot be used \\(.*newer`)),
-  ]);
+  expect(
+    lines.filter(({ msg }) => msg === 'a run of an earlier start could not be adopted').map(({ trouble }) => trouble),
+  ).toEqual([expect.stringMatching(new RegExp(`^The file of session ${newer?.id} cannot be used \\(.*newer`))]);
   expect(lines.some(({ msg }) => msg.includes('runtime'))).toBe(false);
 });
 
