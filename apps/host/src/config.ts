@@ -65,6 +65,9 @@ const KEYS = {
   runsMax: key('NANOCLAW_RUNS_MAX', z.coerce.number().int().min(1).max(1_000), DEFAULT_SETTINGS.runsMax, {
     help: 'how many agents may run at once',
   }),
+  placeMaxMs: key('NANOCLAW_PLACE_MAX_MS', milliseconds(60_000, 86_400_000), DEFAULT_SETTINGS.placeMaxMs, {
+    help: 'how long an agent may go without ending anything while others wait for its place, in milliseconds',
+  }),
   idleExitMs: key('NANOCLAW_IDLE_EXIT_MS', milliseconds(1_000, 86_400_000), DEFAULT_SETTINGS.idleExitMs, {
     help: 'how long an agent with nothing to do stays, in milliseconds',
   }),

@@ -14,6 +14,12 @@ export interface ContainersOptions {
   readonly driver: Driver;
   /** How many runs may be alive at once: 1 or more. Adopted ones count, though they may exceed it. */
   readonly runsMax: number;
+  /**
+   * What a session's run takes a share of, such as its agent's places, the most important first. No run is started that would
+   * take one of them above its `most`, and of those that may be started one whose shares are in least use goes first.
+   * Without this, first come is first served. Must not throw.
+   */
+  readonly sharesOf?: (sessionId: string) => readonly Share[];
   /** What a run that is stopped gets to finish its transaction, in milliseconds. */
   readonly graceMs: number;
   /**
@@ -37,6 +43,14 @@ export interface ContainersOptions {
    * error becomes an unhandled rejection.
    */
   readonly onExit: (end: RunEnd) => void;
+}
+
+/** A number of places that some runs have together. */
+export interface Share {
+  /** Runs with the same name share them. */
+  readonly name: string;
+  /** How many of them may be alive at once: 1 or more. */
+  readonly most: number;
 }
 
 /** The end of a run that was live. */
@@ -102,7 +116,7 @@ export class Containers {
 
   /**
    * Starts a run for the spec's session unless there is one, and resolves with the session's run, which may have been
-   * started from an earlier spec. Over the cap it waits, first come first served, one turn per session. The run may leave
+   * started from an earlier spec. Over the cap or its share (see `sharesOf`) it waits, one turn per session. The run may leave
    * the moment after: a caller that has work for it wakes again after its `onExit`.
    *
    * Rejects with a {@link SpawnError} if the start failed or the session was stopped before its turn; nothing is alive
@@ -196,9 +210,23 @@ export class Containers {
     return slot === undefined || slot.state === 'starting' ? undefined : slot.run;
   }
 
-  /** The sessions that wait for a place, the next one first: a reason to ask idle runs to leave. */
+  /** The sessions that wait for a place, in the order in which they came: a reason to ask idle runs to leave. */
   waitingSessions(): string[] {
     return [...this.#waiting.keys()];
+  }
+
+  /**
+   * The live runs of which one has to end before a waiting session can have its own: all of them, or those of a share that is
+   * taken up. Those that are being stopped already are not among them; none when nothing is in its way, or one is on its way out.
+   */
+  inTheWayOf(sessionId: string): Run[] {
+    const inUse = this.#sharesInUse();
+    const full = this.#sharesOf(sessionId).find(({ name, most }) => (inUse.get(name) ?? 0) >= most);
+    if (full === undefined && this.#slots.size < this.#options.runsMax) return [];
+    const isOf = (id: string) => full === undefined || this.#sharesOf(id).some(({ name }) => name === full.name);
+    const slots = [...this.#slots].flatMap(([id, slot]) => (isOf(id) ? [slot] : []));
+    if (slots.some(({ state }) => state === 'stopping')) return [];
+    return slots.flatMap((slot) => (slot.state === 'live' ? [slot.run] : []));
   }
 
   /** Starts nothing more and reports nothing more. Runs go on, for the next host to adopt; the driver stays open. */
@@ -211,14 +239,39 @@ export class Containers {
   }
 
   #startWaiting(): void {
-    for (const [sessionId, { spec, started }] of this.#waiting) {
-      if (this.#slots.size >= this.#options.runsMax) return;
-      // Its old run is still stopping: it keeps its turn, and holds up no other session.
-      if (this.#slots.has(sessionId)) continue;
-      this.#waiting.delete(sessionId);
-      this.#slots.set(sessionId, { state: 'starting', runId: spec.runId, started: started.promise });
+    while (this.#slots.size < this.#options.runsMax) {
+      const next = this.#nextWaiting();
+      if (next === undefined) return;
+      const { spec, started } = next;
+      this.#waiting.delete(spec.sessionId);
+      this.#slots.set(spec.sessionId, { state: 'starting', runId: spec.runId, started: started.promise });
       this.#start(spec).then(started.resolve, started.reject);
     }
+  }
+
+  #nextWaiting(): Waiting | undefined {
+    const inUse = this.#sharesInUse();
+    const may = [...this.#waiting.values()].flatMap((waiting) => {
+      const { sessionId } = waiting.spec;
+      // Its old run is still stopping: it keeps its turn, and holds up no other session.
+      if (this.#slots.has(sessionId)) return [];
+      const shares = this.#sharesOf(sessionId).map(({ name, most }) => ({ used: inUse.get(name) ?? 0, most }));
+      if (shares.some(({ used, most }) => used >= most)) return [];
+      return [{ waiting, used: shares.map(({ used }) => used) }];
+    });
+    return may.toSorted((a, b) => compareLists(a.used, b.used))[0]?.waiting;
+  }
+
+  #sharesOf(sessionId: string): readonly Share[] {
+    return this.#options.sharesOf?.(sessionId) ?? [];
+  }
+
+  #sharesInUse(): Map<string, number> {
+    const inUse = new Map<string, number>();
+    for (const id of this.#slots.keys()) {
+      for (const { name } of this.#sharesOf(id)) inUse.set(name, (inUse.get(name) ?? 0) + 1);
+    }
+    return inUse;
   }
 
   async #start(spec: RunSpec): Promise<Run> {
@@ -370,6 +423,15 @@ export class Containers {
       );
     }
   }
+}
+
+/** By their first numbers, if those are equal by the second, and so on; what is equal in all stays in its order. */
+function compareLists(a: readonly number[], b: readonly number[]): number {
+  for (const [at, one] of a.entries()) {
+    const difference = one - (b[at] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
 }
 
 function isWell(exit: Exit): boolean {

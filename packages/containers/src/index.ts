@@ -2,7 +2,7 @@
  * At most one run per session, on whatever runs programs here. In reading order: what a host uses, the port, the drivers.
  * The suite for drivers of your own is the subpath `./contract`.
  */
-export { Containers, type RunEnd } from './containers.ts';
+export { Containers, type RunEnd, type Share } from './containers.ts';
 export {
   type Driver,
   type Exit,

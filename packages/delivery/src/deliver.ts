@@ -3,14 +3,14 @@
  * lane in order write the attempt down, make it, write down what came of it. Nothing is remembered between passes but
  * what is on disk, so a crash anywhere leaves a pass to be made again.
  *
- * No session file is held open over an `await`: every touch is one synchronous block of `inSession`.
+ * No session file is held open over an `await`: every touch is one synchronous block of `inSession`. How much one of them
+ * works off is bounded, because nothing else in the process runs meanwhile.
  */
 import {
   changeToken,
   DELIVERY_RETRY,
   type DeadLetter,
   type HostSession,
-  isBusy,
   type Millis,
   type OutboundContents,
   type OutboundFinding,
@@ -43,8 +43,11 @@ export interface DeliverySession {
   readonly key: string;
   /** Where its files lie. */
   readonly folder: SessionFolder;
-  /** Lends the open session to `use`, which is done with it when it returns. Whether it stays open is the host's. */
-  inSession<T>(use: (session: HostSession) => T): T;
+  /**
+   * Lends the open session to `use`, which is done with it when it returns; again from its beginning when a lock kept it from
+   * writing. When it does so, and whether the file stays open, is the host's.
+   */
+  inSession<T>(use: (session: HostSession) => T): T | Promise<T>;
   /** Reads what the runner wrote; a container may have written anything there. */
   readonly reader: OutboundReader;
 }
@@ -172,13 +175,13 @@ const TROUBLE_RETRY_MS = 60_000;
 const AGAIN_MAX = 100;
 const TODO_MAX = 100;
 
-/** How often, and after which pauses, a write is tried that the runner's read lock keeps out. */
-const BUSY_TRIES = 40;
+/** How many messages are accepted, or lanes begun, in one go: some milliseconds' worth. */
+const SLICE_MAX = 20;
 
 /**
  * Makes one pass over a session. It ends when everything due has been attempted once, or has to wait.
  *
- * Rejects with what the session's file throws (`SqliteError`: a full disk, a lock held for seconds) after all sends in
+ * Rejects with what the session's file throws (`SqliteError`: a full disk, a lock that is held on) after all sends in
  * flight have ended; what was not written down by then is an ordinary retry.
  */
 export async function deliverSession(
@@ -269,12 +272,14 @@ class Pass {
 
   /** Reads the runner's file, accepts what is new, and begins what is due: one read, one commit. */
   async readAndAccept(hasChanged: boolean): Promise<void> {
-    const { request, isFull } = await this.#persistently((session) => ({
+    const { request, isFull } = await this.#session.inSession((session) => ({
       request: passRequest(session, this.#ports.now()),
       isFull: session.deliveries.isFull(this.#ports.policy.rowsMax),
     }));
     const { messagesAfter } = request;
-    const handed = this.#options.read;
+    // One that a pass has overtaken would hide what is there beyond it.
+    const isOvertaken = (this.#options.read?.request.messagesAfter ?? messagesAfter) < messagesAfter;
+    const handed = isOvertaken ? undefined : this.#options.read;
     const again = handed ? handed.request.again : request.again;
     // Without a change and without anything to read again, what is due has been stored.
     const isNeeded = hasChanged || again.length > 0;
@@ -283,15 +288,36 @@ class Pass {
     if (read?.type === 'read' && isFull) this.#holdBack(read);
 
     const accepting = read?.type === 'read' && !this.#isHeldBack ? read : undefined;
-    // A read that was handed over may have been overtaken by one of a pass.
-    const fresh = accepting?.messages.filter(({ seq }) => seq > messagesAfter) ?? [];
-    this.#begun = await this.#write((session) => {
-      const now = this.#ports.now();
-      const messages = [...fresh, ...session.deliveries.unrouted(TODO_MAX)].map((message) => this.#acceptedAs(message));
-      session.deliveries.accept(messages, accepting?.messagesThrough ?? messagesAfter, now);
-      return session.deliveries.due(now, this.#budget).flatMap(({ lane }) => this.#begin(session, lane) ?? []);
-    });
+    const fresh = accepting?.messages ?? [];
+    await this.#accept(fresh, accepting?.messagesThrough ?? messagesAfter);
+    await this.#beginDue();
     this.#accepted.push(...fresh.map(({ seq }) => seq));
+  }
+
+  /** Accepts messages, and what an operator has revived, some at a time: with each of them the cursor goes as far as they do. */
+  async #accept(fresh: readonly OutboundMessage[], through: number): Promise<void> {
+    const toAccept = [...fresh];
+    do {
+      const slice = toAccept.splice(0, SLICE_MAX);
+      const last = toAccept.length === 0 ? undefined : slice.at(-1)?.seq;
+      await this.#write((session) => {
+        const revived = last === undefined ? session.deliveries.unrouted(SLICE_MAX) : [];
+        if (revived.length === SLICE_MAX) this.#isCutShort = true;
+        const messages = [...slice, ...revived].map((message) => this.#acceptedAs(message));
+        session.deliveries.accept(messages, last ?? through, this.#ports.now());
+      });
+    } while (toAccept.length > 0);
+  }
+
+  /** Begins what is due, some lanes at a time. */
+  async #beginDue(): Promise<void> {
+    const lanes = await this.#session.inSession((session) =>
+      session.deliveries.due(this.#ports.now(), this.#budget).map(({ lane }) => lane),
+    );
+    while (lanes.length > 0) {
+      const slice = lanes.splice(0, SLICE_MAX);
+      this.#begun.push(...(await this.#write((session) => slice.flatMap((lane) => this.#begin(session, lane) ?? []))));
+    }
   }
 
   /** Works off each lane in its order, all lanes at the same time. */
@@ -302,7 +328,7 @@ class Pass {
 
   /** Removes what delivered messages left behind, and tells of those given up. Repeatable at every step. */
   async finishEnded(): Promise<void> {
-    const { cleanUp, notify } = this.#session.inSession((session) => {
+    const { cleanUp, notify } = await this.#session.inSession((session) => {
       this.#openAt = session.deliveries.nextAt(this.#heldUntil);
       return session.deliveries.followUps(TODO_MAX);
     });
@@ -522,7 +548,7 @@ class Pass {
     if (letters.length === 0) return [];
     const { key } = this.#session;
     const now = this.#ports.now();
-    await this.#persistently((session) => session.enqueue(agentNotice(letters, now), now));
+    await this.#session.inSession((session) => session.enqueue(agentNotice(letters, now), now));
     const told: DeadLetter[] = [];
     for (const { rates, ...notice } of operatorNotices(letters)) {
       // One that is dropped here has been told of lately; the letters are listed all the same.
@@ -545,8 +571,8 @@ class Pass {
   }
 
   /** Makes moves in one commit. What a try that failed has let through the gate is let out again. */
-  #write<T>(moves: (session: HostSession) => T): Promise<T> {
-    return this.#persistently((session) => {
+  async #write<T>(moves: (session: HostSession) => T): Promise<T> {
+    return this.#session.inSession((session) => {
       const budget = this.#budget;
       this.#entered = [];
       try {
@@ -556,24 +582,6 @@ class Pass {
         this.#budget = budget;
         throw error;
       }
-    });
-  }
-
-  /** Tries again after a short pause while the runner's read lock keeps the writer out. */
-  async #persistently<T>(use: (session: HostSession) => T): Promise<T> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return this.#session.inSession(use);
-      } catch (error) {
-        if (!isBusy(error) || tries === BUSY_TRIES) throw error;
-        await this.#nap(BUSY_RETRY_MS);
-      }
-    }
-  }
-
-  #nap(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#ports.setTimer(delayMs, resolve);
     });
   }
 }

@@ -5,7 +5,7 @@ import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { applyActionOutcome, performAction } from '../src/actions/actions.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
-import { OutboundWorld } from './outbound-world.ts';
+import { asHost, OutboundWorld } from './outbound-world.ts';
 
 let world: OutboundWorld;
 let session: SessionHandle;
@@ -89,7 +89,7 @@ describe('an action', () => {
 
   it('belongs to the chat where it was asked for, as do the results (failure 29)', async () => {
     const asked = await world.hear(session, 'p1', 'anna', 'nano');
-    session.files.setRouting({ destinations: [], replyTo: world.address('newer') }, world.now);
+    asHost(session, (files) => files.setRouting({ destinations: [], replyTo: world.address('newer') }, world.now));
     const in5 = new Date(world.now + 300_000).toISOString();
     const id = await ask({ action: 'schedule_task', prompt: 'hello', processAfter: in5 }, asked);
     expect(session.files.series.get(id)?.address).toMatchObject({ platformId: 'nano' });
@@ -154,7 +154,7 @@ describe('create_agent', () => {
           address,
           content,
         } as const;
-        session.files.enqueue(mail, world.now);
+        asHost(session, (files) => files.enqueue(mail, world.now));
         return id;
       },
     ],

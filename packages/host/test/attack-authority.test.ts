@@ -3,7 +3,7 @@ import type { JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { oneLine } from '../src/channels/one-line.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
-import { OutboundWorld } from './outbound-world.ts';
+import { asHost, OutboundWorld } from './outbound-world.ts';
 import { at, by, type Ground, message, openGround, World } from './people-world.ts';
 
 describe('an agent that wants its own wish approved (failure 51)', () => {
@@ -169,7 +169,7 @@ describe('a row of a container', () => {
     await world.refresh(session, world.address('nano', 'own-thread'));
     const address = world.address('nano', 'their-thread');
     const heard = { id: 'heard', kind: 'chat', timestamp: 1, trigger: 'wakes', address, content: {} } as const;
-    session.files.enqueue(heard, 1);
+    asHost(session, (files) => files.enqueue(heard, 1));
     world.row(session, { address: world.address('nano', threadId), inReplyTo, content: { text: 'psst' } });
     await world.deliver(session);
     expect(world.platform.shown).toHaveLength(shown);

@@ -47,11 +47,11 @@ describe('a flood of (failures 13, 49, 52)', () => {
       await until(() => takenIn() > 20);
       await attacked.bystander('two');
       await attacked.bystander('three');
+      if (count > 1_300) await attacked.untilCounted('held_back_total');
       await untilSteady(takenIn);
       // At most a limit's worth of rows, and what the last read brought: 250 rows or 1 MiB.
       expect(takenIn()).toBeLessThan(2 * 1_300 + 10);
       expect(statSync(folder.inbound.database).size).toBeLessThan(12 * 2 ** 20);
-      if (count > 1_300) expect(await attacked.counted('held_back_total')).toBeGreaterThan(0);
     },
     60_000,
   );

@@ -50,6 +50,11 @@ export class AttackedHost {
     return Number(lines.find((line) => line.startsWith(`nanoclaw_${counter} `))?.split(' ')[1] ?? 0);
   }
 
+  /** Waits until a counter of the host has been raised. */
+  async untilCounted(counter: string): Promise<void> {
+    while ((await this.counted(counter)) === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+
   sessions(): SessionFolder[] {
     const root = join(this.whole.data.root, 'sessions');
     return readdirSync(root).flatMap((agent) =>

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { Health, type Readiness } from '../src/observability/health.ts';
 import { type Gauges, Metrics } from '../src/observability/metrics.ts';
 
-const QUIET: Gauges = { sessions: 0, runs: 0, dueMessages: 0, oldestDueMs: 0, channels: [] };
+const QUIET: Gauges = { sessions: 0, runs: 0, runsWaiting: 0, dueMessages: 0, oldestDueMs: 0, channels: [] };
 const PROMPT = { p50: 0, p99: 0, max: 0 };
 
 async function served(gauges: () => Gauges, readiness: () => Readiness = () => ({ type: 'ready' })) {
@@ -33,6 +33,7 @@ test('what was counted and what is so now can be scraped', async () => {
   const gauges = () => ({
     sessions: 2,
     runs: 1,
+    runsWaiting: 0,
     dueMessages: due,
     oldestDueMs: 1_500,
     channels: [{ instance: 'terminal', isOnline: true }],

@@ -5,6 +5,7 @@ import { messageFiles } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inboundId, platformIdOf } from '../src/session/received.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
+import { asHost } from './outbound-world.ts';
 import { at, by, file, type Ground, message, openGround, userOf, World } from './people-world.ts';
 
 const RETRY = { triesMax: 5, backoffBaseMs: 1, backoffMaxMs: 1 };
@@ -39,10 +40,13 @@ function answerIn(session: SessionHandle | undefined, address: Address, platform
     inReplyTo: null,
     content: { text: 'mine' },
   };
-  session?.files.deliveries.accept([{ message: own, address }], 3, 0);
-  const [attempt] = session?.files.deliveries.begin(session.files.deliveries.due(0, 1), 0, RETRY) ?? [];
-  if (attempt === undefined) throw new Error('nothing was due');
-  session?.files.deliveries.record(attempt, { to: 'delivered', platformMessageId }, 0);
+  if (session === undefined) throw new Error('There is no session.');
+  asHost(session, ({ deliveries }) => {
+    deliveries.accept([{ message: own, address }], 3, 0);
+    const [attempt] = deliveries.begin(deliveries.due(0, 1), 0, RETRY);
+    if (attempt === undefined) throw new Error('nothing was due');
+    deliveries.record(attempt, { to: 'delivered', platformMessageId }, 0);
+  });
 }
 
 async function wiredRoom() {

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MAIL_LIMITS } from '../src/outbound/mail.ts';
 import { send } from '../src/outbound/outbound.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
-import { OutboundWorld } from './outbound-world.ts';
+import { asHost, OutboundWorld } from './outbound-world.ts';
 
 let world: OutboundWorld;
 let anna: SessionHandle;
@@ -97,7 +97,7 @@ describe('a mail', () => {
   it('never comes back to its own agent as input (failure 34)', async () => {
     const { destinations, replyTo } = anna.files.routing();
     const self = { type: 'agent', name: 'self', displayName: 'self', agentGroupId: anna.agentGroupId } as const;
-    anna.files.setRouting({ destinations: [...destinations, self], replyTo }, world.now);
+    asHost(anna, (files) => files.setRouting({ destinations: [...destinations, self], replyTo }, world.now));
     world.row(anna, { address: to(anna), inReplyTo: asked });
     await world.deliver(anna);
     expect(errors(anna)).toEqual(['An agent cannot write to itself.']);

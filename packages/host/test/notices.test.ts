@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type HostMessenger, hostMessenger, type NotifyResult } from '../src/channels/host-messenger.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
 import { rateLimitedMessenger, sendOwedNotices } from '../src/upkeep/notices.ts';
-import { OutboundWorld } from './outbound-world.ts';
+import { asHost, OutboundWorld } from './outbound-world.ts';
 
 const POLICY = { triesMax: 1, backoffBaseMs: 1_000, backoffMaxMs: 1_000 };
 const TROUBLE = { breakAfter: 5, noticeAfter: 1, backoffBaseMs: 1_000, backoffMaxMs: 9_000 };
@@ -40,7 +40,7 @@ function say(spoken: Pick<HostMessenger, 'notify'> = messenger()): Promise<numbe
 /** A message of somebody is given up. */
 async function giveUp(messageId: string, reason = 'It broke.', of = session): Promise<void> {
   const ack = { messageId, attempt: 1, runId: 'x', status: 'failed', statusChanged: world.now, error: reason } as const;
-  of.files.settle({ acks: [ack], openClaims: [], changesThrough: 0 }, world.now, POLICY);
+  asHost(of, (files) => void files.settle({ acks: [ack], openClaims: [], changesThrough: 0 }, world.now, POLICY));
 }
 
 const saysAndDies: HostMessenger['notify'] = async (address, text, key) => {
@@ -86,8 +86,8 @@ describe('a notice that is owed', () => {
 
   it('is one message with all that is owed to the chat, troubles included', async () => {
     for (const id of ['p1', 'p2', 'p3']) await giveUp(await world.hear(session, id), `${id} broke.`);
-    session.files.trouble.recordFailure('wake', 'r1', 'No engine.', world.now, TROUBLE);
-    session.files.trouble.recordFailure('outbound', 'f1', 'It is a link.', world.now, TROUBLE);
+    asHost(session, (files) => void files.trouble.recordFailure('wake', 'r1', 'No engine.', world.now, TROUBLE));
+    asHost(session, (files) => void files.trouble.recordFailure('outbound', 'f1', 'It is a link.', world.now, TROUBLE));
     await say();
     await say();
     expect(texts()).toEqual([
@@ -115,10 +115,13 @@ describe('a notice that is owed', () => {
   });
 
   it('says once that a trouble is over', async () => {
-    session.files.trouble.recordFailure('wake', 'r1', 'No\n\u001b[31mengine.', world.now, TROUBLE);
+    asHost(
+      session,
+      (files) => void files.trouble.recordFailure('wake', 'r1', 'No\n\u001b[31mengine.', world.now, TROUBLE),
+    );
     await say();
     expect(texts()[0]).toMatch(/^The agent cannot answer just now: No \[31mengine\. Your messages are kept and/);
-    session.files.trouble.resolve('wake', world.now);
+    asHost(session, (files) => void files.trouble.resolve('wake', world.now));
     await say();
     await say();
     expect(texts().at(-1)).toBe('The agent can answer again.');
@@ -138,7 +141,7 @@ describe('a notice that is owed', () => {
       address,
       content,
     };
-    session.files.enqueue({ ...mail, kind: 'chat', trigger: 'wakes' }, world.now);
+    asHost(session, (files) => files.enqueue({ ...mail, kind: 'chat', trigger: 'wakes' }, world.now));
     await giveUp('mail/1');
     await say();
     await say();

@@ -71,7 +71,7 @@ class Bench {
       },
     });
     const { id, folder, reader } = session;
-    this.delivery.add({ key: id, folder, reader, inSession: (use) => use(session.files) });
+    this.delivery.add({ key: id, folder, reader, inSession: (use) => session.write(use) });
     this.sweep.add(id);
     this.delivery.start();
     this.sweep.start();
@@ -86,8 +86,9 @@ class Bench {
   }
 }
 
+/** As many turns of the event loop as an event takes, each write in one of its own. */
 async function settled(): Promise<void> {
-  for (let i = 0; i < 5; i += 1) await new Promise((resolve) => setImmediate(resolve));
+  for (let i = 0; i < 25; i += 1) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 describe('the sweep and delivery of one session', () => {

@@ -175,6 +175,7 @@ export class OperatorInstall implements AsyncDisposable {
       ],
       problems: [],
       running: [],
+      waiting: [],
     }),
     drain: async (onProgress) => {
       onProgress('waiting for one session');

@@ -23,6 +23,7 @@ import {
 } from '@nanoclaw/registry';
 import {
   type Ack,
+  HostSession,
   inProcessReader,
   type NewOutbound,
   RunnerSession,
@@ -41,6 +42,7 @@ import type { ImageRebuilt } from '../src/runs/group-images.ts';
 import { destinationsOf } from '../src/session/destinations.ts';
 import { inboundId } from '../src/session/received.ts';
 import { type SessionHandle, Sessions } from '../src/session/sessions.ts';
+import { setTimer } from './whole-host.ts';
 
 export const START = 1_700_000_000_000;
 const NEVER = () => () => undefined;
@@ -103,7 +105,8 @@ export class OutboundWorld implements AsyncDisposable {
     this.sessions = new Sessions({
       registry: this.registry,
       data: dataFolder(this.root),
-      setTimer: NEVER,
+      setTimer,
+      monotonic: () => performance.now(),
       readerFor: (folder) => {
         const reader = inProcessReader(folder, openSqlite);
         return {
@@ -116,6 +119,8 @@ export class OutboundWorld implements AsyncDisposable {
       openMax: 16,
       onKnown: () => undefined,
       onRing: () => undefined,
+      onFlood: () => undefined,
+      onLocked: () => undefined,
     });
   }
 
@@ -167,7 +172,7 @@ export class OutboundWorld implements AsyncDisposable {
   /** Writes the session's address book anew, as every message of a person does. */
   async refresh(session: SessionHandle, replyTo = session.files.routing().replyTo): Promise<void> {
     const destinations = await destinationsOf(session, this.registry);
-    session.files.setRouting({ destinations, replyTo }, this.now);
+    await session.write((files) => files.setRouting({ destinations, replyTo }, this.now));
   }
 
   address(platformId: string, threadId: string | null = null) {
@@ -204,7 +209,8 @@ export class OutboundWorld implements AsyncDisposable {
     });
     const id = inboundId(address, platformMessageId);
     const content = { text: 'hello', sender: { id: sender, name: sender } };
-    session.files.enqueue({ id, kind: 'chat', timestamp: this.now, trigger: 'wakes', address, content }, this.now);
+    const message = { id, kind: 'chat', timestamp: this.now, trigger: 'wakes', address, content } as const;
+    await session.write((own) => own.enqueue(message, this.now));
     return id;
   }
 
@@ -212,7 +218,7 @@ export class OutboundWorld implements AsyncDisposable {
     const known = this.#runners.get(session.id);
     if (known) return known;
     const run = runId(`run-${session.id}`);
-    session.files.beginRun(run, this.now);
+    asHost(session, (own) => own.beginRun(run, this.now));
     const handshake = { runId: run, runnerVersion: '0', provider: 'offline' };
     const runner = RunnerSession.open(session.folder, openSqlite, handshake, this.now);
     this.#runners.set(session.id, runner);
@@ -245,18 +251,13 @@ export class OutboundWorld implements AsyncDisposable {
       error: null,
     };
     const acks: Ack[] = [{ ...ack, status: 'completed' }];
-    session.files.settle({ acks, openClaims: [], changesThrough: 0 }, this.now, RETRY);
+    asHost(session, (own) => own.settle({ acks, openClaims: [], changesThrough: 0 }, this.now, RETRY));
   }
 
   /** One pass of delivery. */
   deliver(session: SessionHandle): Promise<DeliveryReport> {
-    const { files, reader, folder, id } = {
-      files: session,
-      reader: session.reader,
-      folder: session.folder,
-      id: session.id,
-    };
-    return deliverSession({ key: id, folder, reader, inSession: (use) => use(files.files) }, this.world());
+    const { id, folder, reader } = session;
+    return deliverSession({ key: id, folder, reader, inSession: (use) => session.write(use) }, this.world());
   }
 
   world(): DeliveryPorts {
@@ -341,3 +342,9 @@ export class OutboundWorld implements AsyncDisposable {
 }
 
 const RETRY = { triesMax: 5, backoffBaseMs: 1_000, backoffMaxMs: 10_000 };
+
+/** Writes a session's file as the host does, from a helper that waits for nothing. */
+export function asHost<T>(session: Pick<SessionHandle, 'folder'>, use: (files: HostSession) => T): T {
+  using files = HostSession.open(session.folder, openSqlite);
+  return use(files);
+}

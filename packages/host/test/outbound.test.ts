@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { messageFiles } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SessionHandle } from '../src/session/sessions.ts';
-import { OutboundWorld } from './outbound-world.ts';
+import { asHost, OutboundWorld } from './outbound-world.ts';
 
 let world: OutboundWorld;
 let session: SessionHandle;
@@ -89,7 +89,7 @@ describe('where an outbound message goes', () => {
     world.platform.script({ type: 'failed', permanent: false, reason: 'busy' });
     world.row(session, {});
     await world.deliver(session);
-    session.files.setRouting({ destinations: [], replyTo: world.address('nano') }, world.now);
+    asHost(session, (files) => files.setRouting({ destinations: [], replyTo: world.address('nano') }, world.now));
     world.now += 60_000;
     await world.deliver(session);
     expect(world.platform.shown).toEqual([]);
@@ -113,7 +113,8 @@ describe('where an outbound message goes', () => {
     await world.channel.stop();
     world.row(session, {});
     await world.deliver(session);
-    expect(session.files.deliveries.due(world.now + 5_000, 10)).toMatchObject([{ attempts: 0, tries: 0 }]);
+    const due = asHost(session, (files) => files.deliveries.due(world.now + 5_000, 10));
+    expect(due).toMatchObject([{ attempts: 0, tries: 0 }]);
   });
 
   it('holds back what is too much at once, and loses nothing of it', async () => {

@@ -22,6 +22,7 @@ import { dataFolder, makeDataFolder } from '../src/data/data-folder.ts';
 import type { ApprovalEffect, EndedApproval } from '../src/decisions/approvals.ts';
 import { People } from '../src/inbound/people.ts';
 import { type SessionHandle, Sessions } from '../src/session/sessions.ts';
+import { setTimer } from './whole-host.ts';
 
 /** What outlives the host: the disk and the platform. */
 export interface Ground {
@@ -67,11 +68,14 @@ export class World implements AsyncDisposable {
     this.sessions = new Sessions({
       registry,
       data: dataFolder(ground.root),
-      setTimer: () => () => undefined,
+      setTimer,
+      monotonic: () => performance.now(),
       readerFor: (folder) => inProcessReader(folder, openSqlite),
       openMax: 16,
       onKnown: () => undefined,
       onRing: () => undefined,
+      onFlood: () => undefined,
+      onLocked: () => undefined,
     });
     this.#channel = ground.platform.channel();
     const applyActionOutcome: ApprovalEffect = async (approval) => {

@@ -35,22 +35,28 @@ function runLogs(folder: SessionFolder, count: number, writtenAt: number): strin
   return logs;
 }
 
-test('the output of old runs goes, but never that of the last twenty', () => {
+/** The session as `forgetInSession` has it. */
+function open(files: HostSession) {
+  const write = async <T>(use: (own: HostSession) => T): Promise<T> => use(files);
+  return { folder: files.folder, files, write };
+}
+
+test('the output of old runs goes, but never that of the last twenty', async () => {
   const folder = createSession(join(place, 'session'));
   const logs = runLogs(folder, 15, DAY_MS);
   runLogs(folder, 10, 50 * DAY_MS);
   using files = HostSession.open(folder, openSqlite);
-  forgetInSession(files, folder, { keepMs: 30 * DAY_MS }, 60 * DAY_MS);
+  await forgetInSession(open(files), { keepMs: 30 * DAY_MS }, 60 * DAY_MS);
   expect(readdirSync(logs)).toHaveLength(20);
   expect(readdirSync(logs).filter((name) => name.startsWith(`run-${50 * DAY_MS}`))).toHaveLength(10);
-  forgetInSession(files, folder, { keepMs: 30 * DAY_MS }, 1_000 * DAY_MS);
+  await forgetInSession(open(files), { keepMs: 30 * DAY_MS }, 1_000 * DAY_MS);
   expect(readdirSync(logs)).toHaveLength(20);
 });
 
-test('a session that has had no run has nothing to forget', () => {
+test('a session that has had no run has nothing to forget', async () => {
   const folder = createSession(join(place, 'session'));
   using files = HostSession.open(folder, openSqlite);
-  expect(() => forgetInSession(files, folder, { keepMs: DAY_MS }, DAY_MS)).not.toThrow();
+  await expect(forgetInSession(open(files), { keepMs: DAY_MS }, DAY_MS)).resolves.toBeUndefined();
 });
 
 test('a log that has grown big is put aside, and goes on in a new file', () => {

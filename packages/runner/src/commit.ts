@@ -1,6 +1,6 @@
 /**
- * Commits to the session's own file while the host may be reading it. The file's busy time-out is short, because a
- * longer one would hold the whole event loop; so a commit that finds the file locked is tried again after a nap.
+ * Commits to the session's own file while the host may be reading it. The file has no busy time-out, because
+ * that would hold the whole event loop; so a commit that finds the file locked is tried again after a nap.
  */
 import { type Clock, isBusy, type Millis } from '@nanoclaw/session-db';
 

@@ -7,11 +7,12 @@
  * not there yet.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { lstatSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Directory } from './beneath.ts';
 import type { SessionFolder } from './folder.ts';
-import { copyFile, OTHER_KINDS, syncDirectory, writeAll } from './plain-file.ts';
+import { copyFile, OTHER_KINDS } from './plain-file.ts';
 
 /** How many files one message may bring, and how big. */
 export interface AttachmentLimits {
@@ -61,7 +62,8 @@ export type AttachmentFinding = (typeof ATTACHMENT_FINDINGS)[number];
 /**
  * Writes a message's files for the agent to `inbound/files/<messageId>/`, each synced to disk, before the message is
  * enqueued. Each gets a safe name near its own (`safeFileName`), which the result has. Writing the same files again
- * writes the same again. What is too much is refused, one by one, and leaves nothing behind.
+ * writes the same again. What is too much is refused, one by one, and leaves nothing behind. Nothing of it is done on the
+ * event loop, which has other things to do than to wait for somebody's hundred megabytes.
  *
  * Rejects with what `bytes` rejects with, and with the file system's error (`ENOSPC`).
  */
@@ -95,26 +97,31 @@ export async function storeAttachments(
 
 /** Writes `bytes` to `path`, whole or not at all; `undefined` when they are more than `bytesMax`. */
 async function store(bytes: NewAttachment['bytes'], path: string, bytesMax: number): Promise<number | undefined> {
-  mkdirSync(dirname(path), { recursive: true });
+  await mkdir(dirname(path), { recursive: true });
   // No safe name begins with a dot, so this can be no other file's.
   const partial = join(dirname(path), '.partial');
-  const descriptor = openSync(partial, 'w', 0o644);
   let written = 0;
   try {
+    await using file = await open(partial, 'w', 0o644);
     for await (const piece of bytes) {
       written += piece.length;
       if (written > bytesMax) return undefined;
-      writeAll(descriptor, piece);
+      await file.writeFile(piece);
     }
-    fsyncSync(descriptor);
-    renameSync(partial, path);
+    await file.sync();
+    await rename(partial, path);
   } finally {
-    closeSync(descriptor);
-    rmSync(partial, { force: true });
+    await rm(partial, { force: true });
   }
-  syncDirectory(dirname(path));
-  syncDirectory(dirname(dirname(path)));
+  await syncDirectory(dirname(path));
+  await syncDirectory(dirname(dirname(path)));
   return written;
+}
+
+/** Syncs the entries of a directory to disk. */
+async function syncDirectory(path: string): Promise<void> {
+  await using directory = await open(path, 'r');
+  await directory.sync();
 }
 
 /**
@@ -225,9 +232,9 @@ function freeName(directory: Directory): string {
   return `deep-${number}`;
 }
 
-/** Removes a message's files for the agent from `inbound/files`, once its row is forgotten. Repeatable. */
-export function removeStoredAttachments(folder: SessionFolder, messageId: string): void {
-  rmSync(messageFiles(folder.inbound.files, messageId), { recursive: true, force: true });
+/** Removes a message's files for the agent from `inbound/files`, when its row is to be forgotten. Repeatable. */
+export async function removeStoredAttachments(folder: SessionFolder, messageId: string): Promise<void> {
+  await rm(messageFiles(folder.inbound.files, messageId), { recursive: true, force: true });
 }
 
 /** Where the files of a message lie beneath `filesRoot`, on either side. Pure. */

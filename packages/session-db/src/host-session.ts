@@ -14,7 +14,7 @@ import { type Ack, type NewInbound, type RunId, runId } from './messages.ts';
 import { OwedNotices } from './notices.ts';
 import { inTransaction, isAtLeast, openOwnFile, openPeerFile, SQLITE_VERSION_MIN, sqliteVersion } from './open.ts';
 import { type ReceivedRow, readInHand, readReceived } from './received.ts';
-import { pruneInbound, type Retention } from './retention.ts';
+import { forgettable, pruneInbound, type Retention } from './retention.ts';
 import { type Routing, readRouting, sameRouting, writeRouting } from './routing.ts';
 import { INBOUND_MIGRATIONS, INBOUND_VERSION, migrate, userVersion, VersionError } from './schema.ts';
 import { type OccurrenceOf, Series, type SeriesEdit } from './series.ts';
@@ -64,6 +64,8 @@ export interface SessionView
       | 'cursor'
       | 'message'
       | 'received'
+      | 'inHand'
+      | 'forgettable'
       | 'routing'
       | 'history'
     > {
@@ -167,6 +169,11 @@ export class HostSession implements Disposable {
     const result = inTransaction(this.#db, () => this.#insert(message, now));
     if (result === 'inserted') ring(this.folder.inbound.bell, now);
     return result;
+  }
+
+  /** How many rows have been written since the file was opened: when it is the same again, nothing was. */
+  rowsWritten(): number {
+    return this.#db.all<{ rows: number }>('SELECT total_changes() AS rows')[0]?.rows ?? 0;
   }
 
   /** The run that may write `outbound.db`, as far as this file says; `undefined` when there is none. */
@@ -327,6 +334,11 @@ export class HostSession implements Disposable {
   /** The newest messages of both directions as the host's file has them (`timeline` adds the agent's words). */
   history(page: HistoryPage): History {
     return readHistory(this.#db, this.deliveries, page);
+  }
+
+  /** The ids of the messages that `prune` would forget now; their files may be removed beforehand. */
+  forgettable(now: Millis, retention: Retention): string[] {
+    return forgettable(this.#db, now, retention);
   }
 
   /**

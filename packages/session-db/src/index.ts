@@ -5,7 +5,13 @@
  * Nothing here opens SQLite by itself: take `openSqlite` from `@nanoclaw/session-db/node` or `/bun` and hand it in.
  */
 
-export { type Attachment, removeAttachments, spoolAttachments, storeAttachments } from './attachments.ts';
+export {
+  type Attachment,
+  removeAttachments,
+  removeStoredAttachments,
+  spoolAttachments,
+  storeAttachments,
+} from './attachments.ts';
 export type { InboundDeadLetter } from './dead-letters.ts';
 export type { DeadLetter, Target } from './deliveries.ts';
 export { changeToken, Doorbell } from './doorbell.ts';

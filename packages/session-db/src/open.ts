@@ -20,8 +20,8 @@ export function openOwnFile(openSqlite: OpenSqlite, path: string): Sqlite {
   const db = openSqlite(path, 'create');
   return configured(db, {
     answering: [
-      // The peer's reads are short. A longer wait would hold the whole event loop: callers retry instead.
-      ['busy_timeout', 50],
+      // A wait would hold the whole event loop, for as long as the other side likes: callers try again in a while.
+      ['busy_timeout', 0],
       // DELETE and never WAL: shared memory does not cross a VM boundary, and a peer that truncates it kills us.
       ['journal_mode', 'delete'],
       ['mmap_size', 0],

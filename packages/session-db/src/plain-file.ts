@@ -44,8 +44,8 @@ export interface OpenedFile extends Disposable {
  * Throws the file system's error for what no container can cause (`EMFILE`, `EIO`).
  */
 export function openPlainFile(path: string, bytesMax: number): OpenedFile | FileProblem {
-  const named = lstatSync(path, { throwIfNoEntry: false });
-  if (named === undefined) return { type: 'absent' };
+  const named = statsNoFollow(path);
+  if ('type' in named) return named;
   // Before it is opened: the mere opening of a device may do something.
   const problem = fileProblem(path, named, bytesMax);
   if (problem) return problem;
@@ -83,22 +83,36 @@ function otherKindOf(stats: Stats): OtherKind {
   return stats.isSocket() ? 'socket' : 'device';
 }
 
+function statsNoFollow(path: string): Stats | FileProblem {
+  try {
+    return lstatSync(path);
+  } catch (error) {
+    return problemOf(path, error);
+  }
+}
+
 function openNoFollow(path: string): number | FileProblem {
   try {
     return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
-    switch (errorCode(error)) {
-      case 'ENOENT':
-        return { type: 'absent' };
-      case 'ELOOP':
-      case 'ENXIO':
-        return { type: 'not-a-file', kind: 'link', detail: `${path} is a link or a socket.` };
-      case 'EACCES':
-      case 'EPERM':
-        return { type: 'not-a-file', kind: 'unreadable', detail: `${path} may not be read by this user.` };
-      default:
-        throw error;
-    }
+    return problemOf(path, error);
+  }
+}
+
+/** What a container can make of a path; anything else is thrown. */
+function problemOf(path: string, error: unknown): FileProblem {
+  switch (errorCode(error)) {
+    case 'ENOENT':
+      return { type: 'absent' };
+    case 'ELOOP':
+    case 'ENOTDIR':
+    case 'ENXIO':
+      return { type: 'not-a-file', kind: 'link', detail: `${path} is a link or a socket.` };
+    case 'EACCES':
+    case 'EPERM':
+      return { type: 'not-a-file', kind: 'unreadable', detail: `${path} may not be read by this user.` };
+    default:
+      throw error;
   }
 }
 

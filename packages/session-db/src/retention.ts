@@ -2,7 +2,8 @@
  * Forgetting, on both sides, in bounded batches. Each side forgets only what the other has acknowledged, and keeps its
  * highest row, so that a number is never given twice.
  */
-import { removeStoredAttachments } from './attachments.ts';
+import { rmSync } from 'node:fs';
+import { messageFiles } from './attachments.ts';
 import type { Deliveries } from './deliveries.ts';
 import type { SessionFolder } from './folder.ts';
 import { inTransaction } from './open.ts';
@@ -17,8 +18,13 @@ export interface Retention {
   readonly batch: number;
 }
 
+/** The ids of the messages that `pruneInbound` would remove now: their files may be removed beforehand. */
+export function forgettable(db: Sqlite, now: Millis, { keepMs, batch }: Retention): string[] {
+  return db.all<{ id: string }>(OLD_MESSAGES_IN, { before: now - keepMs, batch }).map(({ id }) => id);
+}
+
 /**
- * Removes ended messages, their files and deliveries from the host's side, and writes down which of its own the runner may
+ * Removes ended messages, what is left of their files, and deliveries from the host's side, and writes down which of its own the runner may
  * forget. Gives how many rows were removed; a full batch of a table means that there is more. One commit.
  *
  * A message's id guards against the platform sending it again, so `keepMs` is to be longer than any platform's memory.
@@ -34,7 +40,7 @@ export function pruneInbound(
   const before = now - retention.keepMs;
   const old = db.all<{ seq: number; id: string }>(OLD_MESSAGES_IN, { before, batch });
   // The files first: without the row nothing would say that they are there.
-  for (const { id } of old) removeStoredAttachments(folder, id);
+  for (const { id } of old) rmSync(messageFiles(folder.inbound.files, id), { recursive: true, force: true });
   return deliveries.inOneCommit(() => {
     for (const { seq } of old) db.run('DELETE FROM messages_in WHERE seq = :seq', { seq });
     return old.length + deliveries.forget(before, batch);

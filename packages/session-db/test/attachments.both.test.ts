@@ -122,8 +122,8 @@ describe('files for the agent', () => {
     const place = messageFiles(folder.inbound.files, 'm1');
     expect(readdirSync(place).toSorted()).toEqual(['a (2).txt', 'a.txt']);
     expect(readFileSync(join(place, 'a.txt'), 'utf8')).toBe('one two');
-    removeStoredAttachments(folder, 'm1');
-    removeStoredAttachments(folder, 'm1');
+    await removeStoredAttachments(folder, 'm1');
+    await removeStoredAttachments(folder, 'm1');
     expect(existsSync(place)).toBe(false);
   });
 

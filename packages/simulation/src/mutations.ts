@@ -141,8 +141,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'dead run is never charged',
     edits: [
       { file: SWEEP, find: 'session.endRun(liveRun);', replace: '' },
-      { file: RUNS, find: 'session.files.endRun(run);', replace: 'void [session, run];' },
-      { file: RUNS, find: 'else session.files.endRun(live);', replace: '' },
+      { file: RUNS, find: 'await session.write((files) => files.endRun(run));', replace: 'void [session, run];' },
+      { file: RUNS, find: 'else await session.write((files) => files.endRun(live));', replace: '' },
     ],
     within: crashesOf(1, 600),
   },
@@ -190,9 +190,9 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: INBOUND,
-        find: 'session.files.enqueue(inboundMessage(message, trigger, attachments), now());',
+        find: 'files.enqueue(inboundMessage(message, trigger, attachments), now());',
         replace:
-          'setImmediate(() => { try { session.files.enqueue(inboundMessage(message, trigger, attachments), now()); } catch (error) { void error; } });',
+          'setImmediate(() => { try { files.enqueue(inboundMessage(message, trigger, attachments), now()); } catch (error) { void error; } });',
       },
     ],
     within: seeds(20),
@@ -392,8 +392,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: ATTACHMENTS,
-        find: '    fsyncSync(descriptor);\n    renameSync',
-        replace: '    void fsyncSync;\n    renameSync',
+        find: '    await file.sync();\n    await rename',
+        replace: '    await rename',
       },
     ],
     within: crashesOf(0, 300),

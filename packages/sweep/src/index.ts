@@ -14,5 +14,13 @@ export {
   type SchedulingRefusal,
   type SchedulingResult,
 } from './scheduling.ts';
-export { type Observation, observe, type SweepReport, sweepSession } from './sweep.ts';
+export {
+  judgeSession,
+  type Observation,
+  observe,
+  type Settling,
+  type SweepReport,
+  settleSession,
+  sweepSession,
+} from './sweep.ts';
 export type { EndedRun, KillReason, NothingReason, RunState, Verdict, Vitals } from './verdict.ts';

@@ -6,6 +6,7 @@
  * a claim of a run that ended in between is not taken for a dead one's.
  */
 import type {
+  Ack,
   HostSession,
   Millis,
   OutboundContents,
@@ -50,11 +51,16 @@ export interface SweepReport {
   readonly finding: OutboundFinding | undefined;
   /** What the chat is to be told once; stays until `session.trouble.markNoticeSent` is called. */
   readonly notices: readonly TroubleRecord[];
+  /** What the run works on: its open claims of messages that are there and open; none when the file could not be read. */
+  readonly claims: readonly Ack[];
   /** When there is next something to do; `undefined` when only an event can bring it. */
   readonly lookAgainAt: Millis | undefined;
   /** To be handed to the next pass, whatever the run is then. */
   readonly vitals: Vitals | undefined;
 }
+
+/** What the first half of a pass came to. */
+export type Settling = Pick<SweepReport, 'settled' | 'pausedSeries'> & { readonly hasMoreAcks: boolean };
 
 /** Does the upkeep that is due at `now`. A second time at the same `now` it writes nothing and judges the same. */
 export function sweepSession(
@@ -63,6 +69,14 @@ export function sweepSession(
   now: Millis,
   policy: SweepPolicy = SWEEP_POLICY,
 ): SweepReport {
+  return judgeSession(session, seen, settleSession(session, seen, now, policy), now, policy);
+}
+
+/**
+ * The first half of `sweepSession`, for a caller who gives others their turn in between: takes acks over. What it reports is
+ * its last commit, so that it can be made again when the file is locked.
+ */
+export function settleSession(session: HostSession, seen: Observation, now: Millis, policy: SweepPolicy): Settling {
   const { run } = seen;
   const read = seen.read.type === 'read' ? seen.read : undefined;
   const liveRun = session.liveRun();
@@ -74,11 +88,24 @@ export function sweepSession(
   const settled = read ? settle(session, read, run, now, policy, pausedSeries) : [];
   // More messages than a read holds are delivery's to accept; more acks are not.
   const hasMoreAcks = read?.more === true && session.cursor().acksAfter > acksAfter;
+  return { settled, pausedSeries, hasMoreAcks };
+}
+
+/** The second half of `sweepSession`: continues series, counts trouble, judges the run. Can be made again at any point. */
+export function judgeSession(
+  session: HostSession,
+  seen: Observation,
+  { settled, pausedSeries, hasMoreAcks }: Settling,
+  now: Millis,
+  policy: SweepPolicy,
+): SweepReport {
+  const { run } = seen;
+  const claims = realClaims(session, seen);
   continueSeries(session, planOptions(session, seen.read, run, policy), now);
   recordTrouble(session, seen, now, policy);
 
   const nextDueAt = session.nextDueAt();
-  const vitals = vitalsAfter(seen, now, policy);
+  const vitals = vitalsAfter(seen, claims, now, policy);
   const judged = {
     run,
     vitals,
@@ -93,6 +120,7 @@ export function sweepSession(
     verdict: decided,
     finding: seen.read.type === 'read' ? undefined : seen.read,
     notices: TROUBLES.flatMap((kind) => owedNotice(session.trouble.get(kind)) ?? []),
+    claims,
     lookAgainAt: hasMoreAcks ? now : lookAgainAt(session, seen.read, decided, nextDueAt, now, policy),
     vitals,
   };
@@ -103,7 +131,7 @@ export function sweepSession(
  * claims are left out: what the read says of them may be older than its end.
  */
 export async function observe(
-  session: HostSession,
+  session: Pick<HostSession, 'cursor'>,
   reader: OutboundReader,
   runState: () => RunState,
 ): Promise<{ readonly run: RunState; readonly read: OutboundRead }> {
@@ -212,11 +240,29 @@ function recordTrouble(session: HostSession, seen: Observation, now: Millis, pol
   }
 }
 
+/**
+ * The open claims that the host's own file bears out. A container can claim what there is not, or what is long over, and so
+ * seem at work for ever.
+ */
+function realClaims(session: HostSession, { read }: Observation): readonly Ack[] {
+  if (read.type !== 'read') return [];
+  return read.openClaims.filter(({ messageId, attempt }) => {
+    const message = session.message(messageId);
+    const isOpen = message?.status === 'pending' || message?.status === 'paused';
+    return message !== undefined && isOpen && attempt === message.tries + 1;
+  });
+}
+
 /** The vitals for the next pass; those of a run that is over say that it has been counted. */
-function vitalsAfter(seen: Observation, now: Millis, policy: SweepPolicy): Vitals | undefined {
+function vitalsAfter(
+  seen: Observation,
+  openClaims: readonly Ack[],
+  now: Millis,
+  policy: SweepPolicy,
+): Vitals | undefined {
   const { run, read, vitals } = seen;
   if (run.type === 'live') {
-    const wrote = read.type === 'read' ? { openClaims: read.openClaims, container: read.container } : undefined;
+    const wrote = read.type === 'read' ? { openClaims, container: read.container } : undefined;
     return observed(vitals, { run, wrote, proves: proves(seen, now, policy) }, now);
   }
   if (run.type !== 'none' || run.ended === undefined || counted(seen)) return vitals;

@@ -43,7 +43,7 @@ export async function performAction(
   if (hasResult(session.files, row.id)) return;
   const result = await actionFor(row.content)({ session, row, isRepeated }, ports);
   if (result === 'waits') return;
-  writeResult(session.files, row, actionName(row.content), result, ports.now());
+  await session.write((files) => writeResult(files, row, actionName(row.content), result, ports.now()));
   ports.wake(session.id);
 }
 
@@ -59,7 +59,7 @@ export async function applyActionOutcome(approval: Approval, ports: EffectContex
   if (hasResult(session.files, row.id)) return;
   const action = actionName(payload);
   const result = await resultOf(action, session, approval, ports);
-  writeResult(session.files, row, action, result, ports.now());
+  await session.write((files) => writeResult(files, row, action, result, ports.now()));
   ports.wake(session.id);
 }
 

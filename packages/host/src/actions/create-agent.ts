@@ -113,9 +113,8 @@ async function createWithDestinations(
   const child = (await registry.agentGroupByFolder(agent.folder)) ?? (await registerAgent(parent, agent, ports));
   const name = await destinationTo(parent.id, child, slug(child.name), registry);
   await destinationTo(child.id, parent, slug(parent.name), registry);
-  const { replyTo } = session.files.routing();
   const destinations = await destinationsOf(session, registry);
-  session.files.setRouting({ destinations, replyTo }, now());
+  await session.write((files) => files.setRouting({ destinations, replyTo: files.routing().replyTo }, now()));
   const isReached = destinations.some((one) => one.name === name);
   const how = isReached ? `write to it as ${name}.` : 'this session may write only to its own chat, and not to it.';
   return { status: 'ok', result: { text: `${child.name} was created; ${how}`, destination: name } };

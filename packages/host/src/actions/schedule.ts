@@ -7,7 +7,8 @@ import { type Action, failed } from './action.ts';
 /** Does it in one transaction with its result. What the task says goes where the agent was asked for it. */
 export const schedule: Action = async ({ session, row }, { timeZone, now }) => {
   const address = answeredMessage(session.files, row)?.address ?? session.files.routing().replyTo;
-  const result = applyScheduling(session.files, row.content, { actionId: row.id, address, timeZone }, now());
+  const options = { actionId: row.id, address, timeZone };
+  const result = await session.write((files) => applyScheduling(files, row.content, options, now()));
   return result.type === 'refused' ? failed(result.message) : { status: 'ok', result: toResult(result) };
 };
 

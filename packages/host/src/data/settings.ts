@@ -33,6 +33,8 @@ export interface HostSettings {
   readonly timeZone: string;
   /** How many agents may run at once. */
   readonly runsMax: number;
+  /** How long an agent may go without ending anything while others wait for its place. */
+  readonly placeMaxMs: Millis;
   /** How long an agent with nothing to do stays. */
   readonly idleExitMs: Millis;
   /** What an agent that is stopped gets to finish. */
@@ -59,6 +61,7 @@ export const DEFAULT_SETTINGS: HostSettings = {
   claudeBinary: '',
   timeZone: '',
   runsMax: 8,
+  placeMaxMs: 600_000,
   idleExitMs: 60_000,
   stopGraceMs: 5_000,
   drainMs: 5_000,

@@ -156,7 +156,7 @@ export class Questions {
     const session = await sessions.forKey(asking.key);
     const message = answerMessage(question, option, event, id);
     if (isAnsweredOtherwise(session, message)) return ANSWERED;
-    if (session.files.message(id) === undefined) session.files.enqueue(message, at);
+    if (session.files.message(id) === undefined) await session.write((files) => files.enqueue(message, at));
     wake(session.id);
     await registry.questions.answer(question.id, { option, by: user, at });
     await registry.questions.markNotified(question.id);

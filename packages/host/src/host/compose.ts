@@ -84,7 +84,7 @@ export function composeHost(
     rates: new RateLimits(rateStore),
     metrics,
     messenger: countedMessenger(hostMessenger(connections.byInstance, ports.clock.setTimer), metrics),
-    sessions: opened.use(composeSessions(setup, registry, events)),
+    sessions: opened.use(composeSessions(setup, registry, events, metrics)),
   };
   const { sessions } = ground;
   const { groupImages, runs } = composeRuns(setup, ground);
@@ -130,15 +130,30 @@ interface Ground {
   readonly sessions: Sessions;
 }
 
-function composeSessions({ data, guard, ports, shares }: HostSetup, registry: Registry, events: HostEmitter): Sessions {
+function composeSessions(
+  { data, guard, ports, shares, log: { logger } }: HostSetup,
+  registry: Registry,
+  events: HostEmitter,
+  metrics: Counting,
+): Sessions {
   return new Sessions({
     registry,
     data,
     setTimer: ports.clock.setTimer,
+    monotonic: ports.monotonic,
     readerFor: (folder) => guard.reader(folder),
     openMax: shares.sessionsMax,
     onKnown: (session) => void events.emit('known', session),
     onRing: (id) => void events.emit('changed', id),
+    onFlood: (id) => {
+      metrics.count('attacks_stopped', 'bell');
+      logger.warn({ session: id }, 'the bell of a run rings without end, and is heard now and then');
+    },
+    onLocked: (id) => {
+      metrics.count('attacks_stopped', 'lock');
+      logger.warn({ session: id }, 'the file of a session stays locked and cannot be written; its run is stopped');
+      events.emit('locked', id);
+    },
   });
 }
 
@@ -180,6 +195,11 @@ function composeRuns(setup: HostSetup, { registry, events, activity, metrics, se
     newId: ports.newId,
     beforeStart: (session) => refreshRouting(session, registry, now()),
     isBusy: (id) => activity.isBusy(id),
+    finishedAt: (id) => activity.finishedAt(id),
+    onUnfinished: (session, run, heldMs) => {
+      metrics.count('kills', 'unfinished');
+      log.warn({ session, run, heldMs }, 'a run has ended nothing for long, and its place is needed');
+    },
     onChange: (id) => void events.emit('changed', id),
     onStarted: () => metrics.count('runs_started'),
     onWakeFailed: (id, reason) => {
@@ -191,7 +211,7 @@ function composeRuns(setup: HostSetup, { registry, events, activity, metrics, se
   groupImages.whenChanged(async (agentGroupId) => {
     // What waited for the image need not wait for its time.
     for (const session of sessions.of(agentGroupId)) {
-      endWait(session, now());
+      await endWait(session, now());
       events.emit('wake', session.id);
     }
     await replaceOutdatedRuns(runs, setup);
@@ -207,13 +227,13 @@ export async function replaceOutdatedRuns(runs: Runs, { log }: Pick<HostSetup, '
 /** Tells a session's run where its agent may write to, as the registry has it now. */
 export async function refreshRouting(session: SessionHandle, registry: Registry, now: Millis): Promise<void> {
   const destinations = await destinationsOf(session, registry);
-  session.files.setRouting({ destinations, replyTo: session.files.routing().replyTo }, now);
+  await session.write((files) => files.setRouting({ destinations, replyTo: files.routing().replyTo }, now));
 }
 
 /** Ends the wait of a session whose run could not be started. One whose file cannot be used is left to the sweep. */
-export function endWait(session: SessionHandle, now: Millis): void {
+export async function endWait(session: SessionHandle, now: Millis): Promise<void> {
   try {
-    session.files.trouble.retryNow('wake', now);
+    await session.write((files) => files.trouble.retryNow('wake', now));
   } catch (error) {
     if (!isSessionTrouble(error)) throw error;
   }
@@ -432,7 +452,7 @@ function portOf(session: SessionHandle): DeliverySession {
   return {
     key: session.id,
     folder: session.folder,
-    inSession: (use) => use(session.files),
+    inSession: (use) => session.write(use),
     reader: session.reader,
   };
 }
@@ -497,6 +517,14 @@ function composeUpkeep(setup: HostSetup, ground: Ground, runs: Runs, delivery: D
     if (upkeep.isSendingNotices(id)) delivery.poke(id);
   });
   events.on('wake', (id) => sweep.poke(id));
+  events.on('locked', (id) => {
+    const session = sessions.known(id);
+    if (session === undefined || runs.state(session).type !== 'live') return;
+    metrics.count('kills', 'locked');
+    void runs.stop(session, 'it holds the file of its session').catch((error: unknown) => {
+      log.error({ session: id, error: messageOf(error) }, 'a run could not be stopped');
+    });
+  });
   return sweep;
 }
 

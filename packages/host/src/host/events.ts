@@ -13,6 +13,8 @@ export interface HostEvents {
   readonly removed: readonly [sessionId: string, letGo: Promise<void>[]];
   /** Something is there for the session's agent: the sweep looks at it at once. */
   readonly wake: readonly [sessionId: string];
+  /** The session's own file stays locked, so that the host cannot write it: by its run, if it has one. */
+  readonly locked: readonly [sessionId: string];
   /** The session's runner has committed something, or its run began or ended: sweep and delivery look at once. */
   readonly changed: readonly [sessionId: string];
 }

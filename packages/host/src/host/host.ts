@@ -20,6 +20,8 @@ import { periodically } from './periodic.ts';
 /** What is alive costs the runtime a question; ends are told by themselves as a rule. */
 const RECONCILE_EVERY_MS = 60_000;
 const PEOPLE_EVERY_MS = 60_000;
+/** How often it is looked whether a run has had its place for too long while others wait, and whether a file is locked still. */
+const WAITING_EVERY_MS = 10_000;
 /** A run learns within this time that it may write elsewhere, or no longer, in milliseconds. */
 const ROUTING_EVERY_MS = 10_000;
 
@@ -72,7 +74,7 @@ export class Host implements AsyncDisposable {
     const parts = composeHost(this.#setup, registry, drain, this.#opened);
     this.#parts = parts;
     const known = await parts.sessions.loadAll();
-    if (triesAtOnce) for (const session of known) endWait(session, clock.now());
+    if (triesAtOnce) for (const session of known) await endWait(session, clock.now());
     await this.#adopt(parts);
 
     if (settings.healthPort > 0) {
@@ -206,6 +208,10 @@ export class Host implements AsyncDisposable {
     every(RECONCILE_EVERY_MS, 'a run that would be started differently now goes on', () =>
       replaceOutdatedRuns(runs, this.#setup),
     );
+    every(WAITING_EVERY_MS, 'what waits could not be looked after', async () => {
+      runs.makeRoom();
+      await people.retryKept();
+    });
     every(PEOPLE_EVERY_MS, 'questions and approvals could not be looked after', () => people.upkeep());
     every(FORGET_EVERY_MS, 'old entries could not be deleted', async () => {
       rotate();

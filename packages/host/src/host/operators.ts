@@ -152,6 +152,7 @@ function status({ runs, guardWatch, since }: Reachable, setup: HostSetup): LiveS
     providers: isolation.type === 'custom' && isolation.driver === undefined ? [] : providersOf(setup),
     problems: providerProblems(modules.providers, load),
     running: runs.running(),
+    waiting: runs.waiting(),
   };
 }
 
@@ -200,6 +201,7 @@ export function gaugesOf(
   return {
     sessions: sessions.all().length,
     runs: runs.running().length,
+    runsWaiting: runs.waiting().length,
     dueMessages,
     oldestDueMs: oldestDueAt === undefined ? 0 : Math.max(0, now - oldestDueAt),
     channels: connections.states().map(({ instance, health }) => ({ instance, isOnline: health.state === 'online' })),

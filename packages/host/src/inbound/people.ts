@@ -4,7 +4,7 @@
  */
 import type { ReceivedEvent } from '@nanoclaw/channels';
 import type { ApprovalId, Registry } from '@nanoclaw/registry';
-import type { Millis } from '@nanoclaw/session-db';
+import { isBusy, type Millis } from '@nanoclaw/session-db';
 import type { HostMessenger } from '../channels/index.ts';
 import { type ApprovalEffect, Approvals, Questions, singleFlight } from '../decisions/index.ts';
 import { inboundId, type Sessions } from '../session/index.ts';
@@ -33,6 +33,14 @@ export interface PeopleOptions {
   readonly onTrouble: (approval: ApprovalId, reason: string) => void;
 }
 
+/** So many events are kept; those above are the platform's to send again. */
+const KEPT_MAX = 1_000;
+
+/** Whether an event failed because the file of a session is locked. */
+function isLocked(error: unknown): boolean {
+  return isBusy(error) || (error instanceof AggregateError && error.errors.some(isBusy));
+}
+
 /** Routes what people send, and keeps what waits for them. */
 export class People {
   /** The questions that agents ask. */
@@ -43,6 +51,8 @@ export class People {
   readonly #now: () => Millis;
   /** Events under way: a platform that repeats one meanwhile waits for the same outcome. */
   readonly #underWay = new Map<string, Promise<void>>();
+  /** Events that a locked file has kept from being taken in. */
+  readonly #kept = new Map<string, ReceivedEvent>();
 
   constructor(options: PeopleOptions) {
     const {
@@ -78,11 +88,27 @@ export class People {
 
   /**
    * Handles an event of a channel. Resolves when every session that gets it has it on disk; rejects when the platform is
-   * to send it again.
+   * to send it again. One that could not be taken in because a session's file was locked is also tried again by `retryKept`:
+   * some platforms would send it at their next start only.
    */
-  receive(event: ReceivedEvent): Promise<void> {
+  async receive(event: ReceivedEvent): Promise<void> {
     const key = inboundId(event.address, event.platformMessageId);
-    return singleFlight(this.#underWay, key, () => receive(event, this.#ports));
+    try {
+      await singleFlight(this.#underWay, key, () => receive(event, this.#ports));
+      this.#kept.delete(key);
+    } catch (error) {
+      if (isLocked(error) && this.#kept.size < KEPT_MAX) this.#kept.set(key, event);
+      throw error;
+    }
+  }
+
+  /** Tries again to take in what a locked file has kept out. To be called now and then. */
+  async retryKept(): Promise<void> {
+    for (const [key, event] of [...this.#kept]) {
+      this.#kept.delete(key);
+      // What still fails is kept again if it is for the same reason, and else is the platform's to send.
+      await this.receive(event).catch(() => undefined);
+    }
   }
 
   /** Expires what is over and finishes what was interrupted: to be called at the start, and about once a minute. */

@@ -204,8 +204,10 @@ async function store(message: ReceivedMessage, decision: StoreDecision, ports: I
     const attachments = await storeAttachments(session.folder, id, filesToStore(message));
     // An agent that only listens keeps answering, its tasks for example, where it did.
     const replyTo = trigger === 'context' ? (session.files.routing().replyTo ?? message.address) : message.address;
-    session.files.setRouting({ destinations, replyTo }, now());
-    session.files.enqueue(inboundMessage(message, trigger, attachments), now());
+    await session.write((files) => {
+      files.setRouting({ destinations, replyTo }, now());
+      files.enqueue(inboundMessage(message, trigger, attachments), now());
+    });
   }
   if (trigger === 'wakes') wake(session.id);
   return { type: 'handled' };
@@ -247,8 +249,10 @@ async function enqueueCommand(
       await registry.audit.add({ at: now(), ...entry });
     }
     const destinations = await destinationsOf(session, registry);
-    session.files.setRouting({ destinations, replyTo: message.address }, now());
-    session.files.enqueue(row, now());
+    await session.write((files) => {
+      files.setRouting({ destinations, replyTo: message.address }, now());
+      files.enqueue(row, now());
+    });
   }
   wake(session.id);
 }

@@ -22,6 +22,7 @@ const COUNTERS = {
   rows_refused: { help: 'Rows of a container that no honest runner writes.', label: 'table' },
   findings: { help: 'What of an agent was stopped, by its name.', label: 'finding' },
   held_back: { help: "Looks at a container's file that left messages there, because too many wait.", label: undefined },
+  attacks_stopped: { help: 'What an agent did without end and the host no longer follows, by what.', label: 'what' },
   notices: { help: 'Notices of the host to a chat, by outcome.', label: 'outcome' },
 } as const satisfies Record<string, { readonly help: string; readonly label: string | undefined }>;
 
@@ -40,6 +41,8 @@ export interface Gauges {
   readonly sessions: number;
   /** Runs that are alive. */
   readonly runs: number;
+  /** Sessions that wait for a place for their run. */
+  readonly runsWaiting: number;
   /** Messages that are due, over all sessions. */
   readonly dueMessages: number;
   /** How long the oldest of them has been due, in milliseconds; 0 when none is. */
@@ -110,6 +113,7 @@ export class Metrics implements Counting, AsyncDisposable {
       meter.createObservableGauge(`nanoclaw_${name}`, { description: help });
     const sessions = gauge('sessions', 'Sessions that this host knows.');
     const runs = gauge('runs', 'Runs that are alive.');
+    const waiting = gauge('runs_waiting', 'Sessions whose run waits for a place.');
     const due = gauge('due_messages', 'Messages that are due and not answered yet.');
     const oldest = gauge('oldest_due_seconds', 'How long the oldest of them has been due.');
     const online = gauge('channel_online', 'Whether a channel is connected (1 or 0).');
@@ -121,6 +125,7 @@ export class Metrics implements Counting, AsyncDisposable {
         const now = options.gauges();
         result.observe(sessions, now.sessions);
         result.observe(runs, now.runs);
+        result.observe(waiting, now.runsWaiting);
         result.observe(due, now.dueMessages);
         result.observe(oldest, now.oldestDueMs / 1_000);
         for (const { instance, isOnline } of now.channels) {
@@ -134,7 +139,7 @@ export class Metrics implements Counting, AsyncDisposable {
           result.observe(delay, ms / 1_000, { quantile });
         }
       },
-      [sessions, runs, due, oldest, online, open, openMax, delay],
+      [sessions, runs, waiting, due, oldest, online, open, openMax, delay],
     );
   }
 

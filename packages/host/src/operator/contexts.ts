@@ -123,6 +123,8 @@ export interface LiveStatus {
   readonly problems: readonly string[];
   /** The sessions with a live run. */
   readonly running: readonly string[];
+  /** The sessions that wait for a place for their run. */
+  readonly waiting: readonly string[];
 }
 
 /** What a drain has left; nothing of it is lost. */

@@ -130,10 +130,15 @@ async function decideInSession(
   only: number | undefined,
   what: 'retry' | 'discard',
 ): Promise<number> {
-  return context.sessions.withSession(session, ({ files }) => {
-    const numbers = only === undefined ? [...numbersOf(files)] : [only];
-    return numbers.filter((each) => decideOne(files, each, what, context.now())).length;
-  });
+  const { sessions, now } = context;
+  const numbers =
+    only === undefined ? await sessions.withSession(session, ({ files }) => [...numbersOf(files)]) : [only];
+  let count = 0;
+  // Each by itself: there may be a thousand, and each is a commit.
+  for (const each of numbers) {
+    if (await sessions.withSession(session, ({ files }) => decideOne(files, each, what, now()))) count += 1;
+  }
+  return count;
 }
 
 function decideOne(files: HostSession, seq: number, what: 'retry' | 'discard', now: Millis): boolean {
@@ -142,7 +147,7 @@ function decideOne(files: HostSession, seq: number, what: 'retry' | 'discard', n
   return letter !== undefined && files.deadLetters[what](letter.id, now);
 }
 
-/** The numbers of all dead letters of a session; deciding about one while they are gone through is fine. */
+/** The numbers of all dead letters of a session. */
 function* numbersOf(files: Pick<SessionView, 'deadLetters' | 'deliveries'>): Generator<number> {
   for (let after = 0; ; ) {
     const [letter] = files.deadLetters.list(1, after);

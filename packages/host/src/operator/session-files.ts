@@ -86,7 +86,19 @@ export class OwnSessionFiles implements SessionFiles<HostSession> {
 
 /** The files that a running host has open. `forKey` gives its handle for a session. */
 export function openSessionFiles(sessions: {
-  forKey(key: SessionKey): Promise<SessionAccess<HostSession>>;
+  forKey(key: SessionKey): Promise<OpenSession>;
 }): SessionFiles<HostSession> {
-  return { withSession: async (session, use) => use(await sessions.forKey(session.key)) };
+  return {
+    withSession: async (session, use) => {
+      const open = await sessions.forKey(session.key);
+      const { folder, reader } = open;
+      return open.write((files) => use({ folder, reader, files }));
+    },
+  };
+}
+
+/** A session as a running host has it. */
+interface OpenSession extends Omit<SessionAccess<never>, 'files'> {
+  /** Lends its own file to `use`, in its turn. */
+  write<T>(use: (files: HostSession) => T): Promise<T>;
 }

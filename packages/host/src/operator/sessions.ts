@@ -15,7 +15,7 @@ import { isSessionTrouble, messageOf, Problem } from '../errors/index.ts';
 import { findingsOf } from '../session/index.ts';
 import { changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
 import { ownGroupOnly, ownSession } from './confine.ts';
-import type { ReadContext, SessionAccess } from './contexts.ts';
+import type { LiveStatus, ReadContext, SessionAccess } from './contexts.ts';
 import { agentGroupNamed, messagingGroupNamed, notFound, onlyGroup, sessionNamed } from './lookup.ts';
 import { groupArgument, groupOption, limit, sessionArgument, Text, whole } from './parameters.ts';
 import { column, type View } from './view.ts';
@@ -209,7 +209,7 @@ async function summary(context: Pick<ReadContext, 'registry' | 'sessions' | 'liv
     chat: chat === undefined ? null : `${chat.channelType}:${chat.platformId}`,
     threadId: key.scope === 'thread' ? key.threadId : null,
     createdAt,
-    ...stateOf(quarantine, await faultOf(context, session), live?.status().running.includes(id) ?? false),
+    ...stateOf(quarantine, await faultOf(context, session), runOf(id, live?.status())),
     quarantine,
   };
 }
@@ -224,11 +224,23 @@ interface SessionFault {
  * The state of a session, and the reason when something is wrong. That a file cannot be read comes before a live run: nothing
  * of what such a run says arrives. A run that is alive comes before earlier ones that could not be started. Pure.
  */
-function stateOf(quarantine: Session['quarantine'], wrong: SessionFault | undefined, isRunning: boolean) {
+function stateOf(
+  quarantine: Session['quarantine'],
+  wrong: SessionFault | undefined,
+  run: 'running' | 'waiting' | 'none',
+) {
   if (quarantine !== null) return { state: 'quarantined', why: quarantine.reason };
   if (wrong?.state === 'unreadable') return wrong;
-  if (isRunning) return { state: 'running', why: null };
+  if (run === 'running') return { state: 'running', why: null };
+  if (run === 'waiting')
+    return { state: 'waiting', why: 'All places for agents, or those of its agent or chat, are taken.' };
   return wrong ?? { state: 'idle', why: null };
+}
+
+/** What the running host says of the session's run. Pure. */
+function runOf(id: string, status: LiveStatus | undefined): 'running' | 'waiting' | 'none' {
+  if (status?.running.includes(id) === true) return 'running';
+  return status?.waiting.includes(id) === true ? 'waiting' : 'none';
 }
 
 async function faultOf(context: Pick<ReadContext, 'sessions'>, session: Session): Promise<SessionFault | undefined> {

@@ -9,11 +9,11 @@ import { createReadStream } from 'node:fs';
 import { type AgentGroup, type AgentGroupId, agentActor, isId, type Registry } from '@nanoclaw/registry';
 import {
   type Attachment,
-  type HostSession,
   type JsonObject,
   type Millis,
   type OutboundMessage,
   type SendResult,
+  type SessionView,
   storeAttachments,
 } from '@nanoclaw/session-db';
 import type { ReceivedRow } from '@nanoclaw/session-db/protocol';
@@ -82,11 +82,13 @@ export async function sendMail(
   const destinations = await destinationsOf(target, registry);
   const sender = { channelType: AGENT_CHANNEL, platformId: from.agentGroupId, threadId: from.id };
   // Where it may write to: a session that only gets mail has no other occasion to learn that.
-  target.files.setRouting({ destinations, replyTo: target.files.routing().replyTo }, now());
-  target.files.enqueue(
-    { id, kind: 'chat', timestamp: now(), trigger: 'wakes', address: sender, sourceSessionId: from.id, content },
-    now(),
-  );
+  await target.write((files) => {
+    files.setRouting({ destinations, replyTo: files.routing().replyTo }, now());
+    files.enqueue(
+      { id, kind: 'chat', timestamp: now(), trigger: 'wakes', address: sender, sourceSessionId: from.id, content },
+      now(),
+    );
+  });
   ports.wake(target.id);
   return { type: 'sent', platformMessageId: id };
 }
@@ -135,7 +137,7 @@ const STEPS_MAX = 20;
  * The message that led to this one, when this is the result of a request, or an occurrence of a series, which
  * has the id of the row that scheduled it. `undefined` for any other.
  */
-function causeOfResult(session: HostSession, { id, seriesId }: ReceivedRow): ReceivedRow | undefined {
+function causeOfResult(session: SessionView, { id, seriesId }: ReceivedRow): ReceivedRow | undefined {
   const result = seriesId === null ? (id.startsWith(RESULT_ID_PREFIX) ? id : undefined) : resultId(seriesId);
   const causedBy = result === undefined ? undefined : session.received(result)?.content['causedBy'];
   return typeof causedBy === 'string' ? session.received(causedBy) : undefined;

@@ -294,13 +294,14 @@ async function composeQuestion(
 }
 
 /** Rejects a question, and says so in its session at once: the agent waits for the answer. */
-function rejectQuestion(
+async function rejectQuestion(
   session: SessionHandle,
   message: OutboundMessage,
   reason: string,
   ports: OutboundPorts,
-): SendResult {
-  writeResult(session.files, message, 'ask_question', { status: 'error', error: reason }, ports.now());
+): Promise<SendResult> {
+  const result = { status: 'error', error: reason } as const;
+  await session.write((files) => writeResult(files, message, 'ask_question', result, ports.now()));
   ports.wake(session.id);
   return permanentFailure(reason);
 }

@@ -2,7 +2,7 @@
  * Hop 4: a session gets a run unless it has one. Names the live run in the session's file before its process starts, and
  * takes the name back after the exit that the runtime confirmed.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import {
   Containers,
   type Driver,
@@ -10,6 +10,7 @@ import {
   type Run,
   type RunEnd,
   type RunSpec,
+  type Share,
   SpawnError,
   specHash,
 } from '@nanoclaw/containers';
@@ -33,6 +34,10 @@ export interface RunsOptions {
   readonly beforeStart: (session: SessionHandle) => Promise<void>;
   /** Whether a session's run has something in hand, as far as is known. */
   readonly isBusy: (sessionId: string) => boolean;
+  /** When the session's run last ended an attempt at a message, as far as is known. */
+  readonly finishedAt: (sessionId: string) => Millis | undefined;
+  /** A run is stopped because it has ended nothing for too long while others wait for its place. Must not throw. */
+  readonly onUnfinished: (sessionId: string, runId: string, heldMs: Millis) => void;
   /** A run was started. Must not throw. */
   readonly onStarted: () => void;
   /** What is known of the session's run has changed: it began, failed to begin, or ended. Must not throw. */
@@ -54,6 +59,8 @@ export class Runs {
   readonly #containers: Containers;
   readonly #underway = new Map<string, Underway>();
   readonly #ended = new Map<string, EndedRun>();
+  /** By session, while the name of a run that is gone is taken back. */
+  readonly #leaving = new Map<string, Promise<void>>();
   #isAdopted = false;
 
   constructor(options: RunsOptions) {
@@ -63,6 +70,7 @@ export class Runs {
       driver: options.driver,
       runsMax: config.runsMax,
       graceMs: config.stopGraceMs,
+      sharesOf: (id) => this.#sharesOf(id),
       beforeStart: (spec) => this.#begin(spec),
       outdatedReason: (run) => this.#outdatedReason(run),
       hasBegun: (run) => this.#hasBegun(run),
@@ -80,24 +88,25 @@ export class Runs {
     const alive = new Set(adopted.map((run) => run.runId));
     this.#isAdopted = true;
     const sessions = this.#options.sessions.all();
-    const unusable = sessions.flatMap((session) => this.#agree(session, alive) ?? []);
+    const unusable: string[] = [];
+    for (const session of sessions) unusable.push(...(await this.#agree(session, alive)));
     // What nothing could be decided about until now can be looked at.
     for (const { id } of sessions) this.#options.onChange(id);
     return [...troubles, ...unusable];
   }
 
   /** Makes a session's file agree with which runs are alive. Gives a sentence when that file cannot be used. */
-  #agree(session: SessionHandle, alive: ReadonlySet<string>): string | undefined {
+  async #agree(session: SessionHandle, alive: ReadonlySet<string>): Promise<string[]> {
     try {
       const live = session.files.liveRun();
-      if (live === undefined) return undefined;
+      if (live === undefined) return [];
       if (alive.has(live)) this.#options.sessions.listen(session);
-      else session.files.endRun(live);
-      return undefined;
+      else await session.write((files) => files.endRun(live));
+      return [];
     } catch (error) {
       // Its own trouble, and of no other session: the sweep comes back to it.
       if (!isSessionTrouble(error)) throw error;
-      return `The file of session ${session.id} cannot be used (${messageOf(error)}); it was left as it is.`;
+      return [`The file of session ${session.id} cannot be used (${messageOf(error)}); it was left as it is.`];
     }
   }
 
@@ -138,12 +147,12 @@ export class Runs {
       if (agent === undefined) throw new Error('The agent of this session is not in the registry.');
       await beforeStart(session);
       const started = this.#containers.wake(await runSpec(session, agent, run, context));
-      this.#makeRoom();
+      this.makeRoom();
       await started;
       onStarted();
     } catch (error) {
       // Nothing of the run is alive.
-      this.#takeNameBack(session, run);
+      await this.#takeNameBack(session, run);
       this.#ended.set(session.id, { runId: run, livedMs: 0, how: { type: 'failed', reason: messageOf(error) } });
       onWakeFailed(session.id, messageOf(error));
     } finally {
@@ -160,11 +169,18 @@ export class Runs {
     const run = this.#containers.running(session.id);
     if (run) this.#underway.set(session.id, { type: 'stopping', runId: run.runId, since: this.#options.now() });
     try {
-      return (await this.#containers.stop(session.id, reason)) !== undefined;
+      const exit = await this.#containers.stop(session.id, reason);
+      await this.#leaving.get(session.id);
+      return exit !== undefined;
     } finally {
       if (run) this.#underway.delete(session.id);
       this.#options.onChange(session.id);
     }
+  }
+
+  /** The sessions that wait for a place. */
+  waiting(): readonly string[] {
+    return this.#containers.waitingSessions();
   }
 
   /** The sessions whose run is alive. */
@@ -203,16 +219,45 @@ export class Runs {
     }
   }
 
-  /** Where sessions wait for a place, one that only stays in case more comes is asked to leave. */
-  #makeRoom(): void {
-    const { sessions, isBusy } = this.#options;
-    if (this.#containers.waitingSessions().length === 0) return;
-    const resting = sessions.all().find(({ id }) => {
-      return this.#containers.running(id) !== undefined && !this.#underway.has(id) && !isBusy(id);
-    });
-    if (resting === undefined) return;
-    // One that cannot be stopped keeps its place, as it would have without being asked.
-    void this.stop(resting, 'another session needs its place').catch(() => undefined);
+  /**
+   * Where sessions wait for a place, one that only stays in case more comes is asked to leave; else one that has ended nothing
+   * for longer than it may, whatever it says of its progress. To be called now and then while sessions wait.
+   */
+  makeRoom(): void {
+    const { sessions, isBusy, onUnfinished, context } = this.#options;
+    for (const waiting of this.#containers.waitingSessions()) {
+      const inTheWay = this.#containers.inTheWayOf(waiting).filter(({ sessionId }) => !this.#underway.has(sessionId));
+      const resting = inTheWay.find(({ sessionId }) => !isBusy(sessionId));
+      const run = resting ?? inTheWay.toSorted((a, b) => this.#heldMs(b) - this.#heldMs(a))[0];
+      const session = run && sessions.known(run.sessionId);
+      if (run === undefined || session === undefined) continue;
+      if (run !== resting) {
+        const heldMs = this.#heldMs(run);
+        if (heldMs < context.config.placeMaxMs) continue;
+        onUnfinished(session.id, run.runId, heldMs);
+      }
+      // One that cannot be stopped keeps its place, as it would have without being asked.
+      void this.stop(session, 'another session needs its place').catch(() => undefined);
+    }
+  }
+
+  /** How long the run has had its place without ending an attempt at a message, in milliseconds. */
+  #heldMs({ sessionId, startedAt }: Run): Millis {
+    return this.#options.now() - Math.max(startedAt, this.#options.finishedAt(sessionId) ?? startedAt);
+  }
+
+  /** So that neither one agent nor one chat can have all places, where there are others. */
+  #sharesOf(sessionId: string): readonly Share[] {
+    const { sessions, context } = this.#options;
+    const session = sessions.known(sessionId);
+    if (session === undefined) return [];
+    const { agents, chats } = sessions.counts;
+    const { runsMax } = context.config;
+    const part = (ofAll: number) => Math.max(1, Math.floor(runsMax * ofAll));
+    return [
+      { name: `agent/${session.agentGroupId}`, most: agents > 1 ? part(AGENT_SHARE) : runsMax },
+      { name: `chat/${session.chat}`, most: chats > 1 ? part(CHAT_SHARE) : runsMax },
+    ];
   }
 
   /** Whether the program of the run has opened its session. */
@@ -224,10 +269,10 @@ export class Runs {
     return read.type === 'read' ? read.container?.runId === run.runId : read.type !== 'absent';
   }
 
-  #begin(spec: RunSpec): void {
+  async #begin(spec: RunSpec): Promise<void> {
     const session = this.#options.sessions.known(spec.sessionId);
     if (session === undefined) throw new Error(`This host does not know session ${spec.sessionId}.`);
-    session.files.beginRun(runId(spec.runId), this.#options.now());
+    await session.write((files) => files.beginRun(runId(spec.runId), this.#options.now()));
     this.#options.sessions.listen(session);
   }
 
@@ -243,15 +288,22 @@ export class Runs {
       how: left ? { type: 'left' } : { type: 'failed', reason },
     });
     const session = this.#options.sessions.known(run.sessionId);
-    if (session) this.#takeNameBack(session, runId(run.runId));
+    if (session) this.#leave(session, runId(run.runId));
     this.#options.sessions.unlisten(run.sessionId);
     this.#options.onChange(run.sessionId);
   }
 
+  #leave(session: SessionHandle, run: RunId): void {
+    const left = this.#takeNameBack(session, run).finally(() => {
+      if (this.#leaving.get(session.id) === left) this.#leaving.delete(session.id);
+    });
+    this.#leaving.set(session.id, left);
+  }
+
   /** Takes the name of a run that is gone back from its session's file. */
-  #takeNameBack(session: SessionHandle, run: RunId): void {
+  async #takeNameBack(session: SessionHandle, run: RunId): Promise<void> {
     try {
-      session.files.endRun(run);
+      await session.write((files) => files.endRun(run));
     } catch (error) {
       // Locked just now, or the disk is full: the sweep's next visit does it, since the end of the run is known by then.
       if (!isSessionTrouble(error)) throw error;
@@ -264,17 +316,32 @@ export class Runs {
   }
 }
 
+/** Of all places one agent has at most so many, and one chat, where there is another. */
+const AGENT_SHARE = 3 / 4;
+const CHAT_SHARE = 1 / 2;
+
 /** The last line that a run has written, as a sentence to append; empty when there is none. The agent's words: harmless. */
 function lastWords(logFile: string): string {
-  let text: string;
+  const last = endOf(logFile).trimEnd().split('\n').at(-1) ?? '';
+  const line = oneLine(last.slice(-LAST_WORDS_LENGTH_MAX), LAST_WORDS_LENGTH_MAX);
+  return line === '' ? '' : ` Its last words: “${line}”.`;
+}
+
+/** The end of a file, which may be as long as a run has made it; empty when it cannot be read. */
+function endOf(file: string): string {
   try {
-    text = readFileSync(logFile, 'utf8');
+    const descriptor = openSync(file, 'r');
+    try {
+      const { size } = fstatSync(descriptor);
+      const bytes = Buffer.alloc(Math.min(size, 4 * LAST_WORDS_LENGTH_MAX));
+      return bytes.toString('utf8', 0, readSync(descriptor, bytes, 0, bytes.length, size - bytes.length));
+    } finally {
+      closeSync(descriptor);
+    }
   } catch (error) {
     if (systemCode(error) === undefined) throw error;
     return '';
   }
-  const line = oneLine((text.trimEnd().split('\n').at(-1) ?? '').slice(-LAST_WORDS_LENGTH_MAX), LAST_WORDS_LENGTH_MAX);
-  return line === '' ? '' : ` Its last words: “${line}”.`;
 }
 
 const LAST_WORDS_LENGTH_MAX = 200;

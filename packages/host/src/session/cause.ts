@@ -3,7 +3,7 @@
  * looked up in the host's own file and only counts for as much as that file bears out.
  */
 import { type AgentGroupId, mayAdminister, type Registry, standing, type UserId, userId } from '@nanoclaw/registry';
-import type { HostSession, Millis, OutboundMessage } from '@nanoclaw/session-db';
+import type { HostSession, Millis, OutboundMessage, SessionView } from '@nanoclaw/session-db';
 import type { ReceivedRow } from '@nanoclaw/session-db/protocol';
 
 /** The channel type of an agent's address; its platform id is the agent group, its thread the session that wrote. */
@@ -23,7 +23,7 @@ const LATE_MS = 600_000;
 
 /** The inbound message that a row answers, as the host has it; `undefined` when the row names none of this session. */
 export function answeredMessage(
-  session: HostSession,
+  session: Pick<HostSession, 'received'>,
   row: Pick<OutboundMessage, 'inReplyTo'>,
 ): ReceivedRow | undefined {
   return row.inReplyTo === null ? undefined : session.received(row.inReplyTo);
@@ -35,7 +35,7 @@ export function isCurrent(message: ReceivedRow, now: Millis): boolean {
 }
 
 /** Who or what a row was caused by, as far as the host's own file bears it out. */
-function causeOf(session: HostSession, row: Pick<OutboundMessage, 'inReplyTo'>, now: Millis): Cause {
+function causeOf(session: SessionView, row: Pick<OutboundMessage, 'inReplyTo'>, now: Millis): Cause {
   const message = answeredMessage(session, row);
   if (message === undefined || !isCurrent(message, now)) return { type: 'unverified' };
   const person = authorOf(message);
@@ -59,7 +59,7 @@ export function authorOf({ kind, sourceSessionId, seriesId, address, content }: 
  * stranger says.
  */
 export async function actingAdmin(
-  session: HostSession,
+  session: SessionView,
   row: Pick<OutboundMessage, 'inReplyTo'>,
   agentGroupId: AgentGroupId,
   registry: Registry,

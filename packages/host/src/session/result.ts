@@ -22,7 +22,7 @@ export function resultId(rowId: string): string {
 }
 
 /** Whether the result of a row is in its session already. */
-export function hasResult(session: HostSession, rowId: string): boolean {
+export function hasResult(session: Pick<HostSession, 'received'>, rowId: string): boolean {
   return session.received(resultId(rowId)) !== undefined;
 }
 

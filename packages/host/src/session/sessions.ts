@@ -1,20 +1,47 @@
 /**
  * The sessions this host knows: their folders, their files, their bells. A session's file is opened when it is used and
  * closed when the session is idle, so that an idle session costs no file handle.
+ *
+ * A container may hold a lock on its `inbound.db` for as long as it likes. So nothing here waits for one within SQLite: a
+ * write that finds the file locked is made again a little later, for a limited time, while everything else goes on.
  */
 import type { AgentGroupId, Registry, Session, SessionId, SessionKey } from '@nanoclaw/registry';
 import {
   createSession,
   Doorbell,
   HostSession,
+  isBusy,
+  type Millis,
   type OutboundReader,
   type SessionFolder,
+  type SessionView,
   type SetTimer,
+  SqliteError,
   sessionFolder,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import type { DataFolder } from '../data/index.ts';
 import { isSessionTrouble } from '../errors/index.ts';
+import { Turns, type TurnUse } from './turns.ts';
+
+/**
+ * For how long the writes of a session are tried while its file is locked: an honest reader is done in a millisecond. Those that
+ * come later find it locked without waiting, since a channel may wait for them with the messages of others in its hand.
+ */
+const LOCKED_MAX_MS: Millis = 1_000;
+/** When a file has been locked for so long, and that was found so often, it is told: nothing honest takes so long. */
+const TOLD_AFTER_MS: Millis = 10_000;
+const TOLD_AFTER_TRIES = 8;
+/** The wait before the second try; doubled each time. */
+const NAP_MIN_MS: Millis = 2;
+const NAP_MAX_MS: Millis = 250;
+
+/** What the handles of all sessions share. */
+interface HandlePorts extends Pick<SessionsOptions, 'setTimer' | 'monotonic' | 'onLocked'> {
+  readonly turns: Turns;
+  /** Called at each use of a session's file. */
+  readonly onUse: (handle: SessionHandle) => void;
+}
 
 /** One session of this host. */
 export class SessionHandle {
@@ -24,31 +51,85 @@ export class SessionHandle {
   readonly agentGroupId: AgentGroupId;
   /** Which conversation of the agent it is. */
   readonly key: SessionKey;
+  /** Names the chat that it is in: sessions of one chat have the same, an agent's own for all its chats has none of theirs. */
+  readonly chat: string;
   /** Where its files are. */
   readonly folder: SessionFolder;
   /** Reads what the session's runner wrote. */
   readonly reader: OutboundReader;
-  readonly #onUse: (handle: SessionHandle) => void;
+  readonly #ports: HandlePorts;
   #files: HostSession | undefined;
+  /** Since when the file was found locked and how often, without a write in between. */
+  #locked: { since: number; tries: number } | undefined;
 
-  /** `onUse` is called at each use of its file. */
-  constructor(session: Session, folder: SessionFolder, reader: OutboundReader, onUse: (handle: SessionHandle) => void) {
-    this.#onUse = onUse;
+  constructor(session: Session, folder: SessionFolder, reader: OutboundReader, ports: HandlePorts) {
+    this.#ports = ports;
     this.id = session.id;
     this.agentGroupId = session.key.agentGroupId;
     this.key = session.key;
     this.folder = folder;
     // A journal left by a run that is confirmed dead is recovered in a private copy; a live one's is its own.
-    this.reader = { read: (request) => reader.read({ ...request, runEnded: this.files.liveRun() === undefined }) };
+    const hasEnded = () => this.files.liveRun() === undefined;
+    this.reader = { read: (request) => reader.read({ ...request, runEnded: request.runEnded === true || hasEnded() }) };
+    this.chat = chatOf(session.key);
   }
 
   /**
-   * The session's own file, opened when it is closed. To be used within one synchronous block and not kept. Throws
-   * `SqliteError` when it cannot be opened.
+   * The session's own file for looking at it, opened when it is closed. To be used within one synchronous block and not kept.
+   * Throws `SqliteError` when it cannot be opened.
    */
-  get files(): HostSession {
+  get files(): SessionView {
+    return this.#open();
+  }
+
+  /**
+   * Lends the session's own file to `use`, which may write and is done with it when it returns: in the session's turn, and
+   * from its beginning again while another process has the file locked, for about a second. So `use` begins anew what it has
+   * begun, and its last commit is the one whose outcome it gives. Rejects with what it throws: a `SqliteError` that says so
+   * when the file stays locked (`isBusy`).
+   */
+  async write<T>(use: (files: HostSession) => T): Promise<T> {
+    for (let napMs = NAP_MIN_MS; ; napMs = Math.min(napMs * 2, NAP_MAX_MS)) {
+      try {
+        return await this.#ports.turns.run(this.id, () => this.#use(use));
+      } catch (error) {
+        if (!(error instanceof SqliteError && isBusy(error))) throw error;
+        const lockedMs = this.#noteLocked();
+        if (lockedMs >= LOCKED_MAX_MS) {
+          const seconds = Math.round(lockedMs / 1_000);
+          const what = `The session's inbound.db has been locked for ${seconds} s, by its agent as a rule; nothing was written.`;
+          throw new SqliteError(error.code, what, { cause: error });
+        }
+      }
+      await new Promise<void>((resolve) => this.#ports.setTimer(napMs, resolve));
+    }
+  }
+
+  /** For how long the file has been found locked without a write in between, in milliseconds. */
+  #noteLocked(): number {
+    const now = this.#ports.monotonic();
+    this.#locked ??= { since: now, tries: 0 };
+    this.#locked.tries += 1;
+    const lockedMs = now - this.#locked.since;
+    if (lockedMs >= TOLD_AFTER_MS && this.#locked.tries >= TOLD_AFTER_TRIES) {
+      this.#locked = { since: now, tries: 0 };
+      this.#ports.onLocked(this.id);
+    }
+    return lockedMs;
+  }
+
+  #use<T>(use: (files: HostSession) => T): TurnUse<T> {
+    const files = this.#open();
+    const before = files.rowsWritten();
+    const value = use(files);
+    const hasWritten = files.rowsWritten() !== before;
+    if (hasWritten) this.#locked = undefined;
+    return { value, hasWritten };
+  }
+
+  #open(): HostSession {
     this.#files ??= HostSession.open(this.folder, openSqlite);
-    this.#onUse(this);
+    this.#ports.onUse(this);
     return this.#files;
   }
 
@@ -59,14 +140,20 @@ export class SessionHandle {
   }
 }
 
+function chatOf(key: SessionKey): string {
+  return key.scope === 'agent' ? key.agentGroupId : key.messagingGroupId;
+}
+
 /** What `Sessions` needs. */
 export interface SessionsOptions {
   /** Keeps which sessions there are. */
   readonly registry: Registry;
   /** Where their folders are. */
   readonly data: DataFolder;
-  /** For the fallback polls of the bells. */
+  /** For the polls of the bells, turns, and naps before a locked file. */
   readonly setTimer: SetTimer;
+  /** A clock that is never set, in milliseconds from anywhere. */
+  readonly monotonic: () => number;
   /** Reads what a session's runner wrote. */
   readonly readerFor: (folder: SessionFolder) => OutboundReader;
   /** How many of their files are open at once, at least 2: beyond that the one unused for longest is closed until it is used. */
@@ -75,6 +162,10 @@ export interface SessionsOptions {
   readonly onKnown: (session: SessionHandle) => void;
   /** Called when the session's runner has committed something. Must not throw. */
   readonly onRing: (sessionId: string) => void;
+  /** The session's runner rings its bell without end. Must not throw. */
+  readonly onFlood: (sessionId: string) => void;
+  /** The session's file has stayed locked for long, and cannot be written. Must not throw. */
+  readonly onLocked: (sessionId: string) => void;
 }
 
 /** All sessions of a host. */
@@ -84,9 +175,14 @@ export class Sessions implements Disposable {
   readonly #bells = new Map<string, Doorbell>();
   /** Whose files may be open, the one used last at the end. */
   readonly #used = new Set<SessionHandle>();
+  /** How many sessions each agent and each chat has. */
+  readonly #agents = new Map<string, number>();
+  readonly #chats = new Map<string, number>();
+  readonly #turns: Turns;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#turns = new Turns(options.setTimer);
   }
 
   /** Makes every session of the registry known. */
@@ -114,20 +210,29 @@ export class Sessions implements Disposable {
     return this.all().filter((session) => session.agentGroupId === agentGroupId);
   }
 
+  /** How many agents and how many chats have sessions. */
+  get counts(): { readonly agents: number; readonly chats: number } {
+    return { agents: this.#agents.size, chats: this.#chats.size };
+  }
+
   /** Closes a session that is removed. Its run must be gone. */
   forget(id: string): void {
     this.unlisten(id);
-    const handle = this.#known.get(id);
-    if (handle !== undefined) this.#used.delete(handle);
-    handle?.closeFile();
+    const session = this.#known.get(id);
+    if (session === undefined) return;
+    this.#used.delete(session);
+    session.closeFile();
     this.#known.delete(id);
+    countDown(this.#agents, session.agentGroupId);
+    countDown(this.#chats, session.chat);
   }
 
   /** Listens for the session's runner while it has one. */
   listen(session: SessionHandle): void {
     if (this.#bells.has(session.id)) return;
-    const onRing = () => this.#options.onRing(session.id);
-    this.#bells.set(session.id, new Doorbell(session.folder.outbound, onRing, { setTimer: this.#options.setTimer }));
+    const { setTimer, onRing, onFlood } = this.#options;
+    const options = { setTimer, onFlood: () => onFlood(session.id) };
+    this.#bells.set(session.id, new Doorbell(session.folder.outbound, () => onRing(session.id), options));
   }
 
   /** Stops listening: the session has no runner. */
@@ -136,8 +241,9 @@ export class Sessions implements Disposable {
     this.#bells.delete(sessionId);
   }
 
-  /** Closes all bells and files. */
+  /** Closes all bells and files. Nothing is written from then on. */
   [Symbol.dispose](): void {
+    this.#turns[Symbol.dispose]();
     for (const id of this.#bells.keys()) this.unlisten(id);
     for (const session of this.#known.values()) session.closeFile();
     this.#known.clear();
@@ -158,8 +264,18 @@ export class Sessions implements Disposable {
     if (known) return known;
     const folder = folderAt(this.#options.data.session(session.key.agentGroupId, session.id));
     const reader = this.#options.readerFor(folder);
-    const handle = new SessionHandle(session, folder, reader, (used) => this.#noteUse(used));
+    const { setTimer, monotonic, onLocked } = this.#options;
+    const ports = {
+      turns: this.#turns,
+      setTimer,
+      monotonic,
+      onLocked,
+      onUse: (used: SessionHandle) => this.#noteUse(used),
+    };
+    const handle = new SessionHandle(session, folder, reader, ports);
     this.#known.set(session.id, handle);
+    countUp(this.#agents, handle.agentGroupId);
+    countUp(this.#chats, handle.chat);
     this.#options.onKnown(handle);
     return handle;
   }
@@ -173,4 +289,14 @@ function folderAt(root: string): SessionFolder {
     if (!isSessionTrouble(error)) throw error;
     return sessionFolder(root);
   }
+}
+
+function countUp(counts: Map<string, number>, name: string): void {
+  counts.set(name, (counts.get(name) ?? 0) + 1);
+}
+
+function countDown(counts: Map<string, number>, name: string): void {
+  const left = (counts.get(name) ?? 0) - 1;
+  if (left > 0) counts.set(name, left);
+  else counts.delete(name);
 }

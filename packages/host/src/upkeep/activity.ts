@@ -14,6 +14,8 @@ export class Activity {
   readonly #due = new Map<string, { readonly count: number; readonly since: Millis }>();
   /** Sessions whose run was seen to work on nothing. */
   readonly #idle = new Set<string>();
+  /** When an attempt at a message of a session last ended. */
+  readonly #finishedAt = new Map<string, Millis>();
 
   /** Notes how many messages of a session are due, and since when; none with `undefined`. */
   noteDue(sessionId: string, due: { readonly count: number; readonly since: Millis } | undefined): void {
@@ -25,6 +27,16 @@ export class Activity {
   noteClaims(sessionId: string, hasOpenClaims: boolean): void {
     if (hasOpenClaims) this.#idle.delete(sessionId);
     else this.#idle.add(sessionId);
+  }
+
+  /** Notes that the session's run has ended an attempt at a message. */
+  noteFinished(sessionId: string, at: Millis): void {
+    this.#finishedAt.set(sessionId, at);
+  }
+
+  /** When an attempt at a message of the session last ended; `undefined` when none has since the host started. */
+  finishedAt(sessionId: string): Millis | undefined {
+    return this.#finishedAt.get(sessionId);
   }
 
   /** Whether the session's run is working on something, as far as is known: one that was never visited counts as busy. */
@@ -45,5 +57,6 @@ export class Activity {
   forget(sessionId: string): void {
     this.#due.delete(sessionId);
     this.#idle.delete(sessionId);
+    this.#finishedAt.delete(sessionId);
   }
 }

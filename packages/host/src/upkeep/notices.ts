@@ -57,8 +57,11 @@ export async function sendOwedNotices(
   let comeBackAt: Millis | undefined;
   for (const [address, notices] of byAddress(due, replyTo)) {
     const waitMs = address === null ? 'sent' : await sendTo(session, address, notices, ports);
-    if (waitMs === 'sent') for (const notice of notices) notice.markSent(session.files);
-    else comeBackAt = Math.min(comeBackAt ?? Number.POSITIVE_INFINITY, ports.now() + waitMs);
+    if (waitMs === 'sent') {
+      await session.write((files) => {
+        for (const notice of notices) notice.markSent(files);
+      });
+    } else comeBackAt = Math.min(comeBackAt ?? Number.POSITIVE_INFINITY, ports.now() + waitMs);
   }
   return comeBackAt;
 }
@@ -97,23 +100,25 @@ async function sendTo(
 }
 
 /** Tells an agent that its mail was given up, with what it reads next. */
-function notifyAgent(
+async function notifyAgent(
   session: SessionHandle,
   { threadId }: Address,
   notices: readonly PendingNotice[],
   { sessions, now }: NoticePorts,
-): 'sent' {
+): Promise<'sent'> {
   const asker = threadId === null ? undefined : sessions.known(threadId);
-  asker?.files.enqueue(
-    {
-      id: `notice/${keyOf(notices)}`,
-      kind: 'system',
-      timestamp: now(),
-      trigger: 'context',
-      address: null,
-      content: { action: 'mail', status: 'error', error: noticeText(notices), from: session.agentGroupId },
-    },
-    now(),
+  await asker?.write((files) =>
+    files.enqueue(
+      {
+        id: `notice/${keyOf(notices)}`,
+        kind: 'system',
+        timestamp: now(),
+        trigger: 'context',
+        address: null,
+        content: { action: 'mail', status: 'error', error: noticeText(notices), from: session.agentGroupId },
+      },
+      now(),
+    ),
   );
   return 'sent';
 }

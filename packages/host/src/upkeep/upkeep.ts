@@ -4,7 +4,7 @@
  */
 import { type PassRead, passRequest, type RateLimits } from '@nanoclaw/delivery';
 import { changeToken, type Millis, type OutboundReader } from '@nanoclaw/session-db';
-import { observe, type SweepPolicy, type SweepReport, sweepSession, type Vitals } from '@nanoclaw/sweep';
+import { judgeSession, observe, type SweepPolicy, type SweepReport, settleSession, type Vitals } from '@nanoclaw/sweep';
 import type { HostMessenger } from '../channels/index.ts';
 import { messageOf } from '../errors/index.ts';
 import type { Counting, Logger } from '../observability/index.ts';
@@ -67,20 +67,22 @@ export class Upkeep {
     const session = sessions.known(id);
     if (session === undefined) return undefined;
     const seen = await observe(session.files, this.#sharedReader(session), () => runs.state(session));
-    const report = sweepSession(session.files, { ...seen, vitals: this.#vitals.get(id), steadySince }, now(), policy);
+    const observation = { ...seen, vitals: this.#vitals.get(id), steadySince };
+    const settling = await session.write((files) => settleSession(files, observation, now(), policy));
+    const report = await session.write((files) => judgeSession(files, observation, settling, now(), policy));
     if (report.vitals) this.#vitals.set(id, report.vitals);
     else this.#vitals.delete(id);
     if (seen.read.type === 'read') {
       // Those of messages are counted where they would have been delivered.
       const acks = seen.read.refused.filter(({ table }) => table === 'processing_ack');
       for (const { table } of acks) this.#options.counting.count('rows_refused', table);
-      typing.update(session, seen.read.openClaims, seen.read.container?.progressAt ?? 0, now());
-      this.#options.activity.noteClaims(id, seen.read.openClaims.length > 0);
+      typing.update(session, report.claims, seen.read.container?.progressAt ?? 0, now());
+      this.#options.activity.noteClaims(id, report.claims.length > 0);
     }
     this.#noteQueue(session);
     this.#reportAttempts(session, report);
     const nextNoticeAt = await this.#sendOwed(session, report);
-    this.#act(session, report);
+    await this.#act(session, report);
     return earliest(report.lookAgainAt, nextNoticeAt);
   }
 
@@ -102,7 +104,7 @@ export class Upkeep {
     return {
       read: async (asked) => {
         const token = changeToken(session.folder.outbound);
-        const request = { ...asked, ...passRequest(session.files, now()) };
+        const request = { ...asked, ...(await session.write((files) => passRequest(files, now()))) };
         const read = await session.reader.read(request);
         // In a moment the runner has committed, and the sweep reads again.
         if (read.type !== 'busy') onRead(session.id, { token, request, read });
@@ -130,6 +132,7 @@ export class Upkeep {
 
   #reportAttempts(session: SessionHandle, report: SweepReport): void {
     const { counting, log, onUnanswered } = this.#options;
+    if (report.settled.length > 0) this.#options.activity.noteFinished(session.id, this.#options.now());
     for (const { messageId, to, ...settled } of report.settled) {
       if (to === 'completed') continue;
       counting.count('attempts_failed', to);
@@ -139,7 +142,7 @@ export class Upkeep {
     }
   }
 
-  #act(session: SessionHandle, { verdict }: SweepReport): void {
+  async #act(session: SessionHandle, { verdict }: SweepReport): Promise<void> {
     const { runs, counting, log } = this.#options;
     switch (verdict.type) {
       case 'wake':
@@ -157,19 +160,19 @@ export class Upkeep {
         return;
       case 'nothing':
         if (verdict.reason !== 'idle') return;
-        this.#forgetOld(session);
+        await this.#forgetOld(session);
         session.closeFile();
         return;
     }
   }
 
   /** Forgets what ended long ago, now and then and a batch at a time. */
-  #forgetOld(session: SessionHandle): void {
+  async #forgetOld(session: SessionHandle): Promise<void> {
     const { now, retention } = this.#options;
     const at = now();
     if (at - (this.#forgotAt.get(session.id) ?? Number.NEGATIVE_INFINITY) < FORGET_EVERY_MS) return;
     this.#forgotAt.set(session.id, at);
-    forgetInSession(session.files, session.folder, retention, at);
+    await forgetInSession(session, retention, at);
   }
 }
 

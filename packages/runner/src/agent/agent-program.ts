@@ -18,6 +18,7 @@ import {
   VersionError,
 } from '@nanoclaw/session-db';
 import packageJson from '../../package.json' with { type: 'json' };
+import { committer } from '../commit.ts';
 import type { Provider } from '../provider.ts';
 import { type RunEnd, Runner } from '../runner.ts';
 import { bashScripts } from './bash-scripts.ts';
@@ -98,7 +99,8 @@ async function runAgent(
     typeof given === 'function' ? await given(config.provider, { env: { ...env, TZ: timeZone }, report }) : given;
   const folders = { inbound: inboundFolder(places.inbound), outbound: outboundFolder(places.outbound) };
   const handshake = { runId: places.run, runnerVersion: packageJson.version, provider: provider.name };
-  using session = RunnerSession.open(folders, openSqlite, handshake, clock.now());
+  // The host may be reading the file that an earlier run has left.
+  using session = await committer(clock)(() => RunnerSession.open(folders, openSqlite, handshake, clock.now()));
   const runner = new Runner({
     session,
     provider,

@@ -12,6 +12,7 @@ import {
   renameSync,
   rmSync,
   writeFileSync,
+  writeSync,
 } from './file-system.ts';
 
 export const copyFile = promised(copyFileSync);
@@ -27,11 +28,12 @@ export const readFile = promised(fs.readFileSync);
 export const realpath = promised(fs.realpathSync);
 export const stat = promised(fs.statSync);
 
-/** A file or directory held open, with as much of Node's handle as is used here: it can be synced and closed. */
-export const open = promised((path: string, flags = 'r') => {
-  const descriptor = openSync(path, flags);
+/** A file or directory held open, with as much of Node's handle as is used here: it can be written, synced and closed. */
+export const open = promised((path: string, flags = 'r', mode?: number) => {
+  const descriptor = openSync(path, flags, mode);
   const close = promised(() => fs.closeSync(descriptor));
-  return { sync: promised(() => fsyncSync(descriptor)), close, [Symbol.asyncDispose]: close };
+  const append = promised((bytes: Uint8Array) => void writeSync(descriptor, bytes));
+  return { sync: promised(() => fsyncSync(descriptor)), writeFile: append, close, [Symbol.asyncDispose]: close };
 });
 
 function promised<A extends never[], T>(call: (...args: A) => T): (...args: A) => Promise<T> {
