@@ -33,7 +33,7 @@ import {
   type SendOutcome,
   withoutAttempt,
 } from '@nanoclaw/session-db/protocol';
-import type { Gate } from './gate.ts';
+import type { Gate, GatePlace } from './gate.ts';
 import { agentNotice, type Notice, operatorNotices } from './notice.ts';
 import { type Route, type Send, type UncertainPolicy, whenUncertain } from './send.ts';
 
@@ -193,7 +193,7 @@ export async function deliverSession(
   const token = read ? read.token : changeToken(session.folder.outbound);
   if (read === undefined && last !== undefined && isQuiet(last, token, ports.now())) return nothing(last);
 
-  const pass = new Pass(session, ports, options);
+  using pass = new Pass(session, ports, options);
   await pass.readAndAccept(token !== last?.token || last === undefined);
   await pass.drainLanes();
   await pass.finishEnded();
@@ -233,9 +233,10 @@ interface Begun {
   readonly message: OutboundMessage;
   readonly route: Extract<Route, { type: 'deliver' }>;
   readonly target: Target | undefined;
+  readonly place: GatePlace;
 }
 
-class Pass {
+class Pass implements Disposable {
   readonly #session: DeliverySession;
   readonly #ports: DeliveryPorts;
   readonly #options: PassOptions;
@@ -252,8 +253,10 @@ class Pass {
   #refused: readonly RefusedRow[] = [];
   #finding: OutboundFinding | undefined;
   #begun: Begun[] = [];
-  /** The accounts let through the gate in the commit that is being made. */
-  #entered: string[] = [];
+  /** What was let through the gate in the commit that is being made. */
+  #entered = new DisposableStack();
+  /** Every place that this pass has had at the gate: at its end none of them is held on. */
+  readonly #places = new DisposableStack();
   #budget: number;
   /** There is more to do at once than this pass may. */
   #isCutShort = false;
@@ -268,6 +271,10 @@ class Pass {
     this.#ports = ports;
     this.#options = options;
     this.#budget = ports.policy.attemptsMax;
+  }
+
+  [Symbol.dispose](): void {
+    this.#places[Symbol.dispose]();
   }
 
   /** Reads the runner's file, accepts what is new, and begins what is due: one read, one commit. */
@@ -433,20 +440,19 @@ class Pass {
           break;
         case 'go': {
           const { message, route, target } = decision;
-          const who = `${this.#session.key}/${lane}`;
-          const wait = this.#ports.gate.enter(route.account, who, route.rates ?? [], now);
-          if (wait > 0) {
-            this.#heldUntil.set(lane, now + wait);
+          const asking = { account: route.account, session: this.#session.key, lane };
+          const place = this.#ports.gate.enter(asking, route.rates ?? [], now);
+          if (typeof place === 'number') {
+            this.#heldUntil.set(lane, now + place);
             return undefined;
           }
+          using entered = new DisposableStack();
+          entered.use(place);
           const attempt = deliveries.begin([head], now, this.#ports.policy.retry, this.#ports.random())[0];
-          if (attempt === undefined) {
-            this.#ports.gate.leave(route.account, undefined, now);
-            return undefined;
-          }
-          this.#entered.push(route.account);
+          if (attempt === undefined) return undefined;
+          this.#entered.use(entered.move());
           this.#budget -= 1;
-          return { attempt, lane, message, route, target };
+          return { attempt, lane, message, route, target, place };
         }
       }
     }
@@ -474,8 +480,7 @@ class Pass {
     let current: Begun | undefined = first;
     while (current !== undefined) {
       const begun: Begun = current;
-      const outcome = await this.#send(begun);
-      this.#ports.gate.leave(begun.route.account, outcome, this.#ports.now());
+      const outcome = await this.#sent(begun);
       const settled = this.#settlement(begun, outcome);
       // The outcome and the next attempt in one commit.
       current = await this.#write((session) => {
@@ -484,6 +489,14 @@ class Pass {
       });
       this.#attempts.push({ attempt: begun.attempt, settled });
     }
+  }
+
+  /** Makes the attempt, and gives its place at the gate back. */
+  async #sent(begun: Begun): Promise<SendOutcome> {
+    using place = begun.place;
+    const outcome = await this.#send(begun);
+    place.end(outcome, this.#ports.now());
+    return outcome;
   }
 
   #settlement({ attempt, route }: Begun, outcome: SendOutcome): DeliverySettlement {
@@ -574,11 +587,13 @@ class Pass {
   async #write<T>(moves: (session: HostSession) => T): Promise<T> {
     return this.#session.inSession((session) => {
       const budget = this.#budget;
-      this.#entered = [];
+      using entered = new DisposableStack();
+      this.#entered = entered;
       try {
-        return session.deliveries.inOneCommit(() => moves(session));
+        const moved = session.deliveries.inOneCommit(() => moves(session));
+        this.#places.use(entered.move());
+        return moved;
       } catch (error) {
-        for (const account of this.#entered) this.#ports.gate.leave(account, undefined, this.#ports.now());
         this.#budget = budget;
         throw error;
       }

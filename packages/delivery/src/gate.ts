@@ -3,6 +3,9 @@
  * flight, whether it answers at all, and what its rates allow. So a platform that hangs holds a few sends and not all,
  * and one that is away is asked by one message at a time and not by every session.
  *
+ * An account is taken to be away on its channel's own word alone. A send that threw or gave no answer may be the doing of the
+ * session that it is of: that session is asked less often there, and no other notices.
+ *
  * In memory, apart from the rates: whatever it forgets in a crash it learns again from the next attempt.
  */
 import type { Millis } from '@nanoclaw/session-db';
@@ -12,13 +15,15 @@ import { type Rate, RateLimits } from './rates.ts';
 interface GateLimits {
   /** How many sends one account may have in flight. */
   readonly sendsMax: number;
+  /** How many of them may be of one session. */
+  readonly sessionSendsMax: number;
   /** The wait after an account first did not answer, in milliseconds; doubled each time. */
   readonly troubleBaseMs: Millis;
   readonly troubleMaxMs: Millis;
 }
 
-/** 16 sends in flight an account; 1 s doubling to 60 s between tries at one that does not answer. */
-const GATE_LIMITS: GateLimits = { sendsMax: 16, troubleBaseMs: 1_000, troubleMaxMs: 60_000 };
+/** 16 sends in flight an account, 8 of one session; 1 s doubling to 60 s between tries at one that does not answer. */
+const GATE_LIMITS: GateLimits = { sendsMax: 16, sessionSendsMax: 8, troubleBaseMs: 1_000, troubleMaxMs: 60_000 };
 
 /** Those who are told to wait are told times this far apart, so that they do not come back all at once. */
 const SPREAD_MS = 20;
@@ -29,11 +34,32 @@ const SPREAD_MAX_MS = 60_000;
 /** How many may wait for an account before those are forgotten who did not come back. */
 const WAITING_CHECKED_FROM = 1_000;
 
-interface Account {
+/** Who asks: a lane of a session, for an account. */
+export interface Asking {
+  readonly account: string;
+  readonly session: string;
+  readonly lane: string;
+}
+
+/**
+ * A send that may be made, from when it was let through. Disposing of it lets another one through, whatever became of this one;
+ * a second time does nothing.
+ */
+export interface GatePlace extends Disposable {
+  /** Says what came of the send. Without it none was made. */
+  end(outcome: SendOutcome, now: Millis): void;
+}
+
+/** What is in flight, and whether it is answered. */
+interface Flow {
   inFlight: number;
-  /** How often in a row it did not answer. */
+  /** How often in a row it was not answered. */
   troubles: number;
   heldUntil: Millis;
+}
+
+interface Account extends Flow {
+  readonly sessions: Map<string, Flow>;
   /** When each who waits was told to come back. */
   readonly waiting: Map<string, Millis>;
   lastComesBackAt: Millis;
@@ -52,21 +78,25 @@ export class Gate {
   }
 
   /**
-   * Asks to send one message of `who`, a lane of a session. Returns 0 when it may be sent, and `leave` must follow; else
-   * after how many milliseconds to ask again. Asking early changes nothing.
+   * Asks to send one message. Gives its place when it may be sent; else after how many milliseconds to ask again. Asking early
+   * changes nothing.
    */
-  enter(account: string, who: string, rates: readonly Rate[], now: Millis): Millis {
+  enter(asking: Asking, rates: readonly Rate[], now: Millis): GatePlace | Millis {
+    const { account, session } = asking;
+    const who = `${session}/${asking.lane}`;
     const state = this.#account(account);
     const comesBackAt = state.waiting.get(who);
     // The bound is for a clock set back.
     if (comesBackAt !== undefined && comesBackAt > now) return Math.min(comesBackAt - now, SPREAD_MAX_MS);
 
-    const heldMs = this.#heldMs(state, now);
+    const own = state.sessions.get(session) ?? { inFlight: 0, troubles: 0, heldUntil: 0 };
+    const { sendsMax, sessionSendsMax } = this.#limits;
+    const heldMs = Math.max(this.#heldMs(state, sendsMax, now), this.#heldMs(own, sessionSendsMax, now));
     const wait = heldMs > 0 ? heldMs : this.rates.take(rates, now);
     if (wait === 0) {
-      state.inFlight += 1;
       state.waiting.delete(who);
-      return 0;
+      state.sessions.set(session, own);
+      return this.#place(account, session, [state, own]);
     }
     const stepMs = heldMs > 0 ? SPREAD_MS : Math.max(SPREAD_MS, ...rates.map((rate) => rate.everyMs));
     const earliest = now + wait;
@@ -77,43 +107,66 @@ export class Gate {
     return at - now;
   }
 
-  /** Ends what `enter` allowed. `undefined`: the send was not made after all. */
-  leave(account: string, outcome: SendOutcome | undefined, now: Millis): void {
-    const state = this.#account(account);
-    state.inFlight = Math.max(0, state.inFlight - 1);
-    if (outcome !== undefined) this.#judge(state, outcome, now);
-    if (state.inFlight === 0 && state.troubles === 0 && state.waiting.size === 0) this.#accounts.delete(account);
+  #place(account: string, session: string, [state, own]: readonly [Account, Flow]): GatePlace {
+    state.inFlight += 1;
+    own.inFlight += 1;
+    let isHeld = true;
+    return {
+      end: (outcome, now) => {
+        if (outcome.type !== 'unknown') this.#judge(state, outcome.type !== 'offline', now);
+        this.#judge(own, outcome.type !== 'unknown', now);
+      },
+      [Symbol.dispose]: () => {
+        if (!isHeld) return;
+        isHeld = false;
+        state.inFlight -= 1;
+        own.inFlight -= 1;
+        if (isAtRest(own)) state.sessions.delete(session);
+        if (isAtRest(state) && state.waiting.size === 0 && state.sessions.size === 0) this.#accounts.delete(account);
+      },
+    };
   }
 
   #account(name: string): Account {
     const known = this.#accounts.get(name);
     if (known !== undefined) return known;
-    const account = { inFlight: 0, troubles: 0, heldUntil: 0, waiting: new Map<string, Millis>(), lastComesBackAt: 0 };
+    const account = {
+      inFlight: 0,
+      troubles: 0,
+      heldUntil: 0,
+      sessions: new Map<string, Flow>(),
+      waiting: new Map<string, Millis>(),
+      lastComesBackAt: 0,
+    };
     this.#accounts.set(name, account);
     return account;
   }
 
-  #heldMs(state: Account, now: Millis): Millis {
-    if (state.troubles > 0 && now < state.heldUntil) {
+  #heldMs(flow: Flow, sendsMax: number, now: Millis): Millis {
+    if (flow.troubles > 0 && now < flow.heldUntil) {
       // A clock set back must not hold it for longer than it was meant to be.
-      return Math.min(state.heldUntil - now, this.#limits.troubleMaxMs);
+      return Math.min(flow.heldUntil - now, this.#limits.troubleMaxMs);
     }
     // One that did not answer gets one message at a time until it does.
-    if (state.troubles > 0) return state.inFlight > 0 ? this.#limits.troubleBaseMs : 0;
-    return state.inFlight >= this.#limits.sendsMax ? SPREAD_MS : 0;
+    if (flow.troubles > 0) return flow.inFlight > 0 ? this.#limits.troubleBaseMs : 0;
+    return flow.inFlight >= sendsMax ? SPREAD_MS : 0;
   }
 
-  #judge(state: Account, outcome: SendOutcome, now: Millis): void {
-    if (outcome.type !== 'offline' && outcome.type !== 'unknown') {
-      state.troubles = 0;
+  #judge(flow: Flow, isAnswered: boolean, now: Millis): void {
+    if (isAnswered) {
+      flow.troubles = 0;
       return;
     }
     // Several that were in flight together tell of one trouble.
-    if (state.troubles > 0 && now < state.heldUntil) return;
+    if (flow.troubles > 0 && now < flow.heldUntil) return;
     const { troubleBaseMs, troubleMaxMs } = this.#limits;
-    state.heldUntil = now + Math.min(troubleBaseMs * 2 ** Math.min(state.troubles, 20), troubleMaxMs);
-    state.troubles += 1;
+    flow.heldUntil = now + Math.min(troubleBaseMs * 2 ** Math.min(flow.troubles, 20), troubleMaxMs);
+    flow.troubles += 1;
   }
+}
+
+function isAtRest({ inFlight, troubles }: Flow): boolean {
+  return inFlight === 0 && troubles === 0;
 }
 
 /** Forgets those who should have come back long ago: their session is gone, or their message. */

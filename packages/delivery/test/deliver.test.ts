@@ -1,5 +1,12 @@
 import { join } from 'node:path';
-import { inProcessReader, restoreSession, type SendResult, snapshotSession } from '@nanoclaw/session-db';
+import {
+  type HostSession,
+  inProcessReader,
+  restoreSession,
+  type SendResult,
+  SqliteError,
+  snapshotSession,
+} from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { OUTBOUND_LIMITS } from '@nanoclaw/session-db/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -664,7 +671,7 @@ describe('a session of which enough is under way', () => {
     let isOpen = false;
     const w = world((m, a) => (isOpen ? sentOk(m, a) : result), {
       policy: { ...DELIVERY_POLICY, rowsMax: 3 },
-      gate: new Gate(undefined, { sendsMax: 16, troubleBaseMs: 1, troubleMaxMs: 1 }),
+      gate: new Gate(undefined, { sendsMax: 16, sessionSendsMax: 16, troubleBaseMs: 1, troubleMaxMs: 1 }),
     });
     const message = kind === 'scheduled' ? later : {};
     const first = ['a', 'b', 'c'].map((text) => session.say(text, message));
@@ -683,6 +690,57 @@ describe('a session of which enough is under way', () => {
     const sent = kind === 'given up' ? ['d', 'e'] : ['a', 'b', 'c', 'd', 'e'];
     expect(texts(w.sent.slice(-sent.length))).toEqual(sent);
     expect(session.host.cursor().messagesAfter).toBe(rest.at(-1));
+  });
+});
+
+describe('a hundred rows of a hundred lanes', () => {
+  /** Each has an account of its own, so that nothing holds it up but the work. */
+  const lanes: DeliveryPorts['route'] = (_session, { seq }) => ({
+    type: 'deliver',
+    address: { ...MAIN, threadId: `${seq}` },
+    account: `account-${seq}`,
+    duplicates: 'none',
+  });
+
+  beforeEach(() => {
+    for (let n = 0; n < 100; n += 1) session.say(`m${n}`);
+  });
+
+  it('are taken in and begun some at a time, so that others have their turn in between (failure 68)', async () => {
+    const w = world(sentOk, { route: lanes });
+    const slices: number[] = [];
+    const done = () => session.host.cursor().messagesAfter / 2 + session.host.deliveries.due(START, 1_000).length;
+    let before = done();
+    const inSession = <T>(use: (host: HostSession) => T): T => {
+      const value = use(session.host);
+      slices.push(Math.abs(done() - before));
+      before = done();
+      return value;
+    };
+    await deliverSession({ ...session.port, inSession }, w);
+    expect(w.sent).toHaveLength(100);
+    // Accepting moves the cursor and adds what is due; beginning takes it away.
+    expect(Math.max(...slices)).toBeLessThanOrEqual(2 * 20);
+    expect(slices.length).toBeGreaterThan(100);
+  });
+
+  it('keep no place at the gate when the disk is full before all of them are begun (failure 72)', async () => {
+    const w = world(sentOk, { route: lanes });
+    let begun = 0;
+    const inSession = <T>(use: (host: HostSession) => T): T => {
+      const value = use(session.host);
+      begun = 100 - session.host.deliveries.due(START, 1_000).length;
+      if (session.host.cursor().messagesAfter >= 199 && begun > 20) {
+        throw new SqliteError('SQLITE_FULL', 'database or disk is full');
+      }
+      return value;
+    };
+    await expect(deliverSession({ ...session.port, inSession }, w)).rejects.toThrow('disk is full');
+    expect(begun).toBeGreaterThan(20);
+    for (let n = 0; n < 16; n += 1) {
+      const entered = w.gate.enter({ account: 'account-1', session: `s${n}`, lane: 'l' }, [], START);
+      expect(entered).toBeTypeOf('object');
+    }
   });
 });
 

@@ -1,8 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openSqlite } from '@nanoclaw/session-db/node';
+import type { SendOutcome } from '@nanoclaw/session-db/protocol';
 import { describe, expect, it } from 'vitest';
-import { Gate, RateLimits, type RateStoreTrouble, SqliteRateStore } from '../src/index.ts';
+import { type GatePlace } from '../src/gate.ts';
+import { Gate, type Rate, RateLimits, type RateStoreTrouble, SqliteRateStore } from '../src/index.ts';
 import { START, temporaryFolder } from './support.ts';
 
 const CHAT = { key: 'chat', burst: 2, everyMs: 1_000 };
@@ -108,42 +110,84 @@ describe('token buckets', () => {
 });
 
 describe('the gate', () => {
+  const sent: SendOutcome = { type: 'sent', platformMessageId: null };
+  const offline: SendOutcome = { type: 'offline' };
+  const unknown: SendOutcome = { type: 'unknown', reason: 'it threw' };
+
+  /** The place of one who may send. */
+  function place(gate: Gate, account: string, session: string, now = START): GatePlace {
+    const entered = gate.enter({ account, session, lane: 'l' }, [], now);
+    if (typeof entered === 'number') throw new Error(`It has to wait ${entered} ms.`);
+    return entered;
+  }
+
+  function waitMs(gate: Gate, account: string, session: string, now = START, rates: Rate[] = []): number {
+    const entered = gate.enter({ account, session, lane: 'l' }, rates, now);
+    return typeof entered === 'number' ? entered : 0;
+  }
+
   it('lets only so many sends of one account out at once, and others past it (failure 40)', () => {
     const gate = new Gate();
-    for (let i = 0; i < 16; i += 1) expect(gate.enter('slow', `s${i}`, [], START)).toBe(0);
-    expect(gate.enter('slow', 'one too many', [], START)).toBeGreaterThan(0);
-    expect(gate.enter('quick', 'q', [], START)).toBe(0);
-    gate.leave('slow', { type: 'sent', platformMessageId: null }, START);
-    expect(gate.enter('slow', 'next', [], START)).toBe(0);
+    const places = Array.from({ length: 16 }, (_, i) => place(gate, 'slow', `s${i}`));
+    expect(waitMs(gate, 'slow', 'one too many')).toBeGreaterThan(0);
+    expect(waitMs(gate, 'quick', 'q')).toBe(0);
+    places[0]?.[Symbol.dispose]();
+    expect(waitMs(gate, 'slow', 'next')).toBe(0);
   });
 
-  it('asks an account that does not answer less and less often, with one message, until it does', () => {
+  it('lets one session have half of an account, and keeps the rest for others (failure 72)', () => {
+    const gate = new Gate();
+    const lanes = Array.from({ length: 9 }, (_, i) => ({ account: 'slow', session: 'hog', lane: `l${i}` }));
+    const entered = lanes.map((asking) => gate.enter(asking, [], START));
+    expect(entered.filter((one) => typeof one === 'number')).toHaveLength(1);
+    expect(waitMs(gate, 'slow', 'another')).toBe(0);
+  });
+
+  it('asks an account that is away less and less often, with one message, until it is not', () => {
     const gate = new Gate();
     let now = START;
     const waits = [];
     for (let i = 0; i < 8; i += 1) {
-      expect(gate.enter('away', 'probe', [], now)).toBe(0);
-      expect(gate.enter('away', `other ${i}`, [], now) > 0).toBe(i > 0);
-      if (i === 0) gate.leave('away', undefined, now);
-      gate.leave('away', { type: 'offline' }, now);
-      const wait = gate.enter('away', 'probe', [], now);
+      using probe = place(gate, 'away', 'probe', now);
+      if (i > 0) expect(waitMs(gate, 'away', `other ${i}`, now)).toBeGreaterThan(0);
+      probe.end(offline, now);
+      probe[Symbol.dispose]();
+      const wait = waitMs(gate, 'away', 'probe', now);
       waits.push(Math.floor(wait / 1_000));
       now += wait;
     }
     expect(waits).toEqual([1, 2, 4, 8, 16, 32, 60, 60]);
-    expect(gate.enter('away', 'probe', [], now)).toBe(0);
-    gate.leave('away', { type: 'sent', platformMessageId: null }, now);
-    expect(gate.enter('away', 'a', [], now)).toBe(0);
-    expect(gate.enter('away', 'b', [], now)).toBe(0);
+    using last = place(gate, 'away', 'probe', now);
+    last.end(sent, now);
+    expect(waitMs(gate, 'away', 'a', now)).toBe(0);
+    expect(waitMs(gate, 'away', 'b', now)).toBe(0);
+  });
+
+  it('takes a send that threw or gave no answer for the trouble of its session alone (failure 72)', () => {
+    const gate = new Gate();
+    {
+      using thrown = place(gate, 'bot', 'broken');
+      thrown.end(unknown, START);
+    }
+    expect(waitMs(gate, 'bot', 'broken')).toBe(1_000);
+    expect(waitMs(gate, 'bot', 'another')).toBe(0);
+  });
+
+  it('has a place back when its holder is gone, whatever became of the send, and only once', () => {
+    const gate = new Gate();
+    const places = Array.from({ length: 16 }, (_, i) => place(gate, 'bot', `s${i}`));
+    for (let i = 0; i < 3; i += 1) places[0]?.[Symbol.dispose]();
+    expect(waitMs(gate, 'bot', 'a')).toBe(0);
+    expect(waitMs(gate, 'bot', 'b')).toBeGreaterThan(0);
   });
 
   it('sends those who wait away to different times, and the same one to the same time', () => {
     const gate = new Gate();
-    gate.enter('bot', 'first', [CHAT], START);
-    gate.enter('bot', 'second', [CHAT], START);
-    const waits = ['a', 'b', 'c', 'b'].map((who) => gate.enter('bot', who, [CHAT], START));
+    place(gate, 'bot', 'none yet')[Symbol.dispose]();
+    for (const session of ['first', 'second']) waitMs(gate, 'bot', session, START, [CHAT]);
+    const waits = ['a', 'b', 'c', 'b'].map((session) => waitMs(gate, 'bot', session, START, [CHAT]));
     expect(waits).toEqual([1_000, 2_000, 3_000, 2_000]);
-    expect(gate.enter('bot', 'a', [CHAT], START + 1_000)).toBe(0);
-    expect(gate.enter('bot', 'b', [CHAT], START + 2_000)).toBe(0);
+    expect(waitMs(gate, 'bot', 'a', START + 1_000, [CHAT])).toBe(0);
+    expect(waitMs(gate, 'bot', 'b', START + 2_000, [CHAT])).toBe(0);
   });
 });

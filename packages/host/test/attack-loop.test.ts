@@ -127,7 +127,7 @@ describe('its own folder', () => {
     renameSync(folder.outbound.root, `${folder.outbound.root}-away`);
     symlinkSync(folder.outbound.root, folder.outbound.root);
     await attacked.bystander('one');
-    await until(() => attacked.log.some((line) => line.includes('outbound.db is not readable')));
+    await until(() => attacked.log.some((line) => line.includes('outbound.db of a session cannot be read')));
     rmSync(folder.outbound.root);
     renameSync(`${folder.outbound.root}-away`, folder.outbound.root);
     await attacked.bystander('two');

@@ -374,7 +374,9 @@ function deliveryWorld(setup: HostSetup, sessions: Sessions, outbound: OutboundP
     },
     send: async (message, attempt: Attempt) => {
       const session = sessions.known(attempt.session);
-      return session === undefined ? { type: 'offline' } : send(session, message, attempt, outbound);
+      // Not that its channel is away, which would hold up the others.
+      if (session === undefined) throw new Error('Its session is not known any more.');
+      return send(session, message, attempt, outbound);
     },
     cleanUp: async (id, messageOutId) => {
       const session = sessions.known(id);

@@ -50,7 +50,7 @@ export type OpenQuestion = (
 /** Longest id of a row, in characters: what is named after it needs room, and an honest id has some 60. */
 const ROW_ID_LENGTH_MAX = 200;
 
-/** The account of what an agent asks of its host. */
+/** The account of what an agent asks of its host: one for each session, as of mail, because nothing is there that could be away. */
 const HOST_ACCOUNT = 'host';
 
 /**
@@ -68,7 +68,14 @@ export function routeOf(
   const cleansUp = fileNames(message.content).length > 0;
   if (message.kind === 'system') {
     const perRow = [...rates, actionRate(session.id)];
-    return { type: 'deliver', address: null, account: HOST_ACCOUNT, duplicates: 'key', cleansUp, rates: perRow };
+    return {
+      type: 'deliver',
+      address: null,
+      account: `${HOST_ACCOUNT}/${session.id}`,
+      duplicates: 'key',
+      cleansUp,
+      rates: perRow,
+    };
   }
   const routing = session.files.routing();
   const address = placeOf(session, message, routing);
@@ -85,7 +92,7 @@ export function routeOf(
     return {
       type: 'deliver',
       address: { ...address, threadId: null },
-      account: AGENT_CHANNEL,
+      account: `${AGENT_CHANNEL}/${session.id}`,
       duplicates: 'key',
       cleansUp,
       rates: [...rates, mailRate(session.id)],
