@@ -8,6 +8,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { makeDataFolder } from '../src/data/index.ts';
 import { fileShares } from '../src/host/file-shares.ts';
 import { Sessions } from '../src/session/index.ts';
+import { setTimer } from './whole-host.ts';
 
 describe('the files that a host may have open (failure 91)', () => {
   it('are refused where they are too few for it, with what to do', () => {
@@ -46,16 +47,19 @@ describe('the files that a host may have open (failure 91)', () => {
     using sessions = new Sessions({
       registry,
       data,
-      setTimer: () => () => undefined,
+      setTimer,
+      monotonic: () => performance.now(),
       readerFor: (folder) => inProcessReader(folder, openSqlite),
       openMax: 2,
       onKnown: () => undefined,
       onRing: () => undefined,
+      onFlood: () => undefined,
+      onLocked: () => undefined,
     });
     for (const { id: messagingGroupId } of chats)
       await sessions.forKey({ scope: 'chat', agentGroupId, messagingGroupId });
     const all = sessions.all();
-    for (const session of all) session.files.beginRun(runId('run'), 1);
+    for (const session of all) await session.write((files) => files.beginRun(runId('run'), 1));
     expect(openFilesBelow(data.root)).toBe(2);
     expect(all.map((session) => session.files.liveRun())).toEqual(all.map(() => 'run'));
     const [first, second, third] = all;
