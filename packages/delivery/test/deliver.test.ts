@@ -693,15 +693,15 @@ describe('a session of which enough is under way', () => {
   });
 });
 
-describe('a hundred rows of a hundred lanes', () => {
-  /** Each has an account of its own, so that nothing holds it up but the work. */
-  const lanes: DeliveryPorts['route'] = (_session, { seq }) => ({
-    type: 'deliver',
-    address: { ...MAIN, threadId: `${seq}` },
-    account: `account-${seq}`,
-    duplicates: 'none',
-  });
+/** Each has an account of its own, so that nothing holds it up but the work. */
+const lanes: DeliveryPorts['route'] = (_session, { seq }) => ({
+  type: 'deliver',
+  address: { ...MAIN, threadId: `${seq}` },
+  account: `account-${seq}`,
+  duplicates: 'none',
+});
 
+describe('a hundred rows of a hundred lanes', () => {
   beforeEach(() => {
     for (let n = 0; n < 100; n += 1) session.say(`m${n}`);
   });

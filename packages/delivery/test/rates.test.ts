@@ -109,22 +109,22 @@ describe('token buckets', () => {
   });
 });
 
+/** The place of one who may send. */
+function place(gate: Gate, account: string, session: string, now = START): GatePlace {
+  const entered = gate.enter({ account, session, lane: 'l' }, [], now);
+  if (typeof entered === 'number') throw new Error(`It has to wait ${entered} ms.`);
+  return entered;
+}
+
+function waitMs(gate: Gate, account: string, session: string, now = START, rates: Rate[] = []): number {
+  const entered = gate.enter({ account, session, lane: 'l' }, rates, now);
+  return typeof entered === 'number' ? entered : 0;
+}
+
 describe('the gate', () => {
   const sent: SendOutcome = { type: 'sent', platformMessageId: null };
   const offline: SendOutcome = { type: 'offline' };
   const unknown: SendOutcome = { type: 'unknown', reason: 'it threw' };
-
-  /** The place of one who may send. */
-  function place(gate: Gate, account: string, session: string, now = START): GatePlace {
-    const entered = gate.enter({ account, session, lane: 'l' }, [], now);
-    if (typeof entered === 'number') throw new Error(`It has to wait ${entered} ms.`);
-    return entered;
-  }
-
-  function waitMs(gate: Gate, account: string, session: string, now = START, rates: Rate[] = []): number {
-    const entered = gate.enter({ account, session, lane: 'l' }, rates, now);
-    return typeof entered === 'number' ? entered : 0;
-  }
 
   it('lets only so many sends of one account out at once, and others past it (failure 40)', () => {
     const gate = new Gate();

@@ -62,9 +62,9 @@ class Hijackable implements StandInHome {
     for (const id of this.#runs.keys()) this.leave(id);
   }
 
-  hijack(folder: SessionFolder): void {
+  hijack(session: SessionFolder): void {
     for (const [id, { run, outbound }] of this.#runs) {
-      if (outbound !== folder.outbound.root) continue;
+      if (outbound !== session.outbound.root) continue;
       this.#hijacked.add(id);
       run.leave();
     }

@@ -104,8 +104,9 @@ export class People {
 
   /** Tries again to take in what a locked file has kept out. To be called now and then. */
   async retryKept(): Promise<void> {
-    for (const [key, event] of [...this.#kept]) {
-      this.#kept.delete(key);
+    const kept = [...this.#kept.values()];
+    this.#kept.clear();
+    for (const event of kept) {
       // What still fails is kept again if it is for the same reason, and else is the platform's to send.
       await this.receive(event).catch(() => undefined);
     }
