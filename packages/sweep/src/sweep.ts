@@ -60,7 +60,10 @@ export interface SweepReport {
 }
 
 /** What the first half of a pass came to. */
-export type Settling = Pick<SweepReport, 'settled' | 'pausedSeries'> & { readonly hasMoreAcks: boolean };
+export interface Settling extends Pick<SweepReport, 'settled' | 'pausedSeries'> {
+  /** The runner's file has more acks than one read gives. */
+  readonly hasMoreAcks: boolean;
+}
 
 /** Does the upkeep that is due at `now`. A second time at the same `now` it writes nothing and judges the same. */
 export function sweepSession(
