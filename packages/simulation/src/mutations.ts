@@ -481,8 +481,8 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       {
         file: 'packages/session-db/src/doorbell.ts',
-        find: "() => this.#look('polled'));",
-        replace: '() => undefined);',
+        find: 'setTimer(this.#pollMs, () => this.#look());',
+        replace: 'setTimer(this.#pollMs, () => undefined);',
       },
     ],
     within: seeds(60),

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { MUTATIONS } from '../src/mutations.ts';
 import { sim } from './command.ts';
@@ -15,4 +16,15 @@ it.each(MUTATIONS.filter(({ name }) => CHEAP.includes(name)))(
 
 it('every mutation has a name of its own', () => {
   expect(new Set(MUTATIONS.map(({ name }) => name)).size).toBe(MUTATIONS.length);
+});
+
+it('every mutation finds, once, what it is to change', () => {
+  const lost = MUTATIONS.flatMap(({ name, edits }) =>
+    edits
+      .filter(
+        ({ file, find }) => readFileSync(new URL(`../../../${file}`, import.meta.url), 'utf8').split(find).length !== 2,
+      )
+      .map(({ file, find }) => `${name}: ${file} has not, or more than once, ${JSON.stringify(find)}`),
+  );
+  expect(lost).toEqual([]);
 });
