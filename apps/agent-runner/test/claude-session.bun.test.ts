@@ -110,10 +110,7 @@ describe('a person gets one answer', () => {
     async () => {
       session.say('hello');
       await start(
-        inOrder(
-          { type: 'tool', name: 'mcp__nanoclaw__send_message', input: { text: 'By tool.' } },
-          text('By tool, again.'),
-        ),
+        inOrder({ type: 'tool', name: 'mcp__nanoclaw__send_message', input: { text: 'By tool.' } }, text('By tool.')),
       );
       const seen = await session.until(ended(1));
       expect(texts(seen)).toEqual(['By tool.']);

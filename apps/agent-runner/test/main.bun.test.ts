@@ -255,7 +255,7 @@ describe('trouble at the start is one sentence and a code of its own', () => {
       'another protocol version',
       { ...CONFIG, protocolVersion: 99 },
       EXIT_CODES.version,
-      'is for protocol version 99 and this runner has version 1',
+      'is for protocol version 99 and this runner has version 2',
     ],
   ])('%s', async (_name, config, code, sentence) => {
     const { code: exit, said } = await outcome(session.start(config));
