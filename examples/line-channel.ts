@@ -10,9 +10,12 @@
  */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { createInterface } from 'node:readline';
 import { type Channel, type ChannelModule, type Health, type Receive, refusal } from '@nanoclaw/channels';
+import { lines } from '@nanoclaw/session-db/text';
 import { z } from 'zod';
+
+/** Room for a message of 8000 characters, its id and its word. */
+const LINE_BYTES_MAX = 33_000;
 
 export class LineChannel implements Channel {
   readonly type = 'line';
@@ -47,13 +50,16 @@ export class LineChannel implements Channel {
   async #talk(socket: Socket, receive: Receive): Promise<void> {
     socket.on('error', () => socket.destroy());
     let name: string | undefined;
-    for await (const line of createInterface({ input: socket })) {
-      const [, word, first, rest] = /^(HELLO|MSG) (\S{1,64})(?: (.{1,8000}))?$/.exec(line) ?? [];
-      if (word === 'HELLO' && first) this.#people.set((name = first), socket);
-      else if (word === 'MSG' && first && rest && name) await this.#hear(name, first, rest, socket, receive);
-      else socket.write('WHAT? Say HELLO name, then MSG time-number text.\n');
+    try {
+      for await (const line of lines(socket, LINE_BYTES_MAX)) {
+        const [, word, first, rest] = /^(HELLO|MSG) (\S{1,64})(?: (.{1,8000}?))?\r?$/s.exec(line) ?? [];
+        if (word === 'HELLO' && first) this.#people.set((name = first), socket);
+        else if (word === 'MSG' && first && rest && name) await this.#hear(name, first, rest, socket, receive);
+        else socket.write('WHAT? Say HELLO name, then MSG time-number text.\n');
+      }
+    } finally {
+      if (name !== undefined && this.#people.get(name) === socket) this.#people.delete(name);
     }
-    if (name !== undefined && this.#people.get(name) === socket) this.#people.delete(name);
   }
 
   async #hear(name: string, id: string, text: string, socket: Socket, receive: Receive): Promise<void> {
@@ -75,9 +81,9 @@ export class LineChannel implements Channel {
       return { type: 'failed', permanent: true, reason: 'There are no threads on a line.' };
     const socket = this.#people.get(address.platformId);
     if (!this.#server || !socket?.writable || message.kind !== 'text') return { type: 'offline' };
-    const lines = message.text.split('\n').map((line) => `SAY ${line}\n`);
+    const said = message.text.split('\n').map((line) => `SAY ${line}\n`);
     return new Promise((resolve) => {
-      socket.write(lines.join(''), (error) => {
+      socket.write(said.join(''), (error) => {
         if (error) resolve({ type: 'failed', permanent: false, reason: `The line broke: ${error.message}` });
         else resolve({ type: 'sent', platformMessageId: null });
       });

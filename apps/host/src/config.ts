@@ -10,6 +10,7 @@ import { Problem } from '@nanoclaw/host/errors';
 import { MODULE_KEYS, type ModuleReferences, readConfigFile, readModuleReferences } from '@nanoclaw/host/modules';
 import type { ConfigValue } from '@nanoclaw/host/operator';
 import { BUILT_IN_PROVIDERS } from '@nanoclaw/host/runs';
+import { isZone } from '@nanoclaw/session-db/text';
 import { z } from 'zod';
 
 const milliseconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
@@ -59,9 +60,14 @@ const KEYS = {
   claudeBinary: key('NANOCLAW_CLAUDE_BINARY', z.string(), DEFAULT_SETTINGS.claudeBinary, {
     help: 'the executable of the Claude Agent SDK',
   }),
-  timeZone: key('NANOCLAW_TIME_ZONE', z.string().refine(isZone, 'no such IANA time zone'), DEFAULT_SETTINGS.timeZone, {
-    help: "the agents' time zone (IANA name); empty: this machine's",
-  }),
+  timeZone: key(
+    'NANOCLAW_TIME_ZONE',
+    z.string().refine((name) => name === '' || isZone(name), 'no such IANA time zone'),
+    DEFAULT_SETTINGS.timeZone,
+    {
+      help: "the agents' time zone (IANA name); empty: this machine's",
+    },
+  ),
   runsMax: key('NANOCLAW_RUNS_MAX', z.coerce.number().int().min(1).max(1_000), DEFAULT_SETTINGS.runsMax, {
     help: 'how many agents may run at once',
   }),
@@ -171,10 +177,6 @@ export function configHelp(): string {
 /** `~/` at the beginning of a value is the home folder, as in a shell. */
 function atHome(value: unknown, env: Readonly<Record<string, string | undefined>>): unknown {
   return typeof value === 'string' && value.startsWith('~/') ? join(env['HOME'] ?? '/', value.slice(2)) : value;
-}
-
-function isZone(name: string): boolean {
-  return name === '' || name === 'UTC' || Intl.supportedValuesOf('timeZone').includes(name);
 }
 
 function key<Schema extends z.ZodType>(

@@ -37,6 +37,7 @@ import {
 import { chooseDriver, modelEnvironment, timeZoneOf } from '@nanoclaw/host/runs';
 import { inProcessReader, type SessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
+import { machineZone } from '@nanoclaw/session-db/text';
 import { converse } from './cli/chat.ts';
 import { printCompletion, printContinuations } from './cli/completion.ts';
 import { LOCAL_COMMANDS, type LocalActions, type LocalCommand } from './cli/local.ts';
@@ -169,8 +170,7 @@ function print(text: string): void {
 }
 
 function page(): RenderOptions {
-  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
-  return { width: process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY, timeZone };
+  return { width: process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY, timeZone: machineZone() };
 }
 
 function json(value: unknown): string {

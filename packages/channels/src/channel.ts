@@ -6,7 +6,9 @@
 //   out  `sent` means that people can see the message; a channel that is unsure says so and is asked again, with the same key.
 
 import type { Address, Json, JsonObject, SendResult } from '@nanoclaw/session-db';
+import type { TextLimit } from '@nanoclaw/session-db/text';
 
+export { type TextLimit, textLength } from '@nanoclaw/session-db/text';
 export type { Address, Json, JsonObject, SendResult };
 
 /**
@@ -254,17 +256,6 @@ export interface ChannelLimits {
   cardBytesMax?: number;
 }
 
-/** The longest text of one message, counted the way the platform counts. */
-export interface TextLimit {
-  /** How many units fit. */
-  max: number;
-  /** What is counted. */
-  unit: TextUnit;
-}
-
-/** What a platform counts the length of a text in. */
-export type TextUnit = 'utf16-units' | 'code-points' | 'utf8-bytes';
-
 /** How a channel is. */
 export type Health =
   | { state: 'stopped' }
@@ -274,15 +265,3 @@ export type Health =
       /** What is in the way, as one sentence for an operator. */
       reason: string;
     };
-
-/** The length of a text, counted in the unit of a platform: compare it with `TextLimit.max`. */
-export function textLength(text: string, unit: TextUnit): number {
-  switch (unit) {
-    case 'utf16-units':
-      return text.length;
-    case 'code-points':
-      return [...text].length;
-    case 'utf8-bytes':
-      return Buffer.byteLength(text);
-  }
-}

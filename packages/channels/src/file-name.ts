@@ -1,4 +1,5 @@
 // Names of files that come from elsewhere: which are taken, and what they are called on disk.
+import { beginning } from '@nanoclaw/session-db/text';
 
 /** What a file system takes, in bytes of UTF-8. */
 const NAME_BYTES_MAX = 255;
@@ -12,19 +13,8 @@ export function isFileName(name: string): boolean {
 export function diskName(name: string, position: number): string {
   const safe = name.toWellFormed().replace(/[/\\\p{Cc}]/gu, '_');
   const ending = /\.[A-Za-z0-9]{1,10}$/.exec(safe)?.[0] ?? '';
-  const stem = shortened(safe.slice(0, safe.length - ending.length), STEM_BYTES_MAX);
+  const stem = beginning(safe.slice(0, safe.length - ending.length), { max: STEM_BYTES_MAX, unit: 'utf8-bytes' });
   return `${position + 1}-${stem}${ending}`;
 }
 
 const STEM_BYTES_MAX = 100;
-
-function shortened(text: string, bytesMax: number): string {
-  let bytes = 0;
-  let end = 0;
-  for (const character of text) {
-    bytes += Buffer.byteLength(character);
-    if (bytes > bytesMax) break;
-    end += character.length;
-  }
-  return text.slice(0, end);
-}

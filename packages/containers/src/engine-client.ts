@@ -2,6 +2,8 @@
  * The command line of docker or podman, as far as it is needed here: argument arrays in, checked values out. Both speak
  * the same words for all of this; where they differ it says so.
  */
+
+import { cut } from '@nanoclaw/session-db/text';
 import { execa } from 'execa';
 
 /** The container engines that are known here. */
@@ -328,7 +330,7 @@ function jsonOf({ stdout }: Answer): unknown {
   try {
     return JSON.parse(stdout);
   } catch (error) {
-    throw new EngineError(`its answer is not understood: ${lastLine(stdout).slice(0, 200)}`, { cause: error });
+    throw new EngineError(`its answer is not understood: ${cut(lastLine(stdout), 200)}`, { cause: error });
   }
 }
 

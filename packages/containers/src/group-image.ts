@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { cut } from '@nanoclaw/session-db/text';
 import { LABELS } from './engine-arguments.ts';
 import { type EngineClient, EngineError, type Image } from './engine-client.ts';
 
@@ -67,7 +68,7 @@ export function packagesProblem({ apt, npm }: Packages): string | undefined {
   if (apt.length + npm.length === 0) return 'There is no package to install.';
   if (apt.length > 50 || npm.length > 50) return 'At most 50 packages of each kind can be installed at once.';
   const wrong = apt.find((name) => !debian.test(name)) ?? npm.find((name) => !node.test(name));
-  return wrong === undefined ? undefined : `${JSON.stringify(wrong.slice(0, 100))} is not the name of a package.`;
+  return wrong === undefined ? undefined : `${JSON.stringify(cut(wrong, 100))} is not the name of a package.`;
 }
 
 /**

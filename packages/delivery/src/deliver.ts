@@ -33,6 +33,7 @@ import {
   type SendOutcome,
   withoutAttempt,
 } from '@nanoclaw/session-db/protocol';
+import { oneLine } from '@nanoclaw/session-db/text';
 import type { Gate, GatePlace } from './gate.ts';
 import { agentNotice, type Notice, operatorNotices } from './notice.ts';
 import { type Route, type Send, type UncertainPolicy, whenUncertain } from './send.ts';
@@ -652,5 +653,5 @@ function isOutcome(outcome: SendOutcome | null | undefined): boolean {
 /** An error as one short line. */
 function reasonOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return text.replaceAll(/\p{Cc}+/gu, ' ').slice(0, 500);
+  return oneLine(text, 500);
 }

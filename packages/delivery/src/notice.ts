@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { DeadLetter, JsonObject, Millis, NewInbound } from '@nanoclaw/session-db';
+import { cut } from '@nanoclaw/session-db/text';
 import type { Rate } from './rates.ts';
 
 /** Messages of one session given up for one reason. */
@@ -27,7 +28,7 @@ export function agentNotice(letters: readonly DeadLetter[], now: Millis): NewInb
   const messages = letters.map(
     ({ seq, part, error, uncertain }): JsonObject => ({
       messageId: seq,
-      reason: error.slice(0, 500),
+      reason: cut(error, 500),
       ...(part > 0 && { deliveredParts: part }),
       ...(uncertain && { mayHaveArrived: true }),
     }),
@@ -38,7 +39,7 @@ export function agentNotice(letters: readonly DeadLetter[], now: Millis): NewInb
     .digest('hex');
   const count = letters.length === 1 ? 'A message you sent was' : `${letters.length} messages you sent were`;
   const text = `${count} not delivered and will not be tried again by itself.`;
-  const reasons = letters.map(({ seq, error }) => `Message ${seq}: ${error.slice(0, 500)}`);
+  const reasons = letters.map(({ seq, error }) => `Message ${seq}: ${cut(error, 500)}`);
   return {
     id: `undelivered/${digest}`,
     kind: 'system',

@@ -9,6 +9,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import type { SetTimer } from '@nanoclaw/session-db';
+import { ending, oneLine } from '@nanoclaw/session-db/text';
 import type { Launch } from './sandbox.ts';
 import { ANSWER_BYTES_MAX, type Answer, type Job, messageOf, parsedAnswer } from './wire.ts';
 
@@ -58,7 +59,7 @@ export class GuardChild {
     this.#runQueue = new RunQueue(this.#process.pid);
     this.#process.stdout?.on('data', (piece: Buffer) => this.#hear(piece));
     this.#process.stderr?.on('data', (piece: Buffer) => {
-      this.#lastWords = `${this.#lastWords}${piece.toString('latin1')}`.slice(-LAST_WORDS_MAX);
+      this.#lastWords = ending(`${this.#lastWords}${piece.toString('latin1')}`, LAST_WORDS_MAX);
     });
     // A write that meets its end is no news: the end itself is told.
     this.#process.stdin?.on('error', () => undefined);
@@ -90,7 +91,7 @@ export class GuardChild {
 
   /** What it said last of its own accord, on one line, for the log alone. */
   get lastWords(): string {
-    return this.#lastWords.replace(/[\p{Cc}\s]+/gu, ' ').trim();
+    return oneLine(this.#lastWords, LAST_WORDS_MAX);
   }
 
   /** Gives it a job, which must be its only one. Killed when it was given `maxMs` milliseconds and has not answered. */

@@ -13,6 +13,7 @@ import { Worker } from 'node:worker_threads';
 import { type OutboundRead, removeAttachments, sessionFolder, spoolAttachments } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { type OutboundRequest, outboundReading } from '@nanoclaw/session-db/protocol';
+import { cut } from '@nanoclaw/session-db/text';
 import { tried } from './trial.ts';
 // Types alone: what checks answers is the host's, and takes its time to be loaded.
 import type { Answer, CopyResult, Job } from './wire.ts';
@@ -76,7 +77,7 @@ function toAnswer(result: unknown): Answer {
 }
 
 function toFailure(error: unknown): Answer {
-  return { failed: (error instanceof Error ? error.message : String(error)).slice(0, 4_000) };
+  return { failed: cut(error instanceof Error ? error.message : String(error), 4_000) };
 }
 
 /** A session whose private copies are made here: its own folder can only be read. */

@@ -1,7 +1,7 @@
 /** What a container or a stranger tries in order to get what only a person may allow. */
 import type { JsonObject } from '@nanoclaw/session-db';
+import { oneLine } from '@nanoclaw/session-db/text';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { oneLine } from '../src/channels/one-line.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
 import { asHost, OutboundWorld } from './outbound-world.ts';
 import { at, by, type Ground, message, openGround, World } from './people-world.ts';

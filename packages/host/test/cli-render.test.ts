@@ -130,6 +130,44 @@ it('shows objects of a list one per line', () => {
 });
 
 describe('what strangers have written', () => {
+  it('hides nothing in a table or a record: what a reader would not see is written out, keys too', () => {
+    const name = 'admin\u202e\u200b\u2028\u00ad\u3164';
+    const views: readonly View[] = [
+      { type: 'table', columns: [column('SAID', 'said')], empty: '' },
+      { type: 'record' },
+    ];
+    for (const view of views) {
+      const value = { said: name, [`key\u202e`]: 1 };
+      const text = render(view.type === 'table' ? [value] : value, view, { ...PAGE, width: 200 });
+      expect(text).toContain('admin\\u202e\\u200b\\u2028\\u00ad\\u3164');
+      expect(text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u);
+    }
+  });
+
+  it('is wrapped by what it takes of the screen, never within a character, and nothing of it is left out', () => {
+    const view: View = { type: 'table', columns: [column('ID', 'name'), column('SAID', 'said')], empty: '' };
+    const pieces = ['写真', '👩‍👩‍👧‍👦', '🇩🇪', 'e\u0301', 'word ', 'किम', '😀'];
+    for (let seed = 1; seed < 60; seed++) {
+      const said = Array.from({ length: 60 }, (_, n) => pieces[(n * seed + (n >> 2)) % pieces.length]).join('');
+      const text = render(
+        [
+          { name: '名前', said },
+          { name: 'abcd', said: 'x' },
+        ],
+        view,
+        { ...PAGE, width: 20 + (seed % 40) },
+      );
+      const rows = text.split('\n');
+      expect(Math.max(...rows.map(columnsOf))).toBeLessThanOrEqual(20 + (seed % 40));
+      expect(text.replace(/\s/g, '')).toBe(`IDSAID名前${said.replace(/\s/g, '')}abcdx`);
+      const whole = new Set([...new Intl.Segmenter('en').segment(said)].map(({ segment }) => segment));
+      const shown = rows
+        .slice(1, -1)
+        .flatMap((row) => [...new Intl.Segmenter('en').segment(row.slice(row.startsWith('名前') ? 2 : 0))]);
+      expect(shown.filter(({ segment }) => segment !== ' ' && !whole.has(segment))).toEqual([]);
+    }
+  });
+
   it('does not drive the terminal, in whatever place it is shown', () => {
     const hostile = 'a\u001b[2Jb\u001b]0;title\u0007c\u202ed\u0000e\rf';
     const views: readonly View[] = [
@@ -150,3 +188,9 @@ describe('what strangers have written', () => {
     expect(stripControls('line\n\ttab')).toBe('line\n\ttab');
   });
 });
+
+/** Of the pieces above: what a terminal draws them with. */
+function columnsOf(text: string): number {
+  const characters = [...new Intl.Segmenter('en').segment(text)];
+  return characters.reduce((sum, { segment }) => sum + (/\p{sc=Han}|\p{Emoji_Presentation}/u.test(segment) ? 2 : 1), 0);
+}

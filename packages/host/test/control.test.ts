@@ -52,8 +52,8 @@ function listen(): Promise<ControlServer> {
   });
 }
 
-function ask(command: string, onProgress: (line: string) => void = () => undefined) {
-  return sendControlRequest(controlSocket(folder), { command: [command], parameters: { name: 'x' } }, onProgress);
+function ask(command: string, onProgress: (line: string) => void = () => undefined, name = 'x') {
+  return sendControlRequest(controlSocket(folder), { command: [command], parameters: { name } }, onProgress);
 }
 
 async function joined(): Promise<Socket> {
@@ -70,6 +70,11 @@ describe('the control socket', () => {
     const answers = await Promise.all([ask('work', (line) => lines.push(line)), ask('look'), ask('look')]);
     expect(answers).toEqual(Array.from({ length: 3 }, () => ({ type: 'answered', value: { said: { name: 'x' } } })));
     expect(lines).toEqual(['one', 'two']);
+  });
+
+  it('carries every line end that a message may hold, because a line of it ends at one alone', async () => {
+    const name = 'a\u2028b\u2029c\u0085d\re\vf\fg\r\nh';
+    expect(await ask('look', undefined, name)).toEqual({ type: 'answered', value: { said: { name } } });
   });
 
   it('passes a refusal on with its exit code, and tells an unexpected error to the log', async () => {

@@ -2,6 +2,8 @@
  * Who did what: every click on an approval and every privileged action. Entries are added and, when they are old, removed;
  * the table refuses to change them.
  */
+
+import { beginning } from '@nanoclaw/session-db/text';
 import type { Selectable } from 'kysely';
 import { withReadableErrors } from './constraint-errors.ts';
 import type { Actor, JsonObject, Millis } from './entities.ts';
@@ -80,7 +82,7 @@ export class Audit {
 
 /** NUL is the one character that PostgreSQL's texts cannot hold. */
 function clipped(text: string): string {
-  return text.slice(0, TEXT_LENGTH_MAX).replaceAll('\0', ' ').toWellFormed();
+  return beginning(text, TEXT_LENGTH_MAX).replaceAll('\0', ' ');
 }
 
 function detailText(detail: JsonObject): string {

@@ -6,6 +6,8 @@
  * bounds the time. Measured with the limits below on a slow core: 40 ms for the worst pattern found (a counted
  * repetition that defeats the automaton's cache), well under 1 ms for what people write.
  */
+
+import { beginning } from '@nanoclaw/session-db/text';
 import { RE2JS } from 're2js';
 
 const PATTERN_LENGTH_MAX = 200;
@@ -21,7 +23,7 @@ export function patternMatches(pattern: string, text: string): boolean | undefin
   if (pattern === '.') return true;
   const compiled = compile(pattern);
   if (typeof compiled === 'string') return undefined;
-  return compiled.test(text.slice(0, TEXT_LENGTH_MAX));
+  return compiled.test(beginning(text, TEXT_LENGTH_MAX));
 }
 
 /** Why a pattern is not acceptable, as a sentence for its author; `undefined` when it is. */

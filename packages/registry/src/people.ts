@@ -4,6 +4,8 @@
  * A user is made for each person who speaks, so strangers make rows here; those without a role or a membership are
  * forgotten when there are too many of them.
  */
+
+import { beginning, oneLine } from '@nanoclaw/session-db/text';
 import type { Selectable } from 'kysely';
 import type { Person } from './access.ts';
 import { withReadableErrors } from './constraint-errors.ts';
@@ -291,6 +293,5 @@ function membershipOf(row: MembershipRow): Membership {
 
 /** A name that the schema accepts, whatever a stranger calls himself. */
 function clippedName(name: string): string {
-  const oneLine = name.slice(0, 4 * NAME_LENGTH_MAX).replace(/\p{Cc}+/gu, ' ');
-  return oneLine.trim().slice(0, NAME_LENGTH_MAX).toWellFormed();
+  return beginning(oneLine(name, 4 * NAME_LENGTH_MAX), NAME_LENGTH_MAX);
 }

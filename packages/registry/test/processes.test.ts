@@ -159,7 +159,13 @@ async function child(order: object, as?: 'unprivileged', program = 'open.ts'): P
   const here = fileURLToPath(new URL('./child/', import.meta.url));
   // The child itself becomes nobody, once its code is loaded: nobody need not be able to read this checkout.
   const env = as === 'unprivileged' && process.getuid?.() === 0 ? { BECOME: '65534' } : {};
-  const args = ['--import', join(here, 'typescript.mjs'), join(here, program), JSON.stringify(order)];
+  const args = [
+    '--conditions=source',
+    '--import',
+    join(here, 'typescript.mjs'),
+    join(here, program),
+    JSON.stringify(order),
+  ];
   const { stdout } = await promisify(execFile)(process.execPath, args, { env });
   return JSON.parse(stdout);
 }

@@ -3,6 +3,7 @@
  * no processes and no timers; what its output means is decided here.
  */
 import type { Json, Millis } from '@nanoclaw/session-db';
+import { ending } from '@nanoclaw/session-db/text';
 
 /** 30 s and 1 MiB, as NanoClaw v2 has it (FEATURES.md, "Tools"). */
 export const SCRIPT_TIMEOUT_MS: Millis = 30_000;
@@ -84,6 +85,6 @@ function failed(what: string): ScriptVerdict {
 }
 
 function lastWords(stderr: string): string {
-  const words = stderr.trim().slice(-200).trim();
+  const words = ending(stderr.trim(), 200).trim();
   return words === '' ? '' : ` (${words})`;
 }

@@ -24,6 +24,7 @@ import { isOpenElsewhere, type OpenedFile, openPlainFile, readBytes } from './pl
 import { recoveredCopy } from './recovery.ts';
 import { OUTBOUND_MIGRATIONS, OUTBOUND_VERSION, schemaText, userVersion } from './schema.ts';
 import { isBusy, type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.ts';
+import { cut } from './text/index.ts';
 import type { Millis } from './time.ts';
 
 /** From where a read goes on: numbers up to which everything has been taken over. */
@@ -584,7 +585,7 @@ function isNumber(value: unknown): value is Millis {
 }
 
 function text(value: unknown, lengthMax: number): string | null {
-  return typeof value === 'string' ? value.slice(0, lengthMax) : null;
+  return typeof value === 'string' ? cut(value, lengthMax) : null;
 }
 
 /** The JSON object that a text is; `undefined` when it is none, or one of more than the limits. */

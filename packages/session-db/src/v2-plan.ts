@@ -13,6 +13,7 @@ import {
   type OutboundMessage,
 } from './messages.ts';
 import type { SeriesRecord } from './series.ts';
+import { cut, escapeHidden } from './text/index.ts';
 import type { Millis } from './time.ts';
 import { jsonObject } from './untrusted.ts';
 
@@ -378,6 +379,5 @@ function isJsonObject(value: Json | undefined): value is JsonObject {
 
 /** A value for a report, short and without control characters. */
 export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing';
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+  return escapeHidden(cut(JSON.stringify(value) ?? 'nothing', 80));
 }

@@ -9,6 +9,7 @@
  * expression for every hour runs in both passings, because it means "each hour" and not "at two o'clock".
  */
 import type { Millis } from '@nanoclaw/session-db';
+import { cut, zoneProblem } from '@nanoclaw/session-db/text';
 import { type CronExpression, CronExpressionParser } from 'cron-parser';
 
 /** A cron expression of five fields, read in an IANA zone. */
@@ -83,7 +84,7 @@ export type TimingCheck =
  * and no two slots closer than the least interval among the next 64 or those of the next year.
  */
 export function checkTiming(timing: Timing, now: Millis, limits: TimingLimits): TimingCheck {
-  const problem = zoneProblem(timing.timeZone) ?? expressionProblem(timing.cron, limits.expressionLengthMax);
+  const problem = zoneRefusal(timing.timeZone) ?? expressionProblem(timing.cron, limits.expressionLengthMax);
   if (problem !== undefined) return { type: 'refused', message: problem };
   const first = nextSlot(timing, now);
   if (first === undefined) {
@@ -119,16 +120,9 @@ export function instantOf(wall: Millis, timeZone: string): Millis {
 }
 
 /** What is wrong with a zone's name, as a sentence for the agent that wrote it; `undefined`: nothing. */
-export function zoneProblem(timeZone: string): string | undefined {
-  // Offsets such as +02:00 are zones to Intl, and would silently ignore summer time.
-  if (timeZone.length <= 64 && /^[A-Za-z][A-Za-z0-9_+-]*(\/[A-Za-z0-9_+-]+)*$/.test(timeZone)) {
-    try {
-      return zoneFormat(timeZone) && undefined;
-    } catch (error) {
-      if (!(error instanceof TimingError)) throw error;
-    }
-  }
-  return `${quoted(timeZone)} is not a time zone. Nothing was changed; give an IANA name, such as Europe/Berlin.`;
+export function zoneRefusal(timeZone: string): string | undefined {
+  const problem = zoneProblem(timeZone);
+  return problem === undefined ? undefined : `${problem} Nothing was changed.`;
 }
 
 function expressionProblem(cron: string, lengthMax: number): string | undefined {
@@ -213,7 +207,7 @@ function zoneFormat(timeZone: string): Intl.DateTimeFormat {
 }
 
 function quoted(text: string): string {
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
+  return JSON.stringify(cut(text, 60));
 }
 
 const MINUTE_MS = 60_000;

@@ -7,8 +7,9 @@
  */
 import type { Address, HostSession, Json, JsonObject, Millis, SeriesRecord } from '@nanoclaw/session-db';
 import { type CatchUp, type Occurrence, OVERLAPS, type Overlap, type SeriesEdit } from '@nanoclaw/session-db/protocol';
+import { cut } from '@nanoclaw/session-db/text';
 import { apply, plan } from './occurrences.ts';
-import { checkTiming, instantOf, nextSlot, type TimingLimits, zoneProblem } from './recurrence.ts';
+import { checkTiming, instantOf, nextSlot, type TimingLimits, zoneRefusal } from './recurrence.ts';
 
 export const SCHEDULING_ACTIONS = ['schedule_task', 'update_task', 'cancel_task', 'pause_task', 'resume_task'] as const;
 /** What an agent may ask for about its tasks. */
@@ -374,7 +375,7 @@ function withTiming(
 function zoneOf(content: JsonObject, otherwise: string): string {
   const timeZone = text(content, 'timeZone', 100);
   if (timeZone === undefined) return otherwise;
-  const problem = zoneProblem(timeZone);
+  const problem = zoneRefusal(timeZone);
   if (problem !== undefined) throw new Refusal('bad-recurrence', problem);
   return timeZone;
 }
@@ -433,7 +434,7 @@ function time(content: JsonObject, key: string, timeZone: string): Millis | unde
   if (instant !== undefined) return instant;
   throw new Refusal(
     'bad-time',
-    `${key} is ${JSON.stringify(value).slice(0, 60)}, which is not a time. Nothing was changed; write it as ` +
+    `${key} is ${cut(JSON.stringify(value), 60)}, which is not a time. Nothing was changed; write it as ` +
       '2026-01-31T09:00 (in the task’s time zone) or 2026-01-31T09:00:00Z.',
   );
 }

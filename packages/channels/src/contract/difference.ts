@@ -1,4 +1,6 @@
 // What tells two values apart, in one short sentence: bytes and long texts by the place of the first difference. Pure.
+
+import { cut } from '@nanoclaw/session-db/text';
 import { fail } from './deadline.ts';
 
 /** Fails unless both are the same, all the way down. `what` names the value within a sentence: `the text`. */
@@ -87,7 +89,7 @@ function insteadOf(what: string, actual: unknown, expected: unknown): string {
 /** A value within a sentence, cut where it is long. */
 export function quoted(value: unknown): string {
   const text = value instanceof Uint8Array ? `${value.length} bytes` : (JSON.stringify(value) ?? 'missing');
-  return text.length <= QUOTED_MAX + 2 ? text : `${text.slice(0, QUOTED_MAX)}…`;
+  return cut(text, QUOTED_MAX + 2);
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -1,7 +1,9 @@
 // What a terminal client and the host say to each other over the socket: one JSON object per line. Both ends treat
 // the other as untrusted, so lines are bounded and every field is checked. Pure, apart from reading the stream.
-import { TextDecoder } from 'node:util';
+import { lines as boundedLines } from '@nanoclaw/session-db/text';
 import { isFileName } from '../file-name.ts';
+
+export { BrokenLine } from '@nanoclaw/session-db/text';
 
 /** The longest text of one message in either direction, in bytes of UTF-8. */
 export const TEXT_BYTES_MAX = 64 * 1024;
@@ -259,47 +261,9 @@ export function encodeLine(line: ClientLine | ServerLine): string {
   return `${JSON.stringify(line)}\n`;
 }
 
-/** The other end sent more than a line may hold, or bytes that are not UTF-8. */
-export class BrokenLine extends Error {
-  override readonly name = 'BrokenLine';
-}
-
-/**
- * The lines of a stream. Reads on only when the next line is asked for, so a slow reader slows the writer down, and
- * never holds more than one line and one chunk. Throws `BrokenLine`, and what the stream throws. An unfinished last
- * line is dropped: its writer died in the middle of it.
- */
-export async function* lines(stream: AsyncIterable<Buffer>): AsyncGenerator<string, void> {
-  const decoder = new TextDecoder('utf-8', { fatal: true });
-  let parts: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of stream) {
-    let start = 0;
-    for (let end = chunk.indexOf(0x0a); end !== -1; end = chunk.indexOf(0x0a, start)) {
-      const line = Buffer.concat([...parts, chunk.subarray(start, end)]);
-      if (line.length > LINE_BYTES_MAX) throw tooLong();
-      parts = [];
-      length = 0;
-      start = end + 1;
-      yield decoded(decoder, line);
-    }
-    const rest = chunk.subarray(start);
-    length += rest.length;
-    if (length > LINE_BYTES_MAX) throw tooLong();
-    if (rest.length > 0) parts.push(rest);
-  }
-}
-
-function decoded(decoder: TextDecoder, line: Buffer): string {
-  try {
-    return decoder.decode(line);
-  } catch (error) {
-    throw new BrokenLine('A line is not UTF-8.', { cause: error });
-  }
-}
-
-function tooLong(): BrokenLine {
-  return new BrokenLine(`A line is longer than ${LINE_BYTES_MAX} bytes.`);
+/** The lines of a stream, each at most as long as a line may be: `lines` of session-db, with that limit. */
+export function lines(stream: AsyncIterable<Buffer>): AsyncGenerator<string, void> {
+  return boundedLines(stream, LINE_BYTES_MAX);
 }
 
 /** `undefined` for anything but a JSON object. */

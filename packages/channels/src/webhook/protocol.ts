@@ -1,6 +1,7 @@
 // What programs say to the webhook channel, checked. Pure. Every field is known and bounded: what is not known is refused,
 // so that no message of the bot can be sent back as one of a program.
 import { boundedJson } from '@nanoclaw/session-db/protocol';
+import { cut } from '@nanoclaw/session-db/text';
 import type { Json, OutsideEvent } from '../channel.ts';
 import { isFileName } from '../file-name.ts';
 
@@ -58,7 +59,7 @@ export function parseWebhookMessage(body: string): WebhookMessage | WebhookProbl
   if (parsed.type === 'not-json' || !isObject(parsed.value)) return { problem: 'The body is not a JSON object.' };
   const fields = parsed.value;
   const unknown = Object.keys(fields).find((field) => !FIELDS.has(field));
-  if (unknown !== undefined) return { problem: `The field ${JSON.stringify(unknown.slice(0, 64))} is not known.` };
+  if (unknown !== undefined) return { problem: `The field ${JSON.stringify(cut(unknown, 64))} is not known.` };
   const problem = Object.entries(CHECKS).find(
     ([field, { isRight }]) => fields[field] !== undefined && !isRight(fields[field]),
   );

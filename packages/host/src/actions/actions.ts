@@ -5,6 +5,7 @@
  */
 import type { Approval } from '@nanoclaw/registry';
 import type { JsonObject, OutboundMessage } from '@nanoclaw/session-db';
+import { oneLine } from '@nanoclaw/session-db/text';
 import { isSchedulingAction } from '@nanoclaw/sweep';
 import { type ActionResult, hasResult, type RequestRow, type SessionHandle, writeResult } from '../session/index.ts';
 import type { Action, ActionPorts, ApprovedAction, EffectContext } from './action.ts';
@@ -107,5 +108,5 @@ function requestRowOf({ rowId, timestamp, inReplyTo }: JsonObject): RequestRow |
 }
 
 function actionName({ action }: JsonObject): string {
-  return typeof action === 'string' && action !== '' ? action.slice(0, 100) : 'an action without a name';
+  return typeof action === 'string' && action !== '' ? oneLine(action, 100) : 'an action without a name';
 }

@@ -1,7 +1,7 @@
 /** Asking an admin to approve what an agent requests. */
 import { agentActor } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
-import { oneLine } from '../channels/index.ts';
+import { oneLine } from '@nanoclaw/session-db/text';
 import type { ActionResult } from '../session/index.ts';
 import { type ActionPorts, type ActionRequest, failed } from './action.ts';
 

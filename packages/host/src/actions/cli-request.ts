@@ -1,5 +1,6 @@
 /** `cli_request`: one of the operator's commands from inside, as far as the agent group's command scope allows. */
 import { agentActor } from '@nanoclaw/registry';
+import { beginning } from '@nanoclaw/session-db/text';
 import { messageOf } from '../errors/index.ts';
 import { type Action, failed } from './action.ts';
 
@@ -39,7 +40,7 @@ export const cliRequest: Action = async ({ session, row, isRepeated }, { registr
     await note('done');
     const text = JSON.stringify(result);
     if (text.length <= RESULT_LENGTH_MAX) return { status: 'ok', result: { value: result } };
-    return { status: 'ok', result: { cut: text.slice(0, RESULT_LENGTH_MAX), length: text.length } };
+    return { status: 'ok', result: { cut: beginning(text, RESULT_LENGTH_MAX), length: text.length } };
   } catch (error) {
     await note('failed');
     return failed(messageOf(error));
@@ -48,7 +49,7 @@ export const cliRequest: Action = async ({ session, row, isRepeated }, { registr
 
 /** Of a command's words what an operator needs to see: the log is kept for a year, and agents fill it. */
 function auditWords(words: readonly string[]): string[] {
-  return words.slice(0, 10).map((word) => word.slice(0, 100).toWellFormed());
+  return words.slice(0, 10).map((word) => beginning(word, 100));
 }
 
 function wordsOf(value: unknown): string[] | undefined {

@@ -2,5 +2,4 @@
 export { type Admit, type ChannelState, Connections, type NewChats } from './connections.ts';
 export { WEBHOOKS, WebhookEndpoints } from './endpoints.ts';
 export { type HostMessenger, hostMessenger, type NotifyResult } from './host-messenger.ts';
-export { oneLine } from './one-line.ts';
 export { asText, fileNames, ownKind, questionOf, showing, withRefusals } from './presentation.ts';

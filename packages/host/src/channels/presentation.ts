@@ -13,7 +13,7 @@ import {
 } from '@nanoclaw/channels';
 import { splitMessage } from '@nanoclaw/delivery';
 import type { Json, JsonObject } from '@nanoclaw/session-db';
-import { oneLine } from './one-line.ts';
+import { oneLine } from '@nanoclaw/session-db/text';
 
 /** How a message is to be shown on a channel. */
 export type Showing =

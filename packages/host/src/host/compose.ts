@@ -24,6 +24,7 @@ import {
   type VisitTrouble,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
+import { cut } from '@nanoclaw/session-db/text';
 import { checkedPolicy, SWEEP_POLICY } from '@nanoclaw/sweep';
 import { type ActionPorts, applyActionOutcome, type EffectContext, performAction } from '../actions/index.ts';
 import { type HostMessenger, hostMessenger, oneLine } from '../channels/index.ts';
@@ -543,6 +544,6 @@ async function noteQuarantine(
 ): Promise<void> {
   if (session === undefined || trouble.type === 'hangs') return;
   const quarantine =
-    trouble.type === 'over' ? null : { reason: messageOf(trouble.error).slice(0, 500), until: trouble.retryAt };
+    trouble.type === 'over' ? null : { reason: cut(messageOf(trouble.error), 500), until: trouble.retryAt };
   await registry.setSessionQuarantine(session.id, quarantine);
 }

@@ -13,8 +13,9 @@ import {
   userId,
 } from '@nanoclaw/registry';
 import type { JsonObject, Millis } from '@nanoclaw/session-db';
+import { beginning, oneLine } from '@nanoclaw/session-db/text';
 import { z } from 'zod';
-import { type HostMessenger, oneLine } from '../channels/index.ts';
+import type { HostMessenger } from '../channels/index.ts';
 import type { ApprovalEffect, Approvals, EndedApproval, RequestOutcome } from '../decisions/index.ts';
 
 /** What requesting an approval for a stranger or a chat needs. */
@@ -228,7 +229,7 @@ export function toPayload(message: ReceivedMessage): JsonObject {
   if (!isAsideKept) lost.push('[Its quote or event was too long to be kept while the message waited.]');
   if (message.text.length > PAYLOAD_LENGTH_MAX)
     lost.unshift('[The text was too long to be kept whole while the message waited.]');
-  const text = [message.text.slice(0, PAYLOAD_LENGTH_MAX), ...lost].filter((line) => line !== '').join('\n');
+  const text = [beginning(message.text, PAYLOAD_LENGTH_MAX), ...lost].filter((line) => line !== '').join('\n');
   return {
     platformMessageId,
     address: { ...address },

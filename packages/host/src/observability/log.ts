@@ -1,5 +1,6 @@
 /** The log: JSON lines in a file of bounded size, and on standard error for a daemon. Never the contents of a message. */
 import { renameSync, statSync } from 'node:fs';
+import { escapeHidden } from '@nanoclaw/session-db/text';
 import { type Logger, multistream, pino } from 'pino';
 import { cannotBeWritten } from '../errors/index.ts';
 
@@ -34,12 +35,21 @@ export function openLog(level: LogLevel, file: string, isOnStderr: boolean): Log
   return {
     logger: pino(
       { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
-      multistream(streams.map((stream) => ({ level: 'trace', stream }))),
+      multistream(streams.map((stream) => ({ level: 'trace', stream: withoutHidden(stream) }))),
     ),
     rotate: () => {
       if (statSync(file).size < FILE_BYTES_MAX) return;
       renameSync(file, `${file}.1`);
       destination.reopen();
+    },
+  };
+}
+
+/** Writes lines of JSON in which hidden marks stand as JSON's own escapes: the same values, and nothing that turns a line. */
+function withoutHidden(stream: { write(line: string): unknown }) {
+  return {
+    write(line: string): void {
+      stream.write(`${escapeHidden(line.trimEnd())}\n`);
     },
   };
 }

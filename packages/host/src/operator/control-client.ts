@@ -1,10 +1,13 @@
 /** The command line's end of the control socket. */
 import { connect } from 'node:net';
-import { createInterface } from 'node:readline';
 import type { Json } from '@nanoclaw/session-db';
+import { BrokenLine, lines } from '@nanoclaw/session-db/text';
 import { z } from 'zod';
 import { EXIT_CODES, type ExitCode, messageOf, Problem, systemCode } from '../errors/index.ts';
 import type { ControlRequest } from './control.ts';
+
+/** The longest line of an answer, in bytes: a list of everything there is. */
+const REPLY_BYTES_MAX = 256 * 2 ** 20;
 
 /** The response to a request. */
 export type ControlResponse =
@@ -31,7 +34,7 @@ export async function sendControlRequest(
   try {
     await connected.promise;
     socket.write(`${JSON.stringify(request)}\n`);
-    for await (const line of createInterface({ input: socket, crlfDelay: Number.POSITIVE_INFINITY })) {
+    for await (const line of lines(socket, REPLY_BYTES_MAX)) {
       const reply = Reply.parse(JSON.parse(line));
       if (reply.type === 'progress') onProgress(reply.line);
       else if (reply.type === 'result') return { type: 'answered', value: reply.value };
@@ -45,7 +48,7 @@ export async function sendControlRequest(
   } catch (error) {
     if (['ENOENT', 'ECONNREFUSED', 'ENOTDIR'].includes(systemCode(error) ?? '')) return { type: 'no-host' };
     if (error instanceof Problem) throw error;
-    if (error instanceof z.ZodError || error instanceof SyntaxError) {
+    if (error instanceof z.ZodError || error instanceof SyntaxError || error instanceof BrokenLine) {
       throw new Problem(
         'The answer of the host is not understood: the host and the command line must have the same version.',
         1,

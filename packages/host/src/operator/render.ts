@@ -4,6 +4,7 @@
  */
 import { stripVTControlCharacters } from 'node:util';
 import type { Json } from '@nanoclaw/session-db';
+import { escapeHidden } from '@nanoclaw/session-db/text';
 import type { Column, View } from './view.ts';
 
 /** How results are drawn. */
@@ -34,7 +35,8 @@ export function render(value: Json, view: View, page: RenderOptions): string {
 export function stripControls(text: string): string {
   return stripVTControlCharacters(text)
     .replace(/(?![\n\t])\p{Cc}/gu, '')
-    .replace(/[\u202a-\u202e\u2066-\u2069]/gu, '');
+    .replace(/[\u202a-\u202e\u2066-\u2069]/gu, '')
+    .replace(/[\u2028\u2029]/gu, '\n');
 }
 
 function table(rows: readonly Json[], columns: readonly Column[], empty: string, page: RenderOptions): string {
@@ -79,7 +81,7 @@ function broken(word: string, width: number): string[] {
   if (textWidth(word.trimEnd()) <= width) return [word];
   const pieces: string[] = [];
   let [piece, pieceWidth] = ['', 0];
-  for (const character of word) {
+  for (const { segment: character } of CHARACTERS.segment(word)) {
     const characterWidth = textWidth(character);
     if (piece !== '' && pieceWidth + characterWidth > width) {
       pieces.push(piece);
@@ -95,16 +97,18 @@ function padded(text: string, width: number): string {
   return `${text}${' '.repeat(Math.max(0, width - textWidth(text)))}`;
 }
 
-/** Columns of a terminal: two for each East Asian character and each picture, none for marks on the character before. */
+/** Columns of a terminal: two for each East Asian character and each picture, one for other characters as people see them. */
 function textWidth(text: string): number {
   if (/^[\x20-\x7e]*$/.test(text)) return text.length;
   let width = 0;
-  for (const character of text) width += /[\p{Mn}\p{Me}\p{Cf}]/u.test(character) ? 0 : WIDE.test(character) ? 2 : 1;
+  for (const { segment } of CHARACTERS.segment(text)) width += WIDE.test(segment) ? 2 : BARE_MARK.test(segment) ? 0 : 1;
   return width;
 }
 
+const CHARACTERS = new Intl.Segmenter('en', { granularity: 'grapheme' });
+const BARE_MARK = /^[\p{Mn}\p{Me}\p{Cf}]+$/u;
 const WIDE =
-  /[\p{sc=Han}\p{sc=Hangul}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Bopomofo}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
+  /[\p{sc=Han}\p{sc=Hangul}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Bopomofo}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]|\p{Emoji}\ufe0f/u;
 
 const GAP = 2;
 
@@ -142,14 +146,14 @@ function longestLine(text: string): number {
 function record(value: Json, tables: Readonly<Record<string, readonly Column[]>>, page: RenderOptions): string {
   if (!isObject(value)) return cell(value);
   const fields = flattened(value);
-  const width = Math.max(0, ...fields.map(([name]) => words(name).length));
+  const width = Math.max(0, ...fields.map(([name]) => textWidth(legible(words(name)))));
   const beside = { ...page, width: page.width - width - GAP };
   const text = (name: string, of: Json): string => {
     const columns = tables[name];
     return columns !== undefined && Array.isArray(of) ? table(of, columns, '-', beside) : fieldText(name, of, page);
   };
   return fields
-    .map(([name, of]) => `${words(name).padEnd(width + GAP)}${indented(text(name, of), width + GAP)}`)
+    .map(([name, of]) => `${padded(legible(words(name)), width + GAP)}${indented(text(name, of), width + GAP)}`)
     .join('\n');
 }
 
@@ -171,20 +175,25 @@ function fieldText(name: string, value: Json, page: RenderOptions): string {
   return name.endsWith('Ms') ? `${value / 1_000} s` : cell(value);
 }
 
+/** A text in a table or a record: what a reader would not see in it is written out, because it may hide or forge there. */
+function legible(text: string): string {
+  return escapeHidden(text.replaceAll('\t', '  '), 'line breaks');
+}
+
 function cellOf(value: Json, { as }: Column, page: RenderOptions): string {
   return as === 'time' && typeof value === 'number' ? time(value, page) : cell(value);
 }
 
 function cell(value: Json): string {
   if (value === null) return '-';
-  if (typeof value === 'string') return value === '' ? '-' : stripControls(value);
+  if (typeof value === 'string') return value === '' ? '-' : legible(value);
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (Array.isArray(value))
     return value.length === 0 ? '-' : value.map((each) => cell(each)).join(value.some(isObject) ? '\n' : ', ');
   if (!isObject(value)) return String(value);
   const shown = Object.entries(value).filter(([, of]) => of !== null);
   // Type and state stand for themselves; all else is shown with its name.
-  const names = (name: string) => (name === 'type' || name === 'state' ? '' : `${stripControls(words(name))} `);
+  const names = (name: string) => (name === 'type' || name === 'state' ? '' : `${legible(words(name))} `);
   return shown.map(([name, of]) => `${names(name)}${cell(of)}`).join(', ');
 }
 

@@ -21,8 +21,9 @@ import {
 import type { AgentGroup, AgentGroupId } from '@nanoclaw/registry';
 import { type JsonObject, type RunId, replaceFile, type SessionFolder } from '@nanoclaw/session-db';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
+import { machineZone, zoneProblem } from '@nanoclaw/session-db/text';
 import type { DataFolder, HostSettings } from '../data/index.ts';
-import { messageOf } from '../errors/index.ts';
+import { messageOf, Problem } from '../errors/index.ts';
 import { isFilePath, type LoadOptions, locate, type ModuleReference } from '../modules/index.ts';
 import { type ContainerIsolation, type Isolation, isolationNow, networkFor } from './driver-choice.ts';
 import type { GroupImages } from './group-images.ts';
@@ -316,9 +317,14 @@ function containerJson(
   return `${JSON.stringify(settings, null, 2)}\n`;
 }
 
-/** The zone of all times that agents see and write. */
+/** The zone of all times that agents see and write. Throws a `Problem` (exit code 2) for a setting that is no zone. */
 export function timeZoneOf(config: Pick<HostSettings, 'timeZone'>): string {
-  return config.timeZone || Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const { timeZone } = config;
+  if (timeZone === '') return machineZone();
+  const problem = zoneProblem(timeZone);
+  if (problem !== undefined)
+    throw new Problem(`${problem} The setting timeZone was not taken; nothing was started.`, 2);
+  return timeZone;
 }
 
 /** Writes a file that agents may only read, unless it is as it should be: this is asked of live runs again and again. */

@@ -16,8 +16,8 @@ import {
 } from '@nanoclaw/containers';
 import type { Registry } from '@nanoclaw/registry';
 import { lastBeat, type Millis, type RunId, runId } from '@nanoclaw/session-db';
+import { ending, oneLine } from '@nanoclaw/session-db/text';
 import type { EndedRun, RunState } from '@nanoclaw/sweep';
-import { oneLine } from '../channels/index.ts';
 import { isSessionTrouble, messageOf, systemCode } from '../errors/index.ts';
 import type { SessionHandle, Sessions } from '../session/index.ts';
 import { type RunContext, runSpec } from './run-spec.ts';
@@ -323,7 +323,7 @@ const CHAT_SHARE = 1 / 2;
 /** The last line that a run has written, as a sentence to append; empty when there is none. The agent's words: harmless. */
 function lastWords(logFile: string): string {
   const last = endOf(logFile).trimEnd().split('\n').at(-1) ?? '';
-  const line = oneLine(last.slice(-LAST_WORDS_LENGTH_MAX), LAST_WORDS_LENGTH_MAX);
+  const line = oneLine(ending(last, LAST_WORDS_LENGTH_MAX), LAST_WORDS_LENGTH_MAX);
   return line === '' ? '' : ` Its last words: “${line}”.`;
 }
 

@@ -13,7 +13,8 @@ import {
   type OwedNotice,
   type TroubleRecord,
 } from '@nanoclaw/session-db';
-import { type HostMessenger, type NotifyResult, oneLine } from '../channels/index.ts';
+import { oneLine } from '@nanoclaw/session-db/text';
+import type { HostMessenger, NotifyResult } from '../channels/index.ts';
 import type { Logger } from '../observability/index.ts';
 import { AGENT_CHANNEL, type SessionHandle, type Sessions } from '../session/index.ts';
 

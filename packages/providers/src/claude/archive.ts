@@ -5,6 +5,7 @@
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SetTimer } from '@nanoclaw/session-db';
+import { beginning, cut } from '@nanoclaw/session-db/text';
 
 export const ARCHIVE_FOLDER = 'conversations';
 
@@ -124,7 +125,7 @@ function textIn(content: unknown): string {
 }
 
 function brief(text: string): string {
-  return text.length > TOOL_TEXT_LENGTH_MAX ? `${text.slice(0, TOOL_TEXT_LENGTH_MAX)} …` : text;
+  return cut(text, TOOL_TEXT_LENGTH_MAX);
 }
 
 /** The first words of a prompt without its markup, on one line. */
@@ -133,15 +134,12 @@ function titleOf(text: string): string {
     .replaceAll(/<now\b[^>]*>[^<]*<\/now>|<[^>]*>/g, ' ')
     .replaceAll(/\s+/g, ' ')
     .trim();
-  return words.length > 60 ? `${words.slice(0, 60).trim()}…` : words;
+  return cut(words, 60);
 }
 
 function slug(title: string): string {
-  return title
-    .toLowerCase()
-    .replaceAll(/[^\p{L}\p{N}]+/gu, '-')
-    .slice(0, 40)
-    .replaceAll(/^-+|-+$/g, '');
+  const words = title.toLowerCase().replaceAll(/[^\p{L}\p{N}]+/gu, '-');
+  return beginning(words, 40).replaceAll(/^-+|-+$/g, '');
 }
 
 function parsed(line: string): Readonly<Record<string, unknown>> {

@@ -3,6 +3,7 @@
  */
 import type { SDKMessage, SDKResultMessage } from '@anthropic-ai/claude-agent-sdk';
 import type { StartOptions, TurnEvent, Usage } from '@nanoclaw/runner';
+import { cut } from '@nanoclaw/session-db/text';
 import { TOOL_SERVER } from './tools.ts';
 
 /** How long a shell command may take that declares nothing, and the most that it may declare. */
@@ -49,7 +50,7 @@ export function claudeReading(start: Pick<StartOptions, 'continuation' | 'tools'
       const reason = failureReason(message);
       if (reason !== undefined) {
         const lostContinuation = start.continuation !== undefined && isConversationLost(message, sessionId, reason);
-        return { type: 'error', reason: reason.slice(0, REASON_LENGTH_MAX), lostContinuation, usage: total(usages) };
+        return { type: 'error', reason: cut(reason, REASON_LENGTH_MAX), lostContinuation, usage: total(usages) };
       }
       if (message.subtype === 'success') {
         // A command of the program's own (/compact) may answer by a message and leave its result empty.

@@ -4,6 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Query, SpawnedProcess, SpawnOptions } from '@anthropic-ai/claude-agent-sdk';
 import type { SetTimer } from '@nanoclaw/session-db';
+import { ending } from '@nanoclaw/session-db/text';
 
 /**
  * How long a program that was asked to stop, or whose turn is over, may take to leave before it is ended. The SDK then
@@ -64,7 +65,7 @@ export class ClaudeProgram {
     const child = spawn(command, args, { ...(cwd === undefined ? {} : { cwd }), env, stdio: 'pipe' });
     this.#exit = exitOf(child);
     child.stderr.on('data', (chunk: Buffer) => {
-      this.#errorOutput = (this.#errorOutput + chunk.toString('utf8')).slice(-LAST_WORDS_LENGTH_MAX);
+      this.#errorOutput = ending(this.#errorOutput + chunk.toString('utf8'), LAST_WORDS_LENGTH_MAX);
     });
     return child;
   }

@@ -15,6 +15,7 @@ import {
   type TurnEvent,
 } from '@nanoclaw/runner';
 import type { Clock, Millis } from '@nanoclaw/session-db';
+import { beginning } from '@nanoclaw/session-db/text';
 import { type Step, steps } from './rules.ts';
 
 /** The rules of `rules.ts` as a provider. */
@@ -42,7 +43,7 @@ function startTurn(clock: Clock, first: Prompt, start: StartOptions): Turn {
           const { done } = prompt;
           for (const step of steps(message, content, { now: clock.now(), before, done })) yield* taken(step, said);
           if (content.type === 'chat') {
-            before = content.text.slice(0, 1_000);
+            before = beginning(content.text, 1_000);
             yield { type: 'continuation', token: before };
           }
         }

@@ -5,6 +5,7 @@
  */
 import type { Content, DoneEffect } from '@nanoclaw/runner';
 import type { InboundMessage, Millis } from '@nanoclaw/session-db';
+import { cut } from '@nanoclaw/session-db/text';
 
 /** What to do about one message, in order; what the steps say together is the answer. */
 export type Step =
@@ -219,5 +220,5 @@ function tool(name: string, input: Record<string, unknown>, isQuiet = false): St
 
 /** Bounded, so that the answer to a long text is not as long again. */
 function quoted(text: string): string {
-  return `“${text.length > 200 ? `${text.slice(0, 200)}…` : text}”`;
+  return `“${cut(text, 200)}”`;
 }

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
+import { isZone } from '@nanoclaw/session-db/text';
 import { EFFORTS, type Effort, type McpServer } from '../provider.ts';
 
 /** What `container.json` says, checked. */
@@ -94,7 +95,7 @@ export function parseConfig(text: string, path: string): AgentConfig {
     );
   }
   const timeZone = required('timeZone');
-  if (!isTimeZone(timeZone)) throw wrong(`"timeZone" must be an IANA name, and ${JSON.stringify(timeZone)} is none.`);
+  if (!isZone(timeZone)) throw wrong(`"timeZone" must be an IANA name, and ${JSON.stringify(timeZone)} is none.`);
   return {
     agentGroupId: required('agentGroupId'),
     assistantName: required('assistantName'),
@@ -215,13 +216,4 @@ function jsonObject(text: string, path: string): Readonly<Record<string, unknown
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isTimeZone(name: string): boolean {
-  try {
-    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
-  } catch (error) {
-    if (error instanceof RangeError) return false;
-    throw error;
-  }
 }

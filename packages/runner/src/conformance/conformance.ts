@@ -5,6 +5,7 @@
  *   for (const { name, run } of providerConformance(open)) test(name, run);
  */
 import type { Millis } from '@nanoclaw/session-db';
+import { oneLine } from '@nanoclaw/session-db/text';
 import type { Prompt, Provider, StartOptions, Tool, Turn, TurnEvent } from '../provider.ts';
 
 /** One promise of the port. `run` rejects with an `Error` whose message is one sentence when the provider breaks it. */
@@ -425,8 +426,7 @@ function messageOf(error: unknown): string {
 
 /** As much of a foreign text as a sentence has room for. */
 function brief(text: string): string {
-  const line = text.replaceAll(/\s+/g, ' ').trim();
-  return line.length > 200 ? `${line.slice(0, 200)}…` : line;
+  return oneLine(text, 200);
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

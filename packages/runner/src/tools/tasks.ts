@@ -1,5 +1,6 @@
 /** Tools for what is to happen later. The host keeps the schedule; listing reads it where the host has written it. */
 import type { Json, OpenTask } from '@nanoclaw/session-db';
+import { oneLine, zoneProblem } from '@nanoclaw/session-db/text';
 import type { Tool } from '../provider.ts';
 import { momentOf, zonedText } from '../time.ts';
 import { requested } from './requests.ts';
@@ -75,9 +76,7 @@ function taskLine(task: OpenTask, zone: string): string {
   const when = task.nextAt === null ? 'no time set' : `next ${zonedText(task.nextAt, zone)}`;
   const reason = task.reason === null ? '' : ` (${task.reason})`;
   const failures = task.failures === 0 ? '' : `, the last ${task.failures} failed`;
-  const prompt = task.prompt.replaceAll(/\s+/g, ' ');
-  const brief = prompt.length > 200 ? `${prompt.slice(0, 200)}…` : prompt;
-  return `${task.taskId}: ${task.status}${reason}, ${again}, ${when}${failures}: ${brief}`;
+  return `${task.taskId}: ${task.status}${reason}, ${again}, ${when}${failures}: ${oneLine(task.prompt, 200)}`;
 }
 
 const taskId = text('taskId', 'As list_tasks or schedule_task gives it.', 300);
@@ -126,14 +125,9 @@ function given(
 
 function zoneOf(scope: ToolScope, zone: string | undefined): string {
   if (zone === undefined) return scope.timeZone;
-  try {
-    zonedText(0, zone);
-    return zone;
-  } catch (error) {
-    if (error instanceof RangeError)
-      throw new ToolInputError(`There is no time zone ${JSON.stringify(zone)}; give an IANA name.`);
-    throw error;
-  }
+  const problem = zoneProblem(zone);
+  if (problem !== undefined) throw new ToolInputError(problem);
+  return zone;
 }
 
 function moment(when: string, zone: string): number {

@@ -3,6 +3,7 @@
  * two cannot differ.
  */
 import type { Json, Millis } from '@nanoclaw/session-db';
+import { cut } from '@nanoclaw/session-db/text';
 import type { Tool } from '../provider.ts';
 
 /** One argument of a tool, as `T`. */
@@ -134,7 +135,9 @@ export function texts(
       }
       return value.map((item: unknown) => {
         if (typeof item !== 'string' || item.trim() === '' || item.length > lengthMax || shape?.test(item) === false) {
-          throw new ToolInputError(`${name} has an entry that is not allowed: ${JSON.stringify(item).slice(0, 100)}.`);
+          throw new ToolInputError(
+            `${name} has an entry that is not allowed: ${cut(JSON.stringify(item) ?? 'nothing', 100)}.`,
+          );
         }
         return item;
       });

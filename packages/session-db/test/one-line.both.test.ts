@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { oneLine } from '../src/channels/one-line.ts';
+import { oneLine } from '../src/text/index.ts';
 
 describe('the words of a stranger in what the host says', () => {
   it.each([

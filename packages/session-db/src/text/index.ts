@@ -1,0 +1,8 @@
+/**
+ * Text, which has one owner: cutting, hidden marks, lines of a protocol, time zones. For every package that shows, stores or
+ * passes on what people, models and programs write. Opens nothing and keeps nothing.
+ */
+export { beginning, characterEnd, cut, ending, endWithin, type TextLimit, type TextUnit, textLength } from './cut.ts';
+export { escapeHidden, hasHidden, oneLine } from './hidden.ts';
+export { BrokenLine, lines } from './lines.ts';
+export { isZone, machineZone, zoneProblem } from './zone.ts';
