@@ -81,7 +81,7 @@ export function instructionsText(
     '',
     'Your final text is sent to the place the messages came from, besides what you have sent with tools: do not say there',
     'what people have seen already, and end without a text when nothing is left to say. Put what nobody shall read into',
-    '<internal>…</internal>.',
+    '<internal>…</internal>, in texts of tools too; to write about that marker, put it into `code`.',
     ...(places.length === 0
       ? []
       : [

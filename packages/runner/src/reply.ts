@@ -5,6 +5,8 @@
  * same turn, and a person who asked and would see nothing gets one notice.
  */
 import { type Address, addressKey, type Destination } from '@nanoclaw/session-db';
+import { characterEnd, endWithin } from '@nanoclaw/session-db/text';
+import { addressed } from './markup.ts';
 import { destinationAddress, placeName } from './prompt.ts';
 
 /** A text for a place; `null` asks for the session's default reply address. */
@@ -37,7 +39,7 @@ const TEXT_LENGTH_MAX = 150_000;
 
 /** The replies that a final text amounts to; `null` is a turn without one. */
 export function replies(finalText: string | null, options: ReplyOptions): Reply[] {
-  const spoken = addressed(finalText ?? '', options)
+  const spoken = addressedReplies(finalText ?? '', options)
     .filter((reply) => !options.said.has(replyKey(reply)))
     .flatMap(({ address, text }) => pieces(text).map((piece) => ({ address, text: piece })));
   const origin = placeKey(options.origin);
@@ -55,28 +57,11 @@ export function replyKey({ address, text }: Reply): string {
   return `${placeKey(address)} ${text.trim().replaceAll(/\s+/g, ' ')}`;
 }
 
-/**
- * Splits a final text by its destinations: what stands in `<message to="name">` goes there, the rest to the origin.
- * A name that is not known stays in the text as it is, so that what the agent wanted to say is not lost.
- */
-function addressed(finalText: string, options: ReplyOptions): Reply[] {
-  const text = withoutInternal(finalText);
-  const elsewhere: Reply[] = [];
-  const rest = text.replaceAll(
-    /<message\s+to="([^"]*)"\s*>([\s\S]*?)<\/message>/g,
-    (whole, name: string, inner: string) => {
-      const address = namedPlace(name, options.destinations, options.origin);
-      if (address === undefined) return whole;
-      elsewhere.push({ address, text: inner.trim() });
-      return '';
-    },
-  );
-  return [...elsewhere, { address: options.origin, text: rest.trim() }].filter((reply) => reply.text !== '');
-}
-
-/** Internal text is closed by its marker, or else goes to the end: better unsaid than shown. */
-function withoutInternal(text: string): string {
-  return text.replaceAll(/<internal>[\s\S]*?(?:<\/internal>|$)/g, '');
+/** Splits a final text by its destinations: what is for a place that is known goes there, the rest to the origin. */
+function addressedReplies(finalText: string, options: ReplyOptions): Reply[] {
+  const { text, elsewhere } = addressed(finalText, (name) => namedPlace(name, options.destinations, options.origin));
+  const there = elsewhere.map((one) => ({ address: one.place, text: one.text.trim() }));
+  return [...there, { address: options.origin, text: text.trim() }].filter((reply) => reply.text !== '');
 }
 
 /**
@@ -108,6 +93,5 @@ function pieces(text: string): string[] {
 function breakBefore(text: string, lengthMax: number): number {
   const newline = text.lastIndexOf('\n', lengthMax - 1);
   if (newline >= lengthMax / 2) return newline + 1;
-  const isLowHalf = /[\uDC00-\uDFFF]/.test(text.charAt(lengthMax));
-  return isLowHalf ? lengthMax - 1 : lengthMax;
+  return characterEnd(text, 0, endWithin(text, 0, { max: lengthMax, unit: 'utf16-units' }));
 }

@@ -8,6 +8,7 @@ import {
   type Clock,
   type Destination,
   type InboundMessage,
+  type JsonObject,
   type Millis,
   type NewOutbound,
   type PastEffect,
@@ -21,12 +22,14 @@ import { readContent } from './content.ts';
 import { doneEffect, effectKey } from './effects.ts';
 import { copyOut, removeCopies } from './files.ts';
 import type { Batch, ClaimedItem } from './intake.ts';
+import { visibleContent } from './markup.ts';
 import type { Progress } from './progress.ts';
 import { promptText } from './prompt.ts';
 import type { DoneEffect, Prompt, Provider, StartOptions, Turn, TurnEvent, Usage } from './provider.ts';
 import { placeKey, type Reply, replies, replyKey } from './reply.ts';
 import { agentTools } from './tools/index.ts';
 import type { RequestResult, ToolScope } from './tools/scope.ts';
+import { ToolInputError } from './tools/tool.ts';
 
 /** What a turn works with. */
 export interface TurnPorts {
@@ -324,8 +327,9 @@ export class RunningTurn {
       destinations: () => this.#ports.destinations,
       messageAt: (seq) => commit(() => readable(session.messageAt(seq))),
       tasks: () => commit(() => readable(session.tasks(TASKS_LISTED_MAX))),
-      say: async (content, address, files = []) => {
+      say: async (written, address, files = []) => {
         this.#assertOpen();
+        const content = shownContent(written, files.length > 0);
         const id = this.#ports.newId();
         const filesRoot = session.folders.outbound.files;
         const copied = await copyOut(files, filesRoot, id);
@@ -341,7 +345,8 @@ export class RunningTurn {
         this.#shown(address, content);
         return row.seq;
       },
-      ask: async (content, timeoutMs) => {
+      ask: async (written, timeoutMs) => {
+        const content = shownContent(written, false);
         const address = this.origin?.address ?? null;
         const whole = { ...content, expiresAt: clock.now() + timeoutMs };
         const key = effectKey('chat', address, content);
@@ -466,6 +471,16 @@ class SessionTrouble extends Error {
 
 function failed(reason: string): Ending {
   return { type: 'error', reason, lostContinuation: false };
+}
+
+/** What a tool shows, without what is internal. Throws `ToolInputError` when nothing would be left of a text. */
+function shownContent(written: JsonObject, hasFiles: boolean): JsonObject {
+  const content = visibleContent(written);
+  const emptied = ['text', 'question', 'fallbackText'].find(
+    (name) => content[name] !== written[name] && String(content[name]).trim() === '',
+  );
+  if (emptied === undefined || (emptied === 'text' && hasFiles)) return content;
+  throw new ToolInputError(`All of ${emptied} is internal, so nothing was sent. Give what people may read.`);
 }
 
 function isAskedByPerson({ message, content }: ClaimedItem): boolean {

@@ -177,6 +177,40 @@ describe('every tool', () => {
   });
 });
 
+describe('what is internal', () => {
+  const hidden = 'a<internal>SECRET</internal>b `<internal>`';
+  const exits: readonly (readonly [tool: string, input: Record<string, unknown>])[] = [
+    ['send_message', { text: hidden }],
+    ['send_file', { path: 'a.txt', text: hidden }],
+    ['edit_message', { messageId: 3, text: hidden }],
+    ['send_card', { card: { body: [{ text: hidden }] }, fallbackText: hidden }],
+    ['ask_user_question', { title: hidden, question: hidden, options: [hidden, 'x'], timeout: 1 }],
+    ['install_packages', { npm: ['left-pad'], reason: hidden }],
+    ['add_mcp_server', { name: 'x', command: 'y', reason: hidden }],
+  ];
+
+  it.each(exits)('leaves through no text of %s, and a mention of the marker in code stays', async (name, input) => {
+    writeFileSync(join(world.agentFolder, 'a.txt'), 'content');
+    const id = world.say('go');
+    world.run(
+      scriptedProvider(async (turn) => {
+        await turn.call('send_message', { text: 'first' });
+        await turn.call(name, input);
+        return null;
+      }),
+    );
+    await world.until(() => world.isEnded(id), 120_000);
+    const content = JSON.stringify((await world.messages())[1]?.content);
+    expect([content.includes('SECRET'), content.includes('`<internal>`')]).toEqual([false, true]);
+  });
+
+  it('sends nothing when nothing else is left of a text, and says so', async () => {
+    const said = await call('send_message', { text: '<internal>only this</internal>' });
+    expect(said).toBe('Error: All of text is internal, so nothing was sent. Give what people may read.');
+    expect(await written()).toEqual([]);
+  });
+});
+
 describe('send_file', () => {
   it('puts a copy beside the row that names it, under a name of its own choice', async () => {
     mkdirSync(join(world.agentFolder, 'out'));

@@ -24,10 +24,10 @@ import {
   type VisitTrouble,
 } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
-import { cut } from '@nanoclaw/session-db/text';
+import { cut, oneLine } from '@nanoclaw/session-db/text';
 import { checkedPolicy, SWEEP_POLICY } from '@nanoclaw/sweep';
 import { type ActionPorts, applyActionOutcome, type EffectContext, performAction } from '../actions/index.ts';
-import { type HostMessenger, hostMessenger, oneLine } from '../channels/index.ts';
+import { type HostMessenger, hostMessenger } from '../channels/index.ts';
 import { cannotBeWritten, isSessionTrouble, messageOf, Problem, systemCode } from '../errors/index.ts';
 import { People } from '../inbound/index.ts';
 import { type Counting, Metrics } from '../observability/index.ts';

@@ -1,5 +1,6 @@
 /** Tools that ask the host for something only it may do. Whether it may be done is decided there, by a person if need be. */
 import type { Json } from '@nanoclaw/session-db';
+import { withoutInternal } from '../markup.ts';
 import type { Tool } from '../provider.ts';
 import type { ToolScope } from './scope.ts';
 import { optional, ToolInputError, text, texts, tool } from './tool.ts';
@@ -61,7 +62,11 @@ function installPackages(scope: ToolScope): Tool {
       const [aptNames, npmNames] = [apt.of(input) ?? [], npm.of(input) ?? []];
       if (aptNames.length + npmNames.length === 0)
         throw new ToolInputError('install_packages needs a name in apt or npm.');
-      return requested(scope, 'install_packages', { apt: aptNames, npm: npmNames, reason: reason.of(input) });
+      return requested(scope, 'install_packages', {
+        apt: aptNames,
+        npm: npmNames,
+        reason: withoutInternal(reason.of(input)),
+      });
     },
   });
 }
@@ -86,7 +91,7 @@ function addMcpServer(scope: ToolScope): Tool {
         name: name.of(input),
         command: command.of(input),
         args: args.of(input) ?? [],
-        reason: reason.of(input),
+        reason: withoutInternal(reason.of(input)),
       });
     },
   });

@@ -5,4 +5,5 @@
 export { beginning, characterEnd, cut, ending, endWithin, type TextLimit, type TextUnit, textLength } from './cut.ts';
 export { escapeHidden, hasHidden, oneLine } from './hidden.ts';
 export { BrokenLine, lines } from './lines.ts';
+export { closesFence, codeRanges, type Fence, openingFence, type TextRange } from './markdown.ts';
 export { isZone, machineZone, zoneProblem } from './zone.ts';
