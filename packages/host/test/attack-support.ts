@@ -57,9 +57,11 @@ export class AttackedHost {
 
   sessions(): SessionFolder[] {
     const root = join(this.whole.data.root, 'sessions');
-    return readdirSync(root).flatMap((agent) =>
-      readdirSync(join(root, agent)).map((id) => sessionFolder(join(root, agent, id))),
-    );
+    // In the order in which they were made: a folder is listed in any.
+    const made = readdirSync(root).flatMap((agent) => readdirSync(join(root, agent)).map((id) => ({ agent, id })));
+    return made
+      .toSorted((a, b) => a.id.localeCompare(b.id, 'en', { numeric: true }))
+      .map(({ agent, id }) => sessionFolder(join(root, agent, id)));
   }
 
   /** The bystander says something and is answered; gives after how many milliseconds. */
