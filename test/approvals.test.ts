@@ -17,7 +17,18 @@ beforeEach(async () => {
   host = await install.daemon({ NANOCLAW_WEBHOOK_PORT: String(port) });
   shop = new WebhookProgram('shop', (await install.nanoclaw('webhooks', 'create', 'shop')).text('secret'), port);
   await install.nanoclaw('messaging-groups', 'create', 'webhook', 'shop', '--strangers', 'public');
-  await install.nanoclaw('wirings', 'create', 'main', 'webhook:shop', '--engage', 'pattern', '--pattern', '.');
+  await install.nanoclaw(
+    'wirings',
+    'create',
+    'main',
+    'webhook:shop',
+    '--engage',
+    'pattern',
+    '--pattern',
+    '.',
+    '--reach',
+    'all-destinations',
+  );
   owner = await install.join();
 });
 afterEach(() => install.close());

@@ -109,7 +109,9 @@ describe('bad input is one clear sentence and a non-zero exit', () => {
     writeFileSync(inTheWay, 'not a folder');
     const { exitCode, stderr } = await install.run(['start', '--say', 'hello'], {}, join(inTheWay, 'data'));
     expect(exitCode).toBe(4);
-    expect(stderr).toMatch(/^nanoclaw: The data folder .* cannot be written .*; nothing was changed\. .*--data\.$/);
+    expect(stderr).toMatch(
+      /^nanoclaw: The data folder .* cannot be written .*; nothing was changed\. .*another data folder\.$/,
+    );
   });
 
   it('a second host on the same folder names the first and leaves it alone', async () => {

@@ -128,7 +128,7 @@ export class Install {
 
   /** The process numbers of the runs that this install has started and that are alive. */
   async runners(): Promise<number[]> {
-    const { stdout } = await execa('pgrep', ['-f', `${this.data}/sessions`], { reject: false });
+    const { stdout } = await execa('pgrep', ['-f', '--', `--inbound ${this.data}/sessions`], { reject: false });
     return stdout.split('\n').filter(Boolean).map(Number);
   }
 

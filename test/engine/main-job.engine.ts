@@ -187,9 +187,12 @@ describe.skipIf(ENGINE === '')('in a container without a network', () => {
         });
         expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 });
         expect(stdout).toMatch(/sent: [^]*a word of my own/);
-        // Sent by the tool in the middle of the turn: the model's last words would be a second answer, and are not.
+        // Sent by the tool in the middle of the turn; what the model says of it in the end is another text.
         const sent = install.host.rows<{ content: string }>('outbound', 'SELECT content FROM messages_out');
-        expect(sent).toEqual([{ content: expect.stringContaining('sent: ') }]);
+        expect(sent).toEqual([
+          { content: expect.stringContaining('sent: ') },
+          { content: expect.stringContaining('echo: Sent as message 3.') },
+        ]);
         expect(install.host.rows('outbound', 'SELECT provider FROM container_state')).toEqual([{ provider: 'claude' }]);
       } finally {
         await new Promise((resolve) => socket.close(resolve));

@@ -43,7 +43,7 @@ describe('a container that', () => {
 const CHOSEN = [
   'a pipe in place of the database',
   'a link to the file of another session in place of the journal',
-  'a link to a device that never ends in place of the heartbeat',
+  'a link to a device that never ends in place of the database',
   'a trigger',
   'pages spoiled with seed 3',
   'JSON of 100 000 levels',

@@ -146,6 +146,7 @@ function walkTurns(host: HostSession): void {
   runner.tasks(10);
   runner.routing();
   runner.claim(2_000, LIMITS);
+  host.rowsWritten();
   host.settle(session.contents(), 3_000, { ...INBOUND_RETRY, triesMax: 1 });
   walkDeadLetters(host);
   host.endRun(runId('run-1'));

@@ -503,7 +503,7 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       {
         file: 'packages/containers/src/containers.ts',
-        find: '      if (this.#slots.has(sessionId)) continue;\n',
+        find: '      if (this.#slots.has(sessionId)) return [];\n',
         replace: '',
       },
     ],
