@@ -75,7 +75,7 @@ describe('an archived conversation', () => {
         '## 2026-11-21 09:05 tool',
         'Bash {"command":"ls"}',
         '## 2026-11-21 09:05 tool',
-        `→ ${'x'.repeat(299)}…`,
+        `→ ${'x'.repeat(297)}…`,
         '## 2026-11-21 09:05 answered',
         'Behind the house.\n',
       ].join('\n\n'),

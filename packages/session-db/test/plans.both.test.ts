@@ -84,6 +84,7 @@ beforeAll(() => {
   walkTurns(host);
   walkDeliveries(host);
   walkSeriesAndTrouble(host);
+  host.forgettable(900_000, KEEP);
   host.prune(900_000, KEEP);
 });
 afterAll(() => session[Symbol.dispose]());
