@@ -30,6 +30,7 @@ function manualTimers() {
   };
   const fire = (delayMs = Math.min(...waiting.map((timer) => timer.delayMs))) => {
     const at = waiting.findIndex((timer) => timer.delayMs === delayMs);
+    if (at < 0) throw new Error(`No timer of ${delayMs} ms waits.`);
     waiting.splice(at, 1)[0]?.action();
   };
   return { setTimer, waiting, fire };
