@@ -40,6 +40,36 @@ async function settled(): Promise<void> {
   for (let round = 0; round < 5; round += 1) await turn();
 }
 
+describe('shares of the places', () => {
+  const sharesOf = (id: string) => [{ name: id.slice(0, 1), most: 8 }];
+
+  it('eight sessions of one agent that hold its share do not keep the ninth, of another agent, waiting (failure 70)', async () => {
+    const containers = containersOf({ sharesOf });
+    await Promise.all(Array.from({ length: 8 }, (_, n) => containers.wake(spec(`hog-${n}`, `h${n}`))));
+    void containers.wake(spec('hog-8', 'h8'));
+    void containers.wake(spec('hog-9', 'h9'));
+    expect((await containers.wake(spec('other', 'o'))).runId).toBe('o');
+    await settled();
+    expect(driver.started).not.toContain('h8');
+    expect(containers.inTheWayOf('hog-8')).toHaveLength(8);
+    expect(containers.inTheWayOf('other-2')).toEqual([]);
+    driver.end('h0', GONE);
+    await settled();
+    expect(driver.started).toContain('h8');
+    expect(driver.started).not.toContain('h9');
+  });
+
+  it('of those that wait the one whose agent uses least goes first, whoever came before', async () => {
+    const containers = containersOf({ runsMax: 2, sharesOf });
+    await Promise.all(['hog-0', 'hog-1'].map((id) => containers.wake(spec(id, id))));
+    void containers.wake(spec('hog-2', 'hog-2'));
+    const other = containers.wake(spec('other', 'other'));
+    driver.end('hog-0', GONE);
+    expect((await other).runId).toBe('other');
+    expect(driver.started).toEqual(['hog-0', 'hog-1', 'other']);
+  });
+});
+
 describe('waking', () => {
   it('many wakes of one session at once start one run and give it to all', async () => {
     const containers = containersOf();
