@@ -40,9 +40,10 @@ async function settled(): Promise<void> {
   for (let round = 0; round < 5; round += 1) await turn();
 }
 
-describe('shares of the places', () => {
-  const sharesOf = (id: string) => [{ name: id.slice(0, 1), most: 8 }];
+/** A session's agent is the first letter of its name. */
+const sharesOf = (id: string) => [{ name: id.slice(0, 1), most: 8 }];
 
+describe('shares of the places', () => {
   it('eight sessions of one agent that hold its share do not keep the ninth, of another agent, waiting (failure 70)', async () => {
     const containers = containersOf({ sharesOf });
     await Promise.all(Array.from({ length: 8 }, (_, n) => containers.wake(spec(`hog-${n}`, `h${n}`))));
