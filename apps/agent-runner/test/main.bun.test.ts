@@ -5,7 +5,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EXIT_CODES } from '@nanoclaw/runner';
-import { runId } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/bun';
 import { CONFIG, outcome, SessionHost, TEST_MAX_MS, texts } from './session-host.ts';
 
@@ -118,7 +117,7 @@ describe('the program', () => {
       session.say('think for 60 seconds');
       const process = session.start();
       await session.until((seen) => seen.openClaims.length === 1);
-      session.host.beginRun(runId('run-2'), Date.now());
+      session.beginRun('run-2');
       const { code, said } = await outcome(process);
       expect(code).toBe(EXIT_CODES.fenced);
       expect(said).toBe('Another run is live (run-2): leaving without another word.\n');

@@ -11,6 +11,7 @@ import {
   HostSession,
   INBOUND_RETRY,
   inProcessReader,
+  isBusy,
   type JsonObject,
   type NewInbound,
   type OutboundContents,
@@ -52,13 +53,18 @@ export class SessionHost {
 
   /** Starts a run with this configuration: an object, or the text of the file. */
   start(config: unknown = CONFIG, run = 'run-1', env: Readonly<Record<string, string>> = {}): Program {
-    this.host.beginRun(runId(run), Date.now());
+    this.beginRun(run);
     const path = join(this.root, 'container.json');
     writeFileSync(path, typeof config === 'string' ? config : JSON.stringify(config));
     const args = ['--run', run, '--config', path, '--agent', this.agentFolder];
     args.push('--inbound', this.folder.inbound.root, '--outbound', this.folder.outbound.root);
     if (existsSync(this.skillsFolder)) args.push('--skills', this.skillsFolder);
     return this.startWith(args, env);
+  }
+
+  /** Makes a run the live one, whichever was. */
+  beginRun(run: string): void {
+    again(() => this.host.beginRun(runId(run), Date.now()));
   }
 
   startWith(args: string[], env: Readonly<Record<string, string>> = {}): Program {
@@ -89,14 +95,14 @@ export class SessionHost {
   async buried(program: Program, run = 'run-1'): Promise<void> {
     program.kill('SIGKILL');
     await program.exited;
-    this.host.endRun(runId(run));
+    again(() => this.host.endRun(runId(run)));
     await this.sweep();
   }
 
   /** Settles what the runner has said of its claims, as if its backoff were over. */
   async sweep(): Promise<void> {
     const seen = await this.until(() => true);
-    this.host.settle(seen, Date.now() - INBOUND_RETRY.backoffMaxMs, INBOUND_RETRY);
+    again(() => this.host.settle(seen, Date.now() - INBOUND_RETRY.backoffMaxMs, INBOUND_RETRY));
   }
 
   /** A chat message of Ada's; gives its id. */
@@ -108,7 +114,8 @@ export class SessionHost {
     this.#messages += 1;
     const id = `m${this.#messages}`;
     const now = Date.now();
-    this.host.enqueue({ id, kind: 'chat', timestamp: now, trigger: 'wakes', address: ADDRESS, content, ...more }, now);
+    const message = { id, kind: 'chat', timestamp: now, trigger: 'wakes', address: ADDRESS, content, ...more } as const;
+    again(() => this.host.enqueue(message, now));
     return id;
   }
 
@@ -149,4 +156,16 @@ export function texts(contents: OutboundContents): unknown[] {
 export async function outcome(program: Program): Promise<{ code: number; said: string }> {
   const said = await new Response(program.stderr).text();
   return { code: await program.exited, said };
+}
+
+/** A write of the host's: again, while the run is just reading. */
+function again(write: () => void): void {
+  for (;;) {
+    try {
+      return write();
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+      Bun.sleepSync(5);
+    }
+  }
 }
