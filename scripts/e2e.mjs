@@ -15,13 +15,14 @@ import { capture, explain, prepare, run, say } from './bootstrap.mjs';
 import { claudeBinary } from './claude-binary.mjs';
 import { provideEngines } from './engines.mjs';
 import { buildImage, debianArchive, hasDebianPackages } from './image.mjs';
+import { readReport } from './vitest-report.mjs';
 
 /**
  * Runs the tests on every engine that can be had; without one they are run to be counted as skipped.
  *
  * @param {NodeJS.ProcessEnv} env
  * @param {{ filters: string[], mayInstall: boolean }} options
- * @returns {Promise<{ passed: number, failed: number, skipped: number }>}
+ * @returns {Promise<{ passed: number, failed: number, skipped: number, failures: string[] }>}
  */
 export async function endToEnd(env, { filters, mayInstall }) {
   // A short name: it is part of the path of sockets, which may have some hundred bytes.
@@ -42,7 +43,7 @@ export async function endToEnd(env, { filters, mayInstall }) {
     }
   } catch (error) {
     explain(error);
-    counts.push({ passed: 0, failed: 1, skipped: 0 });
+    counts.push(oneFailure(error.message));
   }
   for (const engine of engines) await removeImages(engine);
   try {
@@ -50,10 +51,11 @@ export async function endToEnd(env, { filters, mayInstall }) {
     rmSync(folder, { recursive: true, force: true });
   } catch (error) {
     say(`${folder} could not be cleared away (${error.message}): remove it by hand.`);
-    counts.push({ passed: 0, failed: 1, skipped: 0 });
+    counts.push(oneFailure(`${folder} could not be cleared away`));
   }
   const sum = (key) => counts.reduce((total, count) => total + count[key], 0);
-  return { passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') };
+  const failures = counts.flatMap((count) => count.failures);
+  return { passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped'), failures };
 }
 
 /** Both variants, and the slim one with a package manager, which Debian's own image has and our base has not. */
@@ -100,19 +102,16 @@ async function runTests(folder, env, filters) {
   const { code, output } = await capture('vitest', ['run', '--config', config, ...reporters, ...filters], env);
   process.stdout.write(`${output.trimEnd()}\n`);
   if (!existsSync(report)) {
-    say(`the tests left no report, exit code ${code}.`);
-    return { passed: 0, failed: 1, skipped: 0 };
+    return oneFailure(`the tests left no report, exit code ${code}`);
   }
-  const result = JSON.parse(readFileSync(report, 'utf8'));
-  const unloadable = result.testResults.filter(
-    (file) => file.status === 'failed' && file.assertionResults.length === 0,
-  );
-  const failed = result.numFailedTests + unloadable.length;
-  return {
-    passed: result.numPassedTests,
-    failed: failed === 0 && code !== 0 ? 1 : failed,
-    skipped: result.numPendingTests + result.numTodoTests,
-  };
+  const result = readReport(readFileSync(report, 'utf8'));
+  if (result === undefined) return oneFailure('the report of the tests was cut off');
+  if (code !== 0 && result.failed === 0) return oneFailure(`the tests ended with exit code ${code}`);
+  return result;
+}
+
+function oneFailure(what) {
+  return { passed: 0, failed: 1, skipped: 0, failures: [what] };
 }
 
 if (process.argv[1] === import.meta.filename) {
@@ -121,6 +120,7 @@ if (process.argv[1] === import.meta.filename) {
     const { values, positionals: filters } = parseArgs({ options, allowPositionals: true });
     const { env } = await prepare([]);
     const count = await endToEnd(env, { filters, mayInstall: !values['no-install'] });
+    for (const failure of count.failures) process.stdout.write(`failed: e2e: ${failure}\n`);
     const skipped = count.skipped === 0 ? '' : `, ${count.skipped} skipped`;
     process.stdout.write(`${count.passed} passed, ${count.failed} failed${skipped}\n`);
     return count.failed === 0 ? 0 : 1;

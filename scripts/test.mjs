@@ -1,7 +1,7 @@
 /**
  * `npm test`: builds everything, then runs each package's `test` (vitest, on Node) and `test:bun` scripts, two at a
- * time, and adds up what their reports say. The last line is `N passed, N failed`, with `, N skipped` if any were.
- * A report that is missing, a script that ends badly for any other reason, and a run without a test count as failures.
+ * time, and adds up what their reports say. The last line is `N passed, N failed`, with `, N skipped` if any were; the
+ * lines before it name each test that failed. A report that is missing, a script that ends badly for any other reason, and a run without a test count as failures.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -9,13 +9,14 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { endSignals, exitCode, explain, prepare, root, run, say, workspacePackages } from './bootstrap.mjs';
 import { claudeBinary } from './claude-binary.mjs';
+import { readReport } from './vitest-report.mjs';
 
 /** A suite that takes longer than this hangs. The longest, the end-to-end tests, takes about ten minutes on two cores. */
 const suiteMaxMs = 20 * 60_000;
 const suitesAtOnce = 2;
 
 await run(async () => {
-  const total = { passed: 0, failed: 0, skipped: 0 };
+  const total = { passed: 0, failed: 0, skipped: 0, failures: [] };
   let env;
   try {
     env = (await prepare([])).env;
@@ -51,6 +52,7 @@ await run(async () => {
     say('not a single test ran, which is a failure; look for `test` scripts in the packages.');
     total.failed += 1;
   }
+  for (const failure of total.failures) process.stdout.write(`failed: ${failure}\n`);
   const skipped = total.skipped === 0 ? '' : `, ${total.skipped} skipped`;
   process.stdout.write(`${total.passed} passed, ${total.failed} failed${skipped}\n`);
   return total.failed === 0 ? 0 : 1;
@@ -66,7 +68,7 @@ function suites(reports) {
       script: 'test',
       report: `${report}.json`,
       args: ['--reporter=default', '--reporter=json', `--outputFile.json=${report}.json`],
-      count: vitestCount,
+      count: readReport,
     };
     const bun = {
       folder,
@@ -85,8 +87,14 @@ async function runSuite({ folder, script, report, args, count }, env) {
   const { code, output, hung } = await runScript(folder, script, args, env);
   const result = existsSync(report) ? count(readFileSync(report, 'utf8')) : undefined;
   const trouble = suiteTrouble(code, hung, result);
-  const { passed, failed, skipped } = result ?? { passed: 0, failed: 0, skipped: 0 };
-  const total = { passed, failed: failed + (trouble === undefined ? 0 : 1), skipped };
+  const { passed, failed, skipped, failures } = result ?? { passed: 0, failed: 0, skipped: 0, failures: [] };
+  const all = trouble === undefined ? failures : [...failures, trouble];
+  const total = {
+    passed,
+    failed: failed + (trouble === undefined ? 0 : 1),
+    skipped,
+    failures: all.map((what) => `${folder} ${script}: ${what}`),
+  };
 
   if (total.failed > 0) process.stdout.write(`\n── ${folder} ${script} ──\n${output.trimEnd()}\n\n`);
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
@@ -149,41 +157,21 @@ function runScript(folder, script, args, env) {
   });
 }
 
-/** What vitest's JSON report counts; `undefined` for a report that was cut off. */
-function vitestCount(text) {
-  const report = parsed(text);
-  if (report === undefined) return undefined;
-  // A file that cannot even be loaded has no failed test in it, only a failed suite.
-  const unloadable = report.testResults.filter(
-    (file) => file.status === 'failed' && file.assertionResults.length === 0,
-  );
-  return {
-    passed: report.numPassedTests,
-    failed: report.numFailedTests + unloadable.length,
-    skipped: report.numPendingTests + report.numTodoTests,
-  };
-}
-
 /** What bun's JUnit report counts; `undefined` for a report that was cut off. */
 function bunCount(text) {
   const suite = /<testsuites[^>]*>/.exec(text)?.[0];
   if (suite === undefined) return undefined;
   const figure = (name) => Number(new RegExp(`\\b${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
   const failed = figure('failures') + figure('errors');
-  return { passed: figure('tests') - failed - figure('skipped'), failed, skipped: figure('skipped') };
+  const failures = [...text.matchAll(/<testcase name="([^"]*)"[^>]*[^/]>\s*<(?:failure|error)/g)].map(
+    ([, name]) => name,
+  );
+  return { passed: figure('tests') - failed - figure('skipped'), failed, skipped: figure('skipped'), failures };
 }
 
-function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
-function add(total, { passed, failed, skipped }) {
+function add(total, { passed, failed, skipped, failures }) {
   total.passed += passed;
   total.failed += failed;
   total.skipped += skipped;
+  total.failures.push(...failures);
 }
