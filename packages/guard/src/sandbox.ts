@@ -197,7 +197,8 @@ function withoutPrivileges(
 ): Launch {
   // What removes files needs its rights, and reads nothing that was made to mislead it.
   if (type === 'remove') return { command, user: undefined, filter: undefined };
-  const inner = ['setpriv', ...(isRoot ? OWN_USER : []), '--no-new-privs', ...command];
+  // Said once more inside: a change of user takes back what `unshare` has asked of the kernel for it.
+  const inner = ['setpriv', ...(isRoot ? OWN_USER : []), ...END_WITH_PARENT, '--no-new-privs', ...command];
   return { command: wrapped(inner), user: isRoot ? OWN_USER_ID : undefined, filter: undefined };
 }
 
@@ -212,9 +213,14 @@ const OWN_USER: readonly string[] = [
   ...['--inh-caps', '--ambient-caps', '--bounding-set'].map((set) => `${set}=-all,+dac_read_search`),
 ];
 
+/** `setpriv`: the kernel ends the process together with the one that started it. */
+const END_WITH_PARENT: readonly string[] = ['--pdeathsig', 'KILL'];
+
 /** The first process of its own namespace cannot end itself: it ends with `unshare`, and that with the host. */
-const UNSHARED: readonly string[] =
-  'setpriv --pdeathsig KILL unshare --fork --kill-child --net --ipc --uts --pid --mount --mount-proc'.split(' ');
+const UNSHARED: readonly string[] = [
+  ...['setpriv', ...END_WITH_PARENT],
+  ...'unshare --fork --kill-child --net --ipc --uts --pid --mount --mount-proc'.split(' '),
+];
 
 /** Without root the other namespaces take one of users, in which it is who it was. */
 const USER_NAMESPACE: readonly string[] = ['--user', '--map-current-user'];
