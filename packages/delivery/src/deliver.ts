@@ -11,6 +11,7 @@ import {
   DELIVERY_RETRY,
   type DeadLetter,
   type HostSession,
+  type JsonObject,
   type Millis,
   type OutboundContents,
   type OutboundFinding,
@@ -36,6 +37,7 @@ import {
 import { oneLine } from '@nanoclaw/session-db/text';
 import type { Gate, GatePlace } from './gate.ts';
 import { agentNotice, type Notice, operatorNotices } from './notice.ts';
+import { Parts } from './parts.ts';
 import { type Route, type Send, type UncertainPolicy, whenUncertain } from './send.ts';
 
 /** A session as delivery needs it. */
@@ -179,6 +181,9 @@ const TODO_MAX = 100;
 /** How many messages are accepted, or lanes begun, in one go: some milliseconds' worth. */
 const SLICE_MAX = 20;
 
+/** How much is split in one go, in characters: some milliseconds' worth. */
+const SPLIT_LENGTH_MAX = 32_000;
+
 /**
  * Makes one pass over a session. It ends when everything due has been attempted once, or has to wait.
  *
@@ -246,6 +251,8 @@ class Pass implements Disposable {
   /** Asked for again, and no longer in the runner's file. */
   readonly #gone = new Set<number>();
   readonly #routes = new Map<number, Route>();
+  /** Of messages that are being accepted. */
+  readonly #parts = new Map<number, Parts>();
   readonly #heldUntil = new Map<string, Millis>();
   readonly #attempts: MadeAttempt[] = [];
   readonly #accepted: number[] = [];
@@ -302,19 +309,31 @@ class Pass implements Disposable {
     this.#accepted.push(...fresh.map(({ seq }) => seq));
   }
 
-  /** Accepts messages, and what an operator has revived, some at a time: with each of them the cursor goes as far as they do. */
+  /**
+   * Accepts messages, and what an operator has revived, as many at a time as can be split in one go: with each of them the
+   * cursor goes as far as they do.
+   */
   async #accept(fresh: readonly OutboundMessage[], through: number): Promise<void> {
-    const toAccept = [...fresh];
-    do {
-      const slice = toAccept.splice(0, SLICE_MAX);
-      const last = toAccept.length === 0 ? undefined : slice.at(-1)?.seq;
-      await this.#write((session) => {
-        const revived = last === undefined ? session.deliveries.unrouted(SLICE_MAX) : [];
+    let left = fresh;
+    for (;;) {
+      const toAccept: readonly OutboundMessage[] = left;
+      const round = await this.#write((session) => {
+        const slice = toAccept.slice(0, SLICE_MAX);
+        const revived = slice.length === toAccept.length ? session.deliveries.unrouted(SLICE_MAX) : [];
         if (revived.length === SLICE_MAX) this.#isCutShort = true;
-        const messages = [...slice, ...revived].map((message) => this.#acceptedAs(message));
-        session.deliveries.accept(messages, last ?? through, this.#ports.now());
+        const messages = this.#acceptedAs([...slice, ...revived]);
+        const rest = toAccept.slice(messages.length);
+        session.deliveries.accept(
+          messages,
+          rest.length === 0 ? through : (messages.at(-1)?.message.seq ?? 0),
+          this.#ports.now(),
+        );
+        return { rest, isWhole: messages.length === slice.length + revived.length };
       });
-    } while (toAccept.length > 0);
+      if (round.isWhole && round.rest.length === 0) return;
+      left = round.rest;
+      if (!round.isWhole) await new Promise<void>((resolve) => this.#ports.setTimer(0, resolve));
+    }
   }
 
   /** Begins what is due, some lanes at a time. */
@@ -393,14 +412,39 @@ class Pass implements Disposable {
     this.#isReadThrough = false;
   }
 
-  #acceptedAs(message: OutboundMessage): AcceptedMessage {
-    const route = this.#route(message);
-    if (route.type === 'refused') return { message, refused: route.reason };
-    const { address, parts, cleansUp = false } = route;
-    if (parts === undefined) return { message, address, cleansUp };
-    const { partsMax } = this.#ports.policy;
-    if (parts.length > 0 && parts.length <= partsMax) return { message, address, parts, cleansUp };
-    return { message, refused: `The message needs ${parts.length} parts, and it may have 1 to ${partsMax}.` };
+  /** As the first of these messages are accepted, up to one that is not to be split to its end in one go. */
+  #acceptedAs(messages: readonly OutboundMessage[]): AcceptedMessage[] {
+    const accepted: AcceptedMessage[] = [];
+    let lengthLeft = SPLIT_LENGTH_MAX;
+    for (const message of messages) {
+      const route = this.#route(message);
+      if (route.type === 'refused') {
+        accepted.push({ message, refused: route.reason });
+        continue;
+      }
+      const { address, parts, cleansUp = false } = route;
+      if (parts === undefined) {
+        accepted.push({ message, address, cleansUp });
+        continue;
+      }
+      const made = this.#made(message, parts, lengthLeft);
+      lengthLeft -= made.length;
+      if (made.refused !== undefined) accepted.push({ message, refused: made.refused });
+      else if (made.all !== undefined) accepted.push({ message, address, parts: made.all, cleansUp });
+      else break;
+    }
+    return accepted;
+  }
+
+  /** More parts of a message, from where it was left. */
+  #made(message: OutboundMessage, parts: Iterable<JsonObject>, lengthMax: number): ReturnType<Parts['make']> {
+    try {
+      const begun = this.#parts.get(message.seq) ?? new Parts(parts);
+      this.#parts.set(message.seq, begun);
+      return begun.make({ lengthMax, partsMax: this.#ports.policy.partsMax });
+    } catch (error) {
+      return { length: 0, refused: `How it is shown could not be decided: ${reasonOf(error)}` };
+    }
   }
 
   #route(message: OutboundMessage): Route {

@@ -20,4 +20,4 @@ export type { Notice } from './notice.ts';
 export { type RateStoreTrouble, SqliteRateStore } from './rate-store.ts';
 export { type Rate, RateLimits } from './rates.ts';
 export type { Attempt, Route, Send } from './send.ts';
-export { splitMessage, splitText } from './split.ts';
+export { type Body, splitMessage, splitText } from './split.ts';

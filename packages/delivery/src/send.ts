@@ -59,8 +59,11 @@ export type Route =
       readonly account: string;
       /** What the channel can do about a message that may have been sent already. */
       readonly duplicates: Duplicates;
-      /** The contents it is split into (`splitMessage`). Decided when the message is accepted, and stored. */
-      readonly parts?: readonly JsonObject[];
+      /**
+       * The contents it is split into (`splitMessage`). Asked for one by one when the message is accepted, a bounded number
+       * in one go, and stored; later attempts do not ask for them.
+       */
+      readonly parts?: Iterable<JsonObject>;
       /** There is something to be removed once all of it has been delivered: `DeliveryPorts.cleanUp` is called then. */
       readonly cleansUp?: boolean;
       /** The number of the earlier message that this one edits or reacts to. */

@@ -1,15 +1,22 @@
 /**
  * Splits what is too long for one message of a platform, by the limits that the platform declares. Nothing is cut:
- * the parts hold all of it, in order, broken where a reader would break it. Pure.
+ * the parts hold all of it, in order, broken where a reader would break it. Pure. Each part is made when it is asked for,
+ * and costs about its own length, so that the caller decides how much is done in one go.
  */
-
-/** The longest text of one message, counted the way the platform counts. `max` is at least 4. */
-export interface TextLimit {
-  readonly max: number;
-  readonly unit: TextUnit;
-}
-
-export type TextUnit = 'utf16-units' | 'code-points' | 'utf8-bytes';
+import {
+  Blocks,
+  type Container,
+  characterEnd,
+  codeRanges,
+  endWithin,
+  type Fence,
+  type Reopening,
+  reopening,
+  type TextLimit,
+  type TextRange,
+  type TextUnit,
+  textLength,
+} from '@nanoclaw/session-db/text';
 
 /** What one message of a platform holds. What is left out is not limited. */
 export interface MessageLimits {
@@ -20,14 +27,18 @@ export interface MessageLimits {
   readonly buttonPayload?: TextLimit;
 }
 
+/** What one message of a platform is made of. */
 export interface Body<File, Button extends { readonly payload: string }> {
+  /** Its text; empty for files alone. */
   readonly text: string;
+  /** The files that go with it. */
   readonly files: readonly File[];
+  /** The buttons under it. */
   readonly buttons: readonly Button[];
 }
 
 export type SplitMessage<File, Button extends { readonly payload: string }> =
-  | { readonly type: 'parts'; readonly parts: readonly Body<File, Button>[] }
+  | { readonly type: 'parts'; readonly parts: Iterable<Body<File, Button>> }
   /** No number of parts helps. The reason is one sentence for the agent and the operator. */
   | { readonly type: 'impossible'; readonly reason: string };
 
@@ -45,16 +56,23 @@ export function splitMessage<File, Button extends { readonly payload: string }>(
   const reason = impossibility(body, limits);
   if (reason !== undefined) return { type: 'impossible', reason };
 
-  const texts = splitText(body.text, limits.text);
-  const files = chunks(body.files, limits.filesMax);
-  const buttons = chunks(body.buttons, limits.buttonsMax);
-  const parts = [
-    ...texts.slice(0, -1).map((text) => ({ text, files: [], buttons: [] })),
-    { text: texts.at(-1) ?? '', files: files[0] ?? [], buttons: buttons[0] ?? [] },
-    ...files.slice(1).map((some) => ({ text: '', files: some, buttons: [] })),
-    ...buttons.slice(1).map((some) => ({ text: CONTINUED, files: [], buttons: some })),
-  ];
-  return { type: 'parts', parts };
+  return { type: 'parts', parts: bodies(body, limits) };
+}
+
+function* bodies<File, Button extends { readonly payload: string }>(
+  body: Body<File, Button>,
+  limits: MessageLimits,
+): Generator<Body<File, Button>, void> {
+  const [files = [], ...moreFiles] = chunks(body.files, limits.filesMax);
+  const [buttons = [], ...moreButtons] = chunks(body.buttons, limits.buttonsMax);
+  let last = '';
+  for (const text of textParts(body.text, limits.text)) {
+    if (last !== '') yield { text: last, files: [], buttons: [] };
+    last = text;
+  }
+  yield { text: last, files, buttons };
+  for (const some of moreFiles) yield { text: '', files: some, buttons: [] };
+  for (const some of moreButtons) yield { text: CONTINUED, files: [], buttons: some };
 }
 
 function impossibility(
@@ -74,107 +92,224 @@ function chunks<Item>(items: readonly Item[], max = Number.POSITIVE_INFINITY): I
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }
 
-/** The length of a text in the unit of a platform. */
-export function textLength(text: string, unit: TextUnit): number {
-  switch (unit) {
-    case 'utf16-units':
-      return text.length;
-    case 'code-points':
-      return [...text].length;
-    case 'utf8-bytes':
-      return Buffer.byteLength(text);
-  }
-}
-
-/** What closes a block of code at the end of a part; the next part opens it again. */
-const FENCE = '```';
-
-/** Below this a platform's limit leaves no room to close and open blocks of code. */
-const FENCED_FROM = 200;
-
 /**
- * Splits a text at paragraphs, else lines, else sentences, else words, else between characters as people see them. The
- * white space at a break is dropped, and so is a part that would show nothing; every other character is kept. A block
- * of code that is split is closed and opened again. Empty for a text without anything to show.
+ * Splits a text at paragraphs, else lines, else sentences, else words, else between characters as people see them; within a
+ * link or a span of code only where nothing else is near. The white space at a break is dropped, and so is a part that would
+ * show nothing; every other character is kept.
+ *
+ * A block of code between fences is split at its lines, of which none is dropped: the part closes it, within the limit, and
+ * the next opens it again in the same way. Nothing for a text without anything to show.
  *
  * Throws `RangeError` for a limit below 4, in which not every character fits.
  */
 export function splitText(text: string, limit: TextLimit): string[] {
-  if (limit.max < 4) throw new RangeError(`A text limit is at least 4, and ${limit.max} is not.`);
-  if (textLength(text, limit.unit) <= limit.max) return text.trim() === '' ? [] : [text];
+  return [...textParts(text, limit)];
+}
 
-  const keepsFences = limit.max >= FENCED_FROM && text.includes(FENCE);
-  const parts: string[] = [];
-  let opener = '';
+function* textParts(text: string, limit: TextLimit): Generator<string, void> {
+  if (limit.max < 4) throw new RangeError(`A text limit is at least 4, and ${limit.max} is not.`);
+  if (endWithin(text, 0, limit) === text.length) {
+    if (text.trim() !== '') yield text;
+    return;
+  }
+  let head = '';
   let start = 0;
   while (start < text.length) {
-    const head = opener === '' ? '' : `${opener}\n`;
-    const room = keepsFences ? limit.max - textLength(`${head}\n${FENCE}`, limit.unit) : limit.max;
-    const end = breakBefore(text, start, furthest(text, start, { max: room, unit: limit.unit }));
-    const body = text.slice(start, end).trimEnd();
-    opener = keepsFences ? openFence(opener, body) : '';
-    if (body.trim() !== '') parts.push(`${head}${body}${opener === '' ? '' : `\n${FENCE}`}`);
-    start = afterBreak(text, end);
+    start = withoutBlanks(text, start, limit.max);
+    const { body, next, close, open } = nextPiece(text, start, head, limit);
+    if (body.trim() !== '') yield `${head}${body}${close}`;
+    head = open;
+    start = next;
   }
-  return parts;
 }
 
-/** The end of the longest slice from `start` that is within the limit. */
-function furthest(text: string, start: number, { max, unit }: TextLimit): number {
-  let end = start;
-  let length = 0;
-  while (end < text.length) {
-    const character = String.fromCodePoint(text.codePointAt(end) ?? 0);
-    length += textLength(character, unit);
-    if (length > max) break;
-    end += character.length;
-  }
-  return end;
+/** Where the text goes on behind blanks that would fill a part: at the line of what is shown next, or at that itself. */
+function withoutBlanks(text: string, start: number, max: number): number {
+  const shown = /\S/g;
+  shown.lastIndex = start;
+  const at = shown.exec(text)?.index ?? text.length;
+  if (at - start < max) return start;
+  const line = text.lastIndexOf('\n', at) + 1;
+  return at - line < max / 2 ? line : at;
 }
 
-/** Where breaks are looked for, best first, each only in so much of the slice's end that the part is not left short. */
-const BREAKS: readonly { readonly at: RegExp; readonly from: number }[] = [
-  { at: /\n[^\S\n]*\n/gu, from: 0.5 },
-  { at: /\n/gu, from: 0.4 },
-  { at: /(?<=[.!?…]["')\]]?)\s|(?<=[。！？])/gu, from: 0.4 },
-  { at: /\s/gu, from: 0 },
+/** A piece of the text, with what stands around it so that its code is code. */
+interface Piece {
+  readonly body: string;
+  /** Where the next one begins in the text. */
+  readonly next: number;
+  /** Behind the body. */
+  readonly close: string;
+  /** Before the body of the next one. */
+  readonly open: string;
+}
+
+/** The piece that begins at `start`, behind what opens again the block of code that it is in. */
+function nextPiece(text: string, start: number, head: string, limit: TextLimit): Piece {
+  const { max, unit } = limit;
+  const room = max - textLength(head, unit);
+  let left = 0;
+  for (let tries = 1; ; tries += 1) {
+    const end = endWithin(text, start, { max: room - left, unit });
+    const piece = pieceUpTo(text, start, end, head, limit);
+    const length = textLength(piece.body, unit) + textLength(piece.close, unit);
+    if (length <= room) return withClosingLine(text, piece, room - length, unit);
+    if (tries === FENCES_TRIED) return { ...piece, close: '', open: '' };
+    left = Math.max(left, textLength(piece.close, unit));
+  }
+}
+
+/** How many lengths of fences are left room for, one after the other; only a text made for it has more of them in a part. */
+const FENCES_TRIED = 4;
+
+/** The piece from `start`, broken at the best place up to `end`. */
+function pieceUpTo(text: string, start: number, end: number, head: string, limit: TextLimit): Piece {
+  if (end >= text.length) return { body: text.slice(start), next: text.length, close: '', open: '' };
+  const at = breakBefore(text, start, end, head);
+  const body = text.slice(start, at);
+  if (head === '' && !FENCES.test(text.slice(start, at + limit.max))) {
+    return { body: body.trimEnd(), next: afterBreak(text, at), close: '', open: '' };
+  }
+  const { fence, containers } = blocksBehind(`${head}${body}`);
+  if (fence === undefined) {
+    const next = afterBreak(text, at);
+    const marks = listMarks(text.slice(next, next + limit.max), containers);
+    return { body: body.trimEnd(), next: next + marks.length, close: '', open: marks };
+  }
+  const { open, close, prefix } = around(fence, limit);
+  // Of code every line is kept, and a blank within one.
+  const isLineEnd = text[at] === '\n';
+  return { body, next: isLineEnd ? at + 1 : at, close, open: open && !isLineEnd ? `${open}${prefix}` : open };
+}
+
+const FENCES = /```|~~~/;
+
+/** The piece with the line behind it, where that one closes its code and there is room: it would be all that is left of it. */
+function withClosingLine(text: string, piece: Piece, room: number, unit: TextUnit): Piece {
+  const { body, next, close, open } = piece;
+  if (open === '' || text[next - 1] !== '\n') return piece;
+  const end = endWithin(text, next, { max: room + textLength(close, unit) - 1, unit });
+  const line = text.slice(next, end).split('\n', 1)[0] ?? '';
+  const at = next + line.length;
+  const isWhole = at === text.length || text[at] === '\n';
+  if (!isWhole || blocksBehind(`${open}${line}`).fence !== undefined) return piece;
+  return { body: `${body}\n${line}`, next: afterBreak(text, at), close: '', open: '' };
+}
+
+/** Where a text stands at its end. */
+function blocksBehind(text: string): Blocks {
+  const blocks = new Blocks();
+  for (const line of text.split('\n')) blocks.take(line);
+  return blocks;
+}
+
+/**
+ * What takes the place of the blanks that a text begins with, deep in a list, where without the list they would make all of
+ * it code, fences as well; empty anywhere else.
+ */
+function listMarks(text: string, containers: readonly Container[]): string {
+  const columns = containers.reduce((sum, one) => sum + (one.type === 'item' ? one.width : Number.NaN), 0);
+  if (!(columns >= 4) || !text.startsWith(' '.repeat(columns)) || !/^ *(?:```|~~~)/m.test(text)) return '';
+  return reopening({ containers, indent: 0, marks: '', info: '' }).open;
+}
+
+/** What closes a block of code and opens it again; both empty where they would leave too little room for the text. */
+function around(fence: Fence, { max, unit }: TextLimit): Reopening {
+  for (const info of [fence.info, '']) {
+    const { open, close, prefix } = reopening({ ...fence, info });
+    const whole = { open: `${open}\n`, close: `\n${close}`, prefix };
+    if (textLength(whole.open + whole.close + prefix, unit) <= max / 3) return whole;
+  }
+  return { open: '', close: '', prefix: '' };
+}
+
+/** Where breaks are looked for, best first. */
+interface Break {
+  /** Matches where one is, with what is dropped there. */
+  readonly at: RegExp;
+  /** Of the piece so much has to be before it that the part is not left short. */
+  readonly from: number;
+  /** What it may be in: a line of a block of code, or a link and a span of code as well. */
+  readonly within: 'text' | 'code lines' | 'anything';
+}
+
+const WORD = /\s/gu;
+const LINE = /\n/gu;
+
+const BREAKS: readonly Break[] = [
+  { at: /\n[^\S\n]*\n/gu, from: 0.5, within: 'text' },
+  { at: LINE, from: 0.4, within: 'code lines' },
+  { at: /(?<=[.!?…]["')\]]?)\s|(?<=[。！？])/gu, from: 0.4, within: 'text' },
+  { at: WORD, from: 0.25, within: 'text' },
+  { at: LINE, from: 0, within: 'code lines' },
+  { at: WORD, from: 0, within: 'anything' },
 ];
 
-/** The best place to break at or before `end`; `end` itself when the text ends there. */
-function breakBefore(text: string, start: number, end: number): number {
-  if (end >= text.length) return end;
-  // One more, so that a break right behind the slice counts.
-  const slice = text.slice(start, end + 1);
-  for (const { at, from } of BREAKS) {
-    let best = 0;
-    for (const match of slice.matchAll(at)) if (match.index <= end - start) best = match.index;
-    if (best > 0 && best >= slice.length * from && slice.slice(0, best).trim() !== '') return start + best;
+/** How far behind the break links and code are looked at that it may be in. */
+const AHEAD = 1_000;
+
+/** The longest that a break looks back at. */
+const BEHIND = 3;
+
+/** The best place to break at or before `end`, where the text goes on. */
+function breakBefore(text: string, start: number, end: number, head: string): number {
+  const ahead = text.slice(start, end + AHEAD);
+  const by = start - head.length;
+  const hasCode = head !== '' || ahead.includes('`') || FENCES.test(ahead);
+  const marked = hasCode ? codeRanges(`${head}${ahead}`, 0) : [];
+  const code = marked.map((one) => ({ ...one, start: one.start + by, end: one.end + by }));
+  const links = [...ahead.matchAll(LINK)].map(({ index, 0: link }) => ({
+    is: 'link' as const,
+    start: start + index,
+    end: start + index + link.length,
+  }));
+  for (const { at, from, within } of BREAKS) {
+    const first = start + Math.max(1, Math.ceil((end - start) * from));
+    const offset = Math.max(start, first - BEHIND);
+    // One more, so that a break right behind the slice counts.
+    const places = [...text.slice(offset, end + 1).matchAll(at)].map(({ index }) => offset + index);
+    const best = places.findLast(
+      (place) =>
+        place >= first &&
+        place <= end &&
+        (within === 'anything' || (isFree(text, place, code, within) && isFree(text, place, links, within))) &&
+        !makesFence(text, place),
+    );
+    if (best !== undefined && text.slice(start, best).trim() !== '') return best;
   }
-  return characterBefore(text, start, end);
+  return characterEnd(text, start, end);
 }
 
-/** A base letter with its marks or an emoji with its modifiers is one character; beyond this length it may be split. */
-const CHARACTER_MAX = 64;
+/** A link, with its text. */
+const LINK = /\[[^[\]\n]{1,300}\]\([^()\s]{1,1000}(?: "[^"\n]{0,300}")?\)/g;
 
-function characterBefore(text: string, start: number, end: number): number {
-  const from = Math.max(start, end - CHARACTER_MAX);
-  const segments = new Intl.Segmenter().segment(text.slice(from, end + CHARACTER_MAX));
-  const whole = segments.containing(end - from);
-  return whole !== undefined && from + whole.index > start ? from + whole.index : end;
+type Fixed = TextRange & { readonly is: 'block' | 'span' | 'link' };
+
+/** Whether a break at a place leaves every range whole. A block may be broken at its lines, but not at the first of them. */
+function isFree(text: string, place: number, ranges: readonly Fixed[], within: Break['within']): boolean {
+  const range = lastBefore(ranges, place);
+  if (range === undefined || place >= range.end) return true;
+  return range.is === 'block' && within === 'code lines' && text.lastIndexOf('\n', place - 1) >= range.start;
+}
+
+/** The last of the ranges that begins before a place. They are in order. */
+function lastBefore(ranges: readonly Fixed[], place: number): Fixed | undefined {
+  let [low, high] = [0, ranges.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((ranges[middle]?.start ?? place) < place) low = middle + 1;
+    else high = middle;
+  }
+  return ranges[low - 1];
+}
+
+/** Whether what stands behind a break within a line would open a block of code at the beginning of one. */
+function makesFence(text: string, place: number): boolean {
+  return text[place] !== '\n' && /^\s?(?:```|~~~)/.test(text.slice(place, place + 4));
 }
 
 /** Skips the white space of a break: to the next line, keeping its indentation, or to the next word. */
 function afterBreak(text: string, end: number): number {
   const gap = /^\s*\n|^[^\S\n]+/u.exec(text.slice(end, end + 1_000));
   return end + (gap?.[0].length ?? 0);
-}
-
-/** The line that opened the block of code in which `body` ends, or '' when it ends in none. */
-function openFence(before: string, body: string): string {
-  let opener = before;
-  for (const line of body.split('\n')) {
-    const trimmed = line.trimStart();
-    if (trimmed.startsWith(FENCE)) opener = opener === '' ? trimmed.slice(0, 40) : '';
-  }
-  return opener;
 }

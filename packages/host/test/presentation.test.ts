@@ -26,8 +26,10 @@ describe('a message where only text can be shown', () => {
   });
 });
 
-const shown = (content: JsonObject, shows: readonly Showable[] = ALL, more = {}) =>
-  showing(content, { type: 'x', limits: { ...LIMITS, ...more }, shows: new Set(shows) }, PLACE);
+const shown = (content: JsonObject, shows: readonly Showable[] = ALL, more = {}) => {
+  const how = showing(content, { type: 'x', limits: { ...LIMITS, ...more }, shows: new Set(shows) }, PLACE);
+  return how.type === 'parts' ? { ...how, parts: [...how.parts] } : how;
+};
 
 describe('how a message is shown', () => {
   it.each([

@@ -11,7 +11,7 @@ import {
   type TextMessage,
   textLength,
 } from '@nanoclaw/channels';
-import { splitMessage } from '@nanoclaw/delivery';
+import { type Body, splitMessage } from '@nanoclaw/delivery';
 import type { Json, JsonObject } from '@nanoclaw/session-db';
 import { oneLine } from '@nanoclaw/session-db/text';
 
@@ -20,7 +20,7 @@ export type Showing =
   /** As it stands: a kind that the channel has. `target` is the number of the earlier message that it is about. */
   | { readonly type: 'whole'; readonly target?: number }
   /** As texts, each with the files that go with it. */
-  | { readonly type: 'parts'; readonly parts: readonly JsonObject[] }
+  | { readonly type: 'parts'; readonly parts: Iterable<JsonObject> }
   | { readonly type: 'impossible'; readonly reason: string };
 
 type Shows = Pick<Channel, 'type' | 'limits' | 'shows'>;
@@ -40,13 +40,13 @@ export function showing(content: JsonObject, channel: Shows, address: Address): 
   const limits = files.length > 0 ? { ...channel.limits, text: withRoom(channel.limits.text) } : channel.limits;
   const split = splitMessage({ text, files, buttons: [] }, limits);
   if (split.type === 'impossible') return split;
-  const parts = split.parts.map((part) => ({
-    // A question that is shown as text is still one: it has to be opened when it is sent.
-    ...(own?.kind === 'question' ? content : {}),
-    text: part.text,
-    ...(part.files.length === 0 ? {} : { files: part.files }),
-  }));
-  return { type: 'parts', parts };
+  // A question that is shown as text is still one: it has to be opened when it is sent.
+  return { type: 'parts', parts: contents(split.parts, own?.kind === 'question' ? content : {}) };
+}
+
+/** Each part as it is stored, made when it is asked for. */
+function* contents(parts: Iterable<Body<string, never>>, base: JsonObject): Generator<JsonObject, void> {
+  for (const { text, files } of parts) yield { ...base, text, ...(files.length === 0 ? {} : { files }) };
 }
 
 const NOTHING_TO_SHOW: Showing = { type: 'impossible', reason: 'The message has nothing that can be shown.' };

@@ -1,9 +1,10 @@
 /**
- * Text, which has one owner: cutting, hidden marks, lines of a protocol, time zones. For every package that shows, stores or
+ * Text, which has one owner: cutting, hidden marks, blocks of code, lines of a protocol, time zones. For every package that shows, stores or
  * passes on what people, models and programs write. Opens nothing and keeps nothing.
  */
+export { Blocks, type Container, type Fence, type Reopening, reopening } from './blocks.ts';
 export { beginning, characterEnd, cut, ending, endWithin, type TextLimit, type TextUnit, textLength } from './cut.ts';
 export { escapeHidden, hasHidden, oneLine } from './hidden.ts';
 export { BrokenLine, lines } from './lines.ts';
-export { closesFence, codeRanges, type Fence, openingFence, type TextRange } from './markdown.ts';
+export { type CodeRange, codeRanges, type TextRange } from './markdown.ts';
 export { isZone, machineZone, zoneProblem } from './zone.ts';
