@@ -153,6 +153,16 @@ describe('the offline provider understands', () => {
       ],
     ],
     [
+      'every 90 minutes say drink water',
+      [
+        tool('schedule_task', {
+          prompt: 'say: drink water',
+          processAfter: '2026-11-21T09:01:00.000Z',
+          recurrence: 'every 90 minutes',
+        }),
+      ],
+    ],
+    [
       'ask me tea or coffee',
       [
         tool('ask_user_question', {

@@ -79,7 +79,7 @@ export type Trigger = 'wakes' | 'context';
 export interface Recurrence {
   /** The series that it is an occurrence of. */
   readonly seriesId: string;
-  /** A cron expression of five fields. */
+  /** A cron expression of five fields, or an interval: `every 90 minutes from 2026-01-31T09:00:00Z`. */
   readonly cron: string;
   /** IANA name, such as `Europe/Berlin`. */
   readonly timeZone: string;

@@ -1,5 +1,5 @@
 /**
- * When a series runs: cron expressions in time zones, as pure functions.
+ * When a series runs: cron expressions and intervals in time zones, as pure functions.
  *
  * cron-parser does the arithmetic, on wall-clock time alone; what a wall-clock time means in a zone is decided here.
  * (Given a zone, cron-parser 5.10 loses a slot in a half-hour gap, loses one when asked from within a gap, and fires
@@ -11,10 +11,14 @@
 import type { Millis } from '@nanoclaw/session-db';
 import { cut, zoneProblem } from '@nanoclaw/session-db/text';
 import { type CronExpression, CronExpressionParser } from 'cron-parser';
+import { expressionProblem, type Interval, intervalOf } from './expression.ts';
 
-/** A cron expression of five fields, read in an IANA zone. */
+/** A cron expression of five fields or an interval, read in an IANA zone. */
 export interface Timing {
-  /** Minute, hour, day of the month, month, day of the week. */
+  /**
+   * Minute, hour, day of the month, month, day of the week; or `every 90 minutes from 2026-01-31T09:00:00Z`, an interval
+   * from its first time on, of minutes, hours, days or weeks. One that does not say where it begins does so in 1970.
+   */
   readonly cron: string;
   /** By its name in the IANA database, such as `Europe/Berlin`. */
   readonly timeZone: string;
@@ -23,6 +27,8 @@ export interface Timing {
 /** The first slot after `after`; `undefined` when there is none. Throws `TimingError`. */
 export function nextSlot(timing: Timing, after: Millis): Millis | undefined {
   const offsetAt = zoneOffsets(timing.timeZone);
+  const interval = intervalOf(timing.cron);
+  if (interval !== undefined) return nextOfInterval(interval, offsetAt, after);
   // Near a change of the clocks, wall-clock times of up to the change ago may still lie ahead.
   const change = clockChangeMs(offsetAt, after);
   const walls = wallTimes(timing.cron, after + offsetAt(after) - change);
@@ -38,9 +44,30 @@ export function nextSlot(timing: Timing, after: Millis): Millis | undefined {
   return best?.slot;
 }
 
+/**
+ * The first time of an interval after `after`. Minutes and hours are counted as they pass; days and weeks keep the time of
+ * day that they began at, whatever the clocks do. Each is computed from the beginning, so nothing adds up.
+ */
+function nextOfInterval({ count, unit, from = 0 }: Interval, offsetAt: (at: Millis) => number, after: Millis): Millis {
+  const step = count * UNIT_MS[unit];
+  if (unit === 'minute' || unit === 'hour') return from + Math.max(0, Math.floor((after - from) / step) + 1) * step;
+  const wall = from + offsetAt(from);
+  for (let index = Math.max(0, Math.floor((after + offsetAt(after) - wall) / step) - 1); ; index += 1) {
+    const [slot = from] = instants(wall + index * step, offsetAt, false);
+    if (slot > after) return slot;
+  }
+}
+
 /** An expression or a zone cannot be read. Of one that was checked when it was written: this machine does not know it. */
 export class TimingError extends Error {
   override readonly name = 'TimingError';
+  /** It was read, and no date fits it. */
+  readonly isNever: boolean;
+
+  constructor(message: string, { isNever = false, ...options }: ErrorOptions & { isNever?: boolean } = {}) {
+    super(message, options);
+    this.isNever = isNever;
+  }
 }
 
 /**
@@ -80,19 +107,14 @@ export type TimingCheck =
     };
 
 /**
- * Whether an expression and a zone may be scheduled: five fields of bounded length, a known zone, a slot after `now`,
+ * Whether an expression and a zone may be scheduled: five fields or an interval of bounded length, a known zone, a slot after `now`,
  * and no two slots closer than the least interval among the next 64 or those of the next year.
  */
 export function checkTiming(timing: Timing, now: Millis, limits: TimingLimits): TimingCheck {
   const problem = zoneRefusal(timing.timeZone) ?? expressionProblem(timing.cron, limits.expressionLengthMax);
   if (problem !== undefined) return { type: 'refused', message: problem };
-  const first = nextSlot(timing, now);
-  if (first === undefined) {
-    return {
-      type: 'refused',
-      message: `${quoted(timing.cron)} never comes: no date fits it. Nothing was changed; check its day and month.`,
-    };
-  }
+  const first = firstSlot(timing, now);
+  if (typeof first === 'string') return { type: 'refused', message: first };
   let slot = first;
   for (let looked = 0; looked < 64 && slot < first + YEAR_MS; looked++) {
     const then = nextSlot(timing, slot);
@@ -110,6 +132,21 @@ export function checkTiming(timing: Timing, now: Millis, limits: TimingLimits): 
   return { type: 'fine', next: first };
 }
 
+/** The first slot after `now`, or why there is none. */
+function firstSlot(timing: Timing, now: Millis): Millis | string {
+  const never = `${quoted(timing.cron)} never comes: no date fits it. Nothing was changed; check its day and month.`;
+  try {
+    const first = nextSlot(timing, now);
+    if (first !== undefined && first > now + AHEAD_MAX_MS) {
+      return `${quoted(timing.cron)} comes first in more than ten years. Nothing was changed; choose a shorter interval.`;
+    }
+    return first ?? never;
+  } catch (error) {
+    if (!(error instanceof TimingError)) throw error;
+    return error.isNever ? never : `${error.message} Nothing was changed; write it in another way.`;
+  }
+}
+
 /**
  * The instant of a wall-clock time in a zone: in a gap, shifted by the gap; in a fold, its first passing. `wall` is the
  * time as though it were UTC, in milliseconds. Throws `TimingError` on an unknown zone.
@@ -125,25 +162,6 @@ export function zoneRefusal(timeZone: string): string | undefined {
   return problem === undefined ? undefined : `${problem} Nothing was changed.`;
 }
 
-function expressionProblem(cron: string, lengthMax: number): string | undefined {
-  const kept = 'Nothing was changed; write five fields (minute hour day month weekday), such as 0 9 * * 1-5.';
-  if (cron.length > lengthMax) return `A cron expression of ${cron.length} characters is too long. ${kept}`;
-  const fields = cron.trim().split(/\s+/);
-  if (fields.length !== 5 || cron.trim() === '') {
-    const count = cron.trim() === '' ? 0 : fields.length;
-    return `${quoted(cron)} has ${count} fields and needs 5. ${kept}`;
-  }
-  // No H: it draws a number by chance, so that two readings of one expression differ.
-  const strange = fields.find((field) => !/^([0-9*,/?#L-]|[A-Z]{3})+$/i.test(field));
-  if (strange !== undefined) return `${quoted(strange)} in ${quoted(cron)} is not a cron field. ${kept}`;
-  try {
-    return parsed(cron, 0) && undefined;
-  } catch (error) {
-    if (!(error instanceof TimingError)) throw error;
-    return `${error.message} ${kept}`;
-  }
-}
-
 /** The wall-clock times of an expression after `after`, as though UTC. */
 function wallTimes(cron: string, after: Millis): { readonly everyHour: boolean; next(): Millis | undefined } {
   const expression = parsed(cron, after);
@@ -155,7 +173,8 @@ function parsed(cron: string, after: Millis): CronExpression {
     return CronExpressionParser.parse(cron, { tz: 'UTC', currentDate: new Date(after) });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new TimingError(`${quoted(cron)} cannot be read as cron: ${reason}.`, { cause: error });
+    const isNever = reason.includes('day of month definition');
+    throw new TimingError(`${quoted(cron)} cannot be read as cron: ${reason}.`, { cause: error, isNever });
   }
 }
 
@@ -214,3 +233,10 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 const YEAR_MS = 366 * DAY_MS;
+const AHEAD_MAX_MS = 10 * YEAR_MS;
+const UNIT_MS: Readonly<Record<Interval['unit'], Millis>> = {
+  minute: MINUTE_MS,
+  hour: HOUR_MS,
+  day: DAY_MS,
+  week: 7 * DAY_MS,
+};

@@ -8,6 +8,7 @@
 import type { Address, HostSession, Json, JsonObject, Millis, SeriesRecord } from '@nanoclaw/session-db';
 import { type CatchUp, type Occurrence, OVERLAPS, type Overlap, type SeriesEdit } from '@nanoclaw/session-db/protocol';
 import { cut } from '@nanoclaw/session-db/text';
+import { withBeginning } from './expression.ts';
 import { apply, plan } from './occurrences.ts';
 import { checkTiming, instantOf, nextSlot, type TimingLimits, zoneRefusal } from './recurrence.ts';
 
@@ -339,7 +340,8 @@ function withTiming(
   limits: SchedulingLimits,
 ): SeriesRecord {
   const timeZone = zoneOf(content, series.recurrence?.timeZone ?? options.timeZone);
-  const cron = text(content, 'recurrence', 1_000) ?? series.recurrence?.cron;
+  const written = text(content, 'recurrence', 1_000);
+  const cron = written ?? series.recurrence?.cron;
   const at = time(content, 'processAfter', timeZone);
   if (at !== undefined && (at < now - limits.pastMaxMs || at > now + limits.aheadMaxMs)) {
     const [asked, present] = [at, now].map((instant) => new Date(instant).toISOString());
@@ -358,7 +360,7 @@ function withTiming(
     }
     return { ...series, recurrence: null, startAt: at, nextSlot: at, owed: [] };
   }
-  const recurrence = { cron, timeZone };
+  const recurrence = { cron: withBeginning(cron, at ?? now, written === undefined && at !== undefined), timeZone };
   const startAt = Math.max(at ?? now, now);
   // A start that is named may be the first slot; without one the first lies ahead.
   const check = checkTiming(recurrence, at !== undefined && at > now ? at - 1 : now, limits);

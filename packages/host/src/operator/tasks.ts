@@ -19,7 +19,13 @@ const settings = {
   processAfter: option(Text.exactOptional(), 'when it is due first: 2026-12-24T18:00, with or without an offset', {
     value: 'time',
   }),
-  recurrence: option(Text.exactOptional(), 'when it repeats: cron, five fields', { value: 'cron' }),
+  recurrence: option(
+    Text.exactOptional(),
+    'when it repeats: cron, five fields, or "every 90 minutes" (hours, days, weeks)',
+    {
+      value: 'cron or interval',
+    },
+  ),
   timeZone: option(Text.exactOptional(), 'the time zone of both; IANA', { value: 'zone' }),
   script: option(Text.exactOptional(), 'a bash script that decides whether the agent is woken', { value: 'bash' }),
   end: option(Text.exactOptional(), 'it ends at this time', { value: 'time' }),

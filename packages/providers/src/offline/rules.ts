@@ -83,8 +83,8 @@ const RULES: readonly Rule[] = [
   [
     /^every (\d+ )?(minute|hour|day)s?,? (?:say |tell me )?(.+)$/i,
     ({ words: [count = '1', unit = 'minute', what = ''], situation }) => {
-      const cron = cronFor(Number(count), unit.toLowerCase());
-      return [schedule(situation, nextStart(situation.now, unit.toLowerCase()), `say: ${what}`, cron)];
+      const recurrence = recurrenceOf(Number(count), unit.toLowerCase());
+      return [schedule(situation, nextStart(situation.now, unit.toLowerCase()), `say: ${what}`, recurrence)];
     },
   ],
   [
@@ -191,10 +191,12 @@ function nextStart(now: Millis, unit: string): Millis {
   return (Math.floor(now / ms) + 1) * ms;
 }
 
-function cronFor(count: number, unit: string): string {
+/** As cron where a step of it comes at equal distances, else as an interval. */
+function recurrenceOf(count: number, unit: string): string {
   const every = count > 1 ? `*/${count}` : '*';
-  if (unit === 'minute') return `${every} * * * *`;
-  return unit === 'hour' ? `0 ${every} * * *` : `0 0 ${every} * *`;
+  if (unit === 'minute' && 60 % count === 0 && count < 60) return `${every} * * * *`;
+  if (unit === 'hour' && 24 % count === 0 && count < 24) return `0 ${every} * * *`;
+  return count === 1 && unit === 'day' ? '0 0 * * *' : `every ${count} ${unit}s`;
 }
 
 function schedule({ done }: StepOptions, at: Millis, prompt: string, recurrence?: string): Step {

@@ -19,7 +19,15 @@ export function taskTools(scope: ToolScope): Tool[] {
 }
 
 const TIME = 'ISO 8601, as 2026-11-21T15:00:00 in the time zone of the task, or with Z or an offset.';
-const recurrence = optional(text('recurrence', 'A cron expression of five fields: it happens again and again.', 100));
+const recurrence = optional(
+  text(
+    'recurrence',
+    'It happens again and again: cron of five fields, such as 0 9 * * 1-5; or an interval of minutes, hours, days or weeks, ' +
+      'such as every 90 minutes, counted from processAfter or from now. A step of cron begins anew with its hour or day: ' +
+      'where one does not divide it evenly, an interval is meant.',
+    100,
+  ),
+);
 const script = optional(
   text(
     'script',
@@ -72,11 +80,16 @@ function listTasks(scope: ToolScope): Tool {
 }
 
 function taskLine(task: OpenTask, zone: string): string {
-  const again = task.recurrence === null ? 'once' : `every ${task.recurrence.cron} (${task.recurrence.timeZone})`;
+  const again = task.recurrence === null ? 'once' : `${repeats(task.recurrence.cron)} (${task.recurrence.timeZone})`;
   const when = task.nextAt === null ? 'no time set' : `next ${zonedText(task.nextAt, zone)}`;
   const reason = task.reason === null ? '' : ` (${task.reason})`;
   const failures = task.failures === 0 ? '' : `, the last ${task.failures} failed`;
   return `${task.taskId}: ${task.status}${reason}, ${again}, ${when}${failures}: ${oneLine(task.prompt, 200)}`;
+}
+
+/** An interval says it by itself. */
+function repeats(expression: string): string {
+  return expression.startsWith('every ') ? expression : `every ${expression}`;
 }
 
 const taskId = text('taskId', 'As list_tasks or schedule_task gives it.', 300);
