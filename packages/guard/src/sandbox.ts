@@ -218,7 +218,8 @@ const END_WITH_PARENT: readonly string[] = ['--pdeathsig', 'KILL'];
 
 /** The first process of its own namespace cannot end itself: it ends with `unshare`, and that with the host. */
 const UNSHARED: readonly string[] = [
-  ...['setpriv', ...END_WITH_PARENT],
+  'setpriv',
+  ...END_WITH_PARENT,
   ...'unshare --fork --kill-child --net --ipc --uts --pid --mount --mount-proc'.split(' '),
 ];
 
