@@ -24,6 +24,11 @@ describe('the files that a host may have open (failure 91)', () => {
     expect(fileShares({ max: Number.POSITIVE_INFINITY }).runsMax).toBe(Number.POSITIVE_INFINITY);
   });
 
+  it('are not all taken by sessions that hold theirs, whose memory counts however many files there may be', () => {
+    expect(fileShares({ max: 1_024 }).sessionsMax).toBe(128);
+    expect(fileShares({ max: 1_048_576 }).sessionsMax).toBe(128);
+  });
+
   it('are held for as many sessions as the share says, however many there are, and each is opened when it is used', async () => {
     const place = mkdtempSync(join(tmpdir(), 'nano-files-'));
     onTestFinished(() => rmSync(place, { recursive: true }));
