@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- --only NAME] [--rounds N] [--json FILE]`: what the composed product costs, side by side in one run with what
+ * `npm run bench [-- --only NAME] [--rounds N] [--json FILE] [--trace]`: what the composed product costs, side by side in one run with what
  * the disk can do, with two files and nothing around them, and with the durable systems that a user would take instead.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,6 +16,7 @@ import { idleTable } from './measures/idle.ts';
 import { latency } from './measures/latency.ts';
 import { throughput } from './measures/throughput.ts';
 import { table } from './table.ts';
+import { trace } from './trace/trace.ts';
 
 const LIMITS = [APPEND, INSERT];
 const PRODUCT = [PRODUCT_IN_MEMORY, PRODUCT_TERMINAL, PRODUCT_WEBHOOK];
@@ -58,6 +59,7 @@ const IDLE_SESSIONS = [0, 1_000, 10_000];
 
 const { values } = parseArgs({
   options: {
+    trace: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     rounds: { type: 'string', default: '6' },
     json: { type: 'string' },
@@ -67,6 +69,13 @@ const root = mkdtempSync(join(tmpdir(), 'nanoclaw-bench-'));
 const onProgress = (sentence: string) => void process.stderr.write(`${sentence}\n`);
 const results: Record<string, unknown> = {};
 try {
+  if (values.trace) await trace(root);
+  else await takeAll();
+} finally {
+  rmSync(root, { recursive: true, force: true });
+}
+
+async function takeAll(): Promise<void> {
   for (const { measure, contestants } of MEASURES) {
     if (!measure.name.includes(values.only)) continue;
     const taken = await measured(measure, contestants, { root, rounds: Number(values.rounds), onProgress });
@@ -74,7 +83,5 @@ try {
     results[measure.name] = taken;
   }
   if ('idle'.includes(values.only)) results['idle'] = await idleTable(root, IDLE_SESSIONS, onProgress);
-} finally {
-  rmSync(root, { recursive: true, force: true });
+  if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(results, undefined, 2));
 }
-if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(results, undefined, 2));

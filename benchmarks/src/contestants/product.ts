@@ -6,34 +6,82 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Channel, Receive } from '@nanoclaw/channels';
-import { createHost } from '@nanoclaw/host';
+import { Guard } from '@nanoclaw/guard';
+import { createHost, processPorts } from '@nanoclaw/host';
 import type { Contestant } from '../contestant.ts';
 import { Waiting } from '../waiting.ts';
 
 export const PROVIDER_MODULE = fileURLToPath(new URL('./instant-provider.ts', import.meta.url));
 export const RUNNER_FOLDER = fileURLToPath(new URL('../../../apps/agent-runner/dist', import.meta.url));
 
-export const PRODUCT_IN_MEMORY: Contestant = {
-  name: 'product, channel in memory',
-  group: 'product',
-  open: async (folder, sessions) => {
-    const channel = new MemoryChannel();
-    writeFileSync(
-      join(folder, 'config.json'),
-      JSON.stringify({ providers: { instant: { module: PROVIDER_MODULE, options: {} } } }),
-    );
-    const host = await createHost({
-      data: folder,
-      channels: { memory: { channel, newChats: 'answer' } },
-      settings: { driver: 'process', provider: 'instant', runsMax: sessions + 1, idleExitMs: 600_000 },
-      runnerFolder: RUNNER_FOLDER,
-    });
+/** What a trace wants to know of a host. */
+export interface ProductHooks {
+  /** The Bun of the runners. */
+  readonly bunPath?: string;
+  /** A read of what a runner wrote, that began at this `performance.now()`, is over. */
+  readonly onRead?: (since: number, what: string) => void;
+  /** A message is to be shown. */
+  readonly onSend?: () => void;
+}
+
+export const PRODUCT_IN_MEMORY = productInMemory();
+
+/** The product with its chats in memory. */
+export function productInMemory({ bunPath, onRead, onSend }: ProductHooks = {}): Contestant {
+  return {
+    name: 'product, channel in memory',
+    group: 'product',
+    open: async (folder, sessions) => {
+      const channel = new MemoryChannel(onSend);
+      writeFileSync(
+        join(folder, 'config.json'),
+        JSON.stringify({ providers: { instant: { module: PROVIDER_MODULE, options: {} } } }),
+      );
+      const host = await createHost({
+        data: folder,
+        channels: { memory: { channel, newChats: 'answer' } },
+        settings: {
+          driver: 'process',
+          provider: 'instant',
+          runsMax: sessions + 1,
+          idleExitMs: 600_000,
+          ...(bunPath === undefined ? {} : { bunPath }),
+        },
+        runnerFolder: RUNNER_FOLDER,
+        ...(onRead === undefined ? {} : { guard: watched(folder, onRead) }),
+      });
+      return {
+        ask: (session) => channel.ask(`chat-${session}`),
+        [Symbol.asyncDispose]: () => host.stop(),
+      };
+    },
+  };
+}
+
+/** The guard that a host would start itself, with a look at each read. */
+function watched(folder: string, onRead: NonNullable<ProductHooks['onRead']>): Guard {
+  const { clock, monotonic } = processPorts();
+  const guard = new Guard({
+    sessions: join(folder, 'sessions'),
+    scratch: join(folder, 'guard'),
+    setTimer: clock.setTimer,
+    monotonic,
+    onTrouble: () => undefined,
+  });
+  const reader = guard.reader.bind(guard);
+  guard.reader = (session) => {
+    const original = reader(session);
     return {
-      ask: (session) => channel.ask(`chat-${session}`),
-      [Symbol.asyncDispose]: () => host.stop(),
+      read: async (request) => {
+        const since = performance.now();
+        const read = await original.read(request);
+        onRead(since, JSON.stringify(request).slice(0, 100));
+        return read;
+      },
     };
-  },
-};
+  };
+  return guard;
+}
 
 /** Chats that are nowhere: a message has come once its answer is to be shown. */
 class MemoryChannel implements Channel {
@@ -42,8 +90,13 @@ class MemoryChannel implements Channel {
   readonly limits = { text: { max: 10_000, unit: 'utf16-units' } } as const;
   readonly shows = new Set<never>();
   readonly #waiting = new Waiting();
+  readonly #onSend: () => void;
   #receive: Receive | undefined;
   #count = 0;
+
+  constructor(onSend: () => void = () => undefined) {
+    this.#onSend = onSend;
+  }
 
   async start(receive: Receive): Promise<void> {
     this.#receive = receive;
@@ -69,6 +122,7 @@ class MemoryChannel implements Channel {
   }
 
   async send(...[, message]: Parameters<Channel['send']>): ReturnType<Channel['send']> {
+    this.#onSend();
     if (message.kind === 'text') this.#waiting.seen(message.text);
     return { type: 'sent', platformMessageId: null };
   }
