@@ -1,13 +1,5 @@
-// Names of files that come from elsewhere: which are taken, and what they are called on disk.
+// What files that come from elsewhere are called on disk.
 import { beginning } from '@nanoclaw/session-db/text';
-
-/** What a file system takes, in bytes of UTF-8. */
-const NAME_BYTES_MAX = 255;
-
-/** Whether this can be what a person calls a file: 1 to 255 bytes without slashes and control characters, and no dots only. */
-export function isFileName(name: string): boolean {
-  return name !== '' && Buffer.byteLength(name) <= NAME_BYTES_MAX && !/[/\\\p{Cc}]|^\.{1,2}$/u.test(name);
-}
 
 /** The name on disk of the file at this position of its message: one component, without surprises, with its ending. */
 export function diskName(name: string, position: number): string {

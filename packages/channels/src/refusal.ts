@@ -1,5 +1,6 @@
 // What makes a message impossible to send, whatever is behind the channel: for channels to ask first in `send`, so that
 // a limit is kept the same way everywhere. Pure; what can only be learned by opening a file is in `outgoing-files.ts`.
+import { type ChoiceLimits, choicesProblem } from '@nanoclaw/session-db/text';
 import {
   type Address,
   type Channel,
@@ -69,8 +70,8 @@ function contentReason({ limits }: Refusing, message: OutgoingMessage): string |
     case 'question': {
       const { questionId, title, question, choices } = message;
       if (isBlank(question)) return 'The question has no text.';
-      if (choices.length === 0 || choices.some(isBlank)) return 'A question has choices, and none of them is empty.';
       return (
+        choicesProblem(choices, OWN_LIMITS) ??
         tooLong('question', `${title}\n${question}`, limits.text) ??
         tooMany('choices', choices.length, limits.buttonsMax) ??
         first(choices.map((choice) => tooLong('choice', choice, limits.buttonText))) ??
@@ -85,6 +86,9 @@ function contentReason({ limits }: Refusing, message: OutgoingMessage): string |
     }
   }
 }
+
+/** How many choices there are, and how long, is for each channel to say. */
+const OWN_LIMITS: ChoiceLimits = { choicesMax: Number.POSITIVE_INFINITY, lengthMax: Number.POSITIVE_INFINITY };
 
 const NOTHING_TO_SHOW = 'The message has no text, so there is nothing to show.';
 

@@ -121,6 +121,8 @@ describe('parsing', () => {
     '{"type":"bytes"}',
     '{"type":"choice","id":"a","questionId":"q","choice":-1}',
     '{"type":"history","id":"a","limit":101}',
+    '{"type":"message","id":"a","text":"x","text":"y"}',
+    '{"type":"history","id":"a","limit":1.0000000000000000001}',
     '{"type":"toString"}',
     '['.repeat(100_000),
   ])('garbage is recognised and said to be so', (line) => {

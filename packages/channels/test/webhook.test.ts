@@ -85,6 +85,13 @@ describe('what programs say', () => {
     [{ id: 'm1', choice: { questionId: 'q', choice: -1 } }, '"choice" has'],
     [{ id: 'm1', text: 'x', choice: { questionId: 'q', choice: 0 } }, 'stands alone'],
     [{ id: 'm1', text: 'x', admin: true }, '"admin" is not known'],
+    ['{"id":"m1","text":"x","text":"y"}', 'The key "text" is in it twice'],
+    [
+      '{"id":"m1","event":{"source":"a","event":"b","payload":{"order":12345678901234567890}}}',
+      'The number 12345678901234567890 cannot be kept exactly',
+    ],
+    ['{"id":"m1","event":{"source":"a","event":"b","payload":1e999}}', 'The number 1e999 cannot be kept exactly'],
+    ['{"id":"m1","text":"half a smile: \\ud83d"}', 'half of a character'],
     [
       `{"id":"m1","text":"x","event":{"source":"a","event":"b","payload":${'['.repeat(900_000)}${']'.repeat(900_000)}}}`,
       'deep',

@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cut } from '@nanoclaw/session-db/text';
+import { cut, isName } from '@nanoclaw/session-db/text';
 import { LABELS } from './engine-arguments.ts';
 import { type EngineClient, EngineError, type Image } from './engine-client.ts';
 
@@ -63,11 +63,9 @@ export async function buildGroupImage(options: GroupImageOptions): Promise<Image
 
 /** What is wrong with the names, or `undefined`. At most 50 of each kind. */
 export function packagesProblem({ apt, npm }: Packages): string | undefined {
-  const debian = /^[a-z0-9][a-z0-9+.-]{1,99}$/;
-  const node = /^(@[a-z0-9][a-z0-9._-]{0,99}\/)?[a-z0-9][a-z0-9._-]{0,99}(@[0-9][0-9A-Za-z.+-]{0,49})?$/;
   if (apt.length + npm.length === 0) return 'There is no package to install.';
   if (apt.length > 50 || npm.length > 50) return 'At most 50 packages of each kind can be installed at once.';
-  const wrong = apt.find((name) => !debian.test(name)) ?? npm.find((name) => !node.test(name));
+  const wrong = apt.find((name) => !isName('Debian package', name)) ?? npm.find((name) => !isName('npm release', name));
   return wrong === undefined ? undefined : `${JSON.stringify(cut(wrong, 100))} is not the name of a package.`;
 }
 

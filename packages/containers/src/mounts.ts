@@ -6,6 +6,8 @@
  */
 import { lstat, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { inexactness } from '@nanoclaw/session-db/protocol';
+import { isName } from '@nanoclaw/session-db/text';
 import type { Mount } from './driver.ts';
 import { errorCode } from './process-table.ts';
 
@@ -106,7 +108,7 @@ export interface RealPlace {
  */
 export function extraMount(request: MountRequest, real: RealPlace, allowed: readonly AllowedPlace[]): Mount | string {
   const { name } = request;
-  if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(name)) return `${JSON.stringify(name)} cannot be its name inside`;
+  if (!isName('mount', name)) return `${JSON.stringify(name)} cannot be its name inside`;
   const secret = [...real.path.split('/'), ...real.names].find(isSensitive);
   if (secret !== undefined) return `${secret} is a name that secrets go by`;
   const places = allowed.filter(({ path }) => holds(path, real.path));
@@ -194,7 +196,7 @@ function placesIn(text: string): AllowedPlace[] | undefined {
   } catch {
     return undefined; // no list, like any other text
   }
-  if (!Array.isArray(value)) return undefined;
+  if (!Array.isArray(value) || inexactness(text) !== undefined) return undefined;
   const places: AllowedPlace[] = [];
   for (const entry of value) {
     if (!isPlace(entry)) return undefined;

@@ -43,6 +43,12 @@ describe('an action', () => {
     ['has no name', { action: 7 }, 'This host cannot do an action without a name; nothing was changed.'],
     ['is named like a property of every object', { action: 'constructor' }, 'This host cannot do constructor'],
     ['is a task without a prompt', { action: 'schedule_task' }, 'prompt'],
+    [
+      'is an agent whose name would have to be cleaned',
+      { action: 'create_agent', name: 'Bo\u202eb' },
+      'cannot be seen',
+    ],
+    ['is an agent whose name would have to be cut', { action: 'create_agent', name: 'x'.repeat(101) }, '1 to 100'],
     ['is an agent without a name', { action: 'create_agent', name: '  ' }, 'name must be a text'],
     ['are packages with a version', { action: 'install_packages', apt: ['jq=1'], reason: 'x' }, 'plain package names'],
     ['are packages with an option', { action: 'install_packages', apt: ['-o=x'], reason: 'x' }, 'plain package names'],

@@ -77,6 +77,20 @@ describe('the control socket', () => {
     expect(await ask('look', undefined, name)).toEqual({ type: 'answered', value: { said: { name } } });
   });
 
+  it.each([
+    [
+      '{"command":["look"],"parameters":{"name":"x","name":"y"}}',
+      'The key \\"name\\" is in it twice. Nothing was done.',
+    ],
+    ['{"command":["look"],"parameters":{"n":9007199254740993}}', 'cannot be kept exactly'],
+    ['{"command":["look"],"parameters":{"n":"\\ud83d"}}', 'half of a character'],
+  ])('refuses what it could not keep as it is: %s', async (line, message) => {
+    const socket = await joined();
+    socket.write(`${line}\n`);
+    expect(await text(socket)).toContain(message);
+    expect(ran).toEqual([]);
+  });
+
   it('passes a refusal on with its exit code, and tells an unexpected error to the log', async () => {
     await expect(ask('refuse')).rejects.toEqual(new Problem('There is no such thing; nothing was changed.', 6));
     expect(errors).toEqual([]);

@@ -23,3 +23,11 @@ it.each([
 ])('says where %j stops being JSON', (text, place) => {
   expect(() => parseJson(text)).toThrow(new SyntaxError(place));
 });
+
+it.each([
+  ['{"port": 1, "port": 2}', 'The key "port" is in it twice'],
+  ['{"port": 12345678901234567890}', 'The number 12345678901234567890 cannot be kept exactly; write it as a text'],
+  ['{"name": "\\ud83d"}', 'A text in it has half of a character (a surrogate without its other one)'],
+])('says what of %j would become something else', (text, what) => {
+  expect(() => parseJson(text)).toThrow(new SyntaxError(what));
+});

@@ -49,6 +49,22 @@ describe('the operator commands', () => {
       });
     });
 
+    it.each([
+      [
+        '--mcp-servers',
+        '[{"name":"a","command":"x","command":"y"}]',
+        'it is not JSON: The key "command" is in it twice',
+      ],
+      ['--mcp-servers', '[{"name":"My.Server","command":"x"}]', '"My.Server" cannot be the name of an MCP server'],
+      ['--skills', 'My_Skill', '"My_Skill" cannot be the name of a skill'],
+      ['--messages-per-prompt', '1e1', 'it is not a whole number from 1 to 1000'],
+      ['--messages-per-prompt', '0x10', 'it is not a whole number from 1 to 1000'],
+      ['--messages-per-prompt', '7.0', 'it is not a whole number from 1 to 1000'],
+      ['--messages-per-prompt', '', 'it is not a whole number from 1 to 1000'],
+    ])('take nothing that they would have to change: %s %s', async (option, value, message) => {
+      await expect(install.run(['groups', 'update', 'main', option, value])).rejects.toThrow(message);
+    });
+
     it('take MCP servers and mounts as JSON', async () => {
       const servers = '[{"name":"files","command":"npx","args":["-y","files"]}]';
       const mounts = '[{"source":"/srv/notes","name":"notes"}]';

@@ -2,6 +2,7 @@
  * The settings of an agent group that are lists, and so JSON in their columns: what they may hold, what is meant when
  * they are left out, and the way in and out of the row.
  */
+import { nameProblem } from '@nanoclaw/session-db/text';
 import { z } from 'zod';
 import type { AgentGroupSettings } from './entities.ts';
 import { RegistryError } from './errors.ts';
@@ -57,15 +58,12 @@ export function listSettings(row: ListColumns): ListSettings {
   };
 }
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
-const DEBIAN_PACKAGE = /^[a-z0-9][a-z0-9+.-]{1,99}$/;
-const NPM_PACKAGE = /^(@[a-z0-9][a-z0-9._-]{0,99}\/)?[a-z0-9][a-z0-9._-]{0,99}(@[0-9][0-9A-Za-z.+-]{0,49})?$/;
-
+/** Their names are looked at when they are written: what was written under older rules can be read and put right. */
 const LISTS = Object.freeze({
-  skills: z.union([z.literal('all'), distinct(z.string().regex(NAME), 100, (name) => name)]),
+  skills: z.union([z.literal('all'), distinct(z.string(), 100, (name) => name)]),
   mcpServers: distinct(
     z.strictObject({
-      name: z.string().regex(NAME),
+      name: z.string(),
       command: z.string().min(1).max(500),
       args: z.array(z.string().max(1_000)).max(50),
     }),
@@ -73,13 +71,13 @@ const LISTS = Object.freeze({
     (server) => server.name,
   ),
   packages: z.strictObject({
-    apt: distinct(z.string().regex(DEBIAN_PACKAGE), 50, (name) => name),
-    npm: distinct(z.string().regex(NPM_PACKAGE), 50, (name) => name),
+    apt: distinct(z.string(), 50, (name) => name),
+    npm: distinct(z.string(), 50, (name) => name),
   }),
   mounts: distinct(
     z.strictObject({
       source: z.string().startsWith('/').max(1_000),
-      name: z.string().regex(NAME),
+      name: z.string(),
       isWritable: z.boolean(),
     }),
     50,
@@ -90,17 +88,33 @@ const LISTS = Object.freeze({
 const SENTENCES: Readonly<Record<keyof ListSettings, string>> = {
   skills: 'The skills are "all", or at most 100 different names.',
   mcpServers:
-    'There are at most 50 MCP servers, each with a name of its own (letters, digits, "_", ".", "-"), a command of ' +
+    'There are at most 50 MCP servers, each with a name of its own, a command of ' +
     '1–500 characters and at most 50 arguments.',
   packages: 'There are at most 50 different packages each of Debian and of npm, by their names.',
-  mounts:
-    'There are at most 50 mounts, each of an absolute path, under a name of its own (letters, digits, "_", ".", "-").',
+  mounts: 'There are at most 50 mounts, each of an absolute path, under a name of its own.',
 };
 
 function json<Setting extends keyof ListSettings>(setting: Setting, value: ListSettings[Setting]): string {
   const parsed = LISTS[setting].safeParse(value);
-  if (parsed.success) return JSON.stringify(parsed.data);
-  throw new RegistryError('invalid', `${SENTENCES[setting]} Nothing was changed in the agent group.`);
+  const problem = parsed.success ? namesProblem({ [setting]: value }) : SENTENCES[setting];
+  if (problem === undefined) return JSON.stringify(parsed.data);
+  throw new RegistryError('invalid', `${problem} Nothing was changed in the agent group.`);
+}
+
+function namesProblem({
+  skills = 'all',
+  mcpServers = [],
+  packages,
+  mounts = [],
+}: Partial<ListSettings>): string | undefined {
+  const problems = [
+    ...(skills === 'all' ? [] : skills.map((name) => nameProblem('skill', name))),
+    ...mcpServers.map(({ name }) => nameProblem('MCP server', name)),
+    ...(packages?.apt ?? []).map((name) => nameProblem('Debian package', name)),
+    ...(packages?.npm ?? []).map((name) => nameProblem('npm release', name)),
+    ...mounts.map(({ name }) => nameProblem('mount', name)),
+  ];
+  return problems.find((problem) => problem !== undefined);
 }
 
 function distinct<Item extends z.ZodType>(item: Item, max: number, key: (value: z.infer<Item>) => string) {

@@ -6,6 +6,7 @@
  * a name that has once been used for one type is never given to another, whose people would inherit what is on record.
  */
 
+import { isName } from '@nanoclaw/session-db/text';
 import { withReadableErrors } from './constraint-errors.ts';
 import type { Millis } from './entities.ts';
 import type { Store } from './store.ts';
@@ -28,7 +29,7 @@ export type ClaimResult = 'new' | 'known' | { readonly takenBy: string };
  * `agent` is none: `agent:<id>` is what an agent is called where users are.
  */
 export function isInstanceName(text: string): boolean {
-  return /^[a-z][a-z0-9-]{0,63}$/.test(text) && text !== 'agent';
+  return isName('channel', text);
 }
 
 /** The operations on channel instances; `registry.channels`. */

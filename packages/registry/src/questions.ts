@@ -6,6 +6,7 @@
  *
  * An outcome is set once, by one statement that looks for the state it leaves.
  */
+import { choicesProblem } from '@nanoclaw/session-db/text';
 import type { Selectable } from 'kysely';
 import { withReadableErrors } from './constraint-errors.ts';
 import type { Address, Millis, QuestionId, QuestionOutcome, SessionId, UserId } from './entities.ts';
@@ -229,17 +230,11 @@ export class Questions {
   }
 }
 
-const OPTIONS_MAX = 20;
-const OPTION_LENGTH_MAX = 200;
-
 /** The JSON of the column; the schema bounds the list, and this the length of each. */
 function optionsText(options: readonly string[]): string {
-  const fits = options.every((option) => option.length > 0 && option.length <= OPTION_LENGTH_MAX);
-  if (fits && options.length > 0 && options.length <= OPTIONS_MAX) return JSON.stringify(options);
-  throw new RegistryError(
-    'invalid',
-    `A question has 1–${OPTIONS_MAX} choices of 1–${OPTION_LENGTH_MAX} characters each. No question was opened.`,
-  );
+  const problem = choicesProblem(options);
+  if (problem === undefined) return JSON.stringify(options);
+  throw new RegistryError('invalid', `${problem} No question was opened.`);
 }
 
 function questionOf(row: Selectable<QuestionRow>): Question {

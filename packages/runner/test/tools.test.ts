@@ -100,6 +100,21 @@ describe('every tool', () => {
     ['edit_message', { messageId: 77, text: 'x' }, 'There is no message 77 in this conversation.'],
     ['add_reaction', { messageId: 78, emoji: '👍' }, 'There is no message 78 in this conversation.'],
     ['send_card', { card: [] }, 'card must be a JSON object of at most 24 levels.'],
+    [
+      'ask_user_question',
+      { title: 'T', question: 'Q', options: ['Yes', 'yes '] },
+      'The choices "Yes" and "yes " read alike.',
+    ],
+    [
+      'create_agent',
+      { name: 'turned \u202eround' },
+      '"turned \\u202eround" cannot be the name of an agent: such a name has 1 to 100 characters on one line, without blanks around them and without marks that cannot be seen.',
+    ],
+    [
+      'send_card',
+      { card: { rows: [{ id: 9_007_199_254_740_992 }] } },
+      'card has a number beyond 9007199254740991, which may have been another: write it as a text.',
+    ],
     ['ask_user_question', { title: 't', question: 'q', options: ['one'] }, 'options must be a list of 2 to 10 texts.'],
     [
       'schedule_task',
@@ -128,9 +143,13 @@ describe('every tool', () => {
     [
       'add_mcp_server',
       { reason: 'r', name: 'nanoclaw', command: 'x' },
-      'The name nanoclaw is taken by your own tools.',
+      '"nanoclaw" cannot be the name of an MCP server: it is taken.',
     ],
-    ['add_mcp_server', { reason: 'r', name: 'A b', command: 'x' }, 'name must be of the form ^[a-z0-9][a-z0-9-]*$.'],
+    [
+      'add_mcp_server',
+      { reason: 'r', name: 'A b', command: 'x' },
+      'name must be of the form ^[a-z0-9][a-z0-9-]{0,39}$.',
+    ],
     ['send_file', { path: 'nowhere.txt' }, undefined],
     ['send_file', { path: '.', filename: 'x' }, '. is not a plain file, and only files can be sent.'],
   ])('%s refuses what does not fit with one sentence and does nothing (%#)', async (name, input, sentence) => {

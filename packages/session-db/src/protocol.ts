@@ -14,7 +14,7 @@ export {
 export type { AcceptedMessage, Delivery } from './deliveries.ts';
 export { ring } from './doorbell.ts';
 export type { Settled } from './host-session.ts';
-export { boundedJson, type JsonLimits } from './json.ts';
+export { boundedJson, inexactness, type JsonLimits } from './json.ts';
 export {
   backoffMs,
   type DeliveryAttempt,

@@ -1,7 +1,7 @@
 // What a terminal client and the host say to each other over the socket: one JSON object per line. Both ends treat
 // the other as untrusted, so lines are bounded and every field is checked. Pure, apart from reading the stream.
-import { lines as boundedLines } from '@nanoclaw/session-db/text';
-import { isFileName } from '../file-name.ts';
+import { inexactness } from '@nanoclaw/session-db/protocol';
+import { lines as boundedLines, isName } from '@nanoclaw/session-db/text';
 
 export { BrokenLine } from '@nanoclaw/session-db/text';
 
@@ -115,19 +115,20 @@ export interface InvalidLine {
   reason: string;
 }
 
-const CHAT_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** An id of the shape `terminal:8` names a message of the bot, so no person's message has one. */
 const MESSAGE_ID = /^(?!terminal:)[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 
 /** Whether this can be the name of a chat: 1 to 64 letters, digits, dots, dashes and underscores. */
 export function isChatName(name: string): boolean {
-  return CHAT_NAME.test(name);
+  return isName('chat', name);
 }
 
 /** What the client sent, checked. Length and emptiness of a text are left to the caller, who can name the message. */
 export function parseClientLine(line: string): ClientLine | InvalidLine {
   const fields = parsedObject(line);
   if (fields === undefined) return invalidLine('A line is not a JSON object.');
+  const inexact = inexactness(line, 'replaced');
+  if (inexact !== undefined) return invalidLine(inexact);
   if (fields.type === 'hello') {
     const { chat, after } = fields;
     if (typeof chat !== 'string' || !isChatName(chat)) {
@@ -181,7 +182,7 @@ function declaredFiles(value: unknown): DeclaredFile[] | undefined {
   for (const file of value) {
     if (!isObject(file)) return undefined;
     const { name, bytes } = file;
-    if (typeof name !== 'string' || !isFileName(name.toWellFormed())) return undefined;
+    if (typeof name !== 'string' || !isName('file', name.toWellFormed())) return undefined;
     if (!isCount(bytes) || bytes > FILE_BYTES_MAX) return undefined;
     files.push({ name: name.toWellFormed(), bytes });
   }

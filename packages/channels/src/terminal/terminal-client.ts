@@ -1,12 +1,13 @@
 // The other end of the terminal channel: one connection to one chat of a running host. It never connects again by
 // itself; the program that shows the chat decides when, and then passes on what it has seen and what was not accepted.
+
 import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { basename } from 'node:path';
+import { isName } from '@nanoclaw/session-db/text';
 import { errorMessage } from '../error-message.ts';
-import { isFileName } from '../file-name.ts';
 import { LastSeen } from './last-seen.ts';
 import {
   type ClientLine,
@@ -291,7 +292,7 @@ async function openFile(path: string, id: string): Promise<OpenFile> {
     ? `${path} is no regular file, so nothing was sent.`
     : stat.size > FILE_BYTES_MAX
       ? `${path} is larger than ${FILE_BYTES_MAX} bytes, so nothing was sent.`
-      : isFileName(name)
+      : isName('file', name)
         ? undefined
         : `${path} has a name that cannot be sent. Copy it to another name; nothing was sent.`;
   if (problem === undefined) return { handle, name, bytes: stat.size };

@@ -1,5 +1,5 @@
 // What a webhook endpoint is, and what can be wrong with one.
-import { isEndpointName } from './protocol.ts';
+import { isName } from '@nanoclaw/session-db/text';
 
 /** A program that talks to the bot. */
 export interface WebhookEndpoint {
@@ -19,7 +19,7 @@ const SECRET_MIN = 16;
 
 /** Why there can be no such endpoint, as the end of a sentence; `undefined` when there can. */
 export function endpointProblem({ name, secret, callback }: WebhookEndpoint): string | undefined {
-  if (!isEndpointName(name)) return 'a name has 1 to 64 letters, digits, dots, dashes or underscores';
+  if (!isName('endpoint', name)) return 'a name has 1 to 64 letters, digits, dots, dashes or underscores';
   if (secret.length < SECRET_MIN) return `its secret has fewer than ${SECRET_MIN} characters`;
   if (callback === undefined) return undefined;
   const url = URL.parse(callback.url);

@@ -1,7 +1,8 @@
 // HTTP as the webhook channel speaks it: small JSON bodies, bounded in size and time, and refusals of one sentence.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { isName } from '@nanoclaw/session-db/text';
 import type { JsonObject } from '../channel.ts';
-import { BODY_BYTES_MAX, isEndpointName } from './protocol.ts';
+import { BODY_BYTES_MAX } from './protocol.ts';
 import { SIGNATURE_HEADER, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE_S } from './signature.ts';
 
 /** A request that is answered with an error. The message is the sentence that the program gets. */
@@ -58,7 +59,7 @@ export function hooksServer(
 export function parseTarget({ method, url = '' }: IncomingMessage): Target {
   const { path, query } = /^(?<path>[^?]*)(?:\?(?<query>.*))?$/s.exec(url)?.groups ?? {};
   const [, endpoint = '', isList] = /^\/hooks\/([^/]+)(\/messages)?$/.exec(path ?? '') ?? [];
-  if (!isEndpointName(endpoint)) throw new HttpError(404, 'There is nothing here; a hook is at /hooks/<name>.');
+  if (!isName('endpoint', endpoint)) throw new HttpError(404, 'There is nothing here; a hook is at /hooks/<name>.');
   const allowed = isList === undefined ? 'POST' : 'GET';
   if (method !== allowed) throw new HttpError(405, `This place knows only ${allowed}.`);
   if (isList === undefined) return { type: 'message', endpoint };

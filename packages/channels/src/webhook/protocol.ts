@@ -1,9 +1,8 @@
 // What programs say to the webhook channel, checked. Pure. Every field is known and bounded: what is not known is refused,
 // so that no message of the bot can be sent back as one of a program.
-import { boundedJson } from '@nanoclaw/session-db/protocol';
-import { cut } from '@nanoclaw/session-db/text';
+import { boundedJson, inexactness } from '@nanoclaw/session-db/protocol';
+import { cut, isName } from '@nanoclaw/session-db/text';
 import type { Json, OutsideEvent } from '../channel.ts';
-import { isFileName } from '../file-name.ts';
 
 /** The longest text, in bytes of UTF-8. */
 export const TEXT_BYTES_MAX = 64 * 1024;
@@ -41,15 +40,9 @@ export interface WebhookProblem {
   problem: string;
 }
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** An id of the shape `webhook:8` names a message of the bot. */
 const ID = /^(?!webhook:)[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$/;
 const LABEL_MAX = 128;
-
-/** Whether this can be the name of an endpoint: 1 to 64 letters, digits, dots, dashes and underscores. */
-export function isEndpointName(name: string): boolean {
-  return NAME.test(name);
-}
 
 /** The message in the body of a request. */
 export function parseWebhookMessage(body: string): WebhookMessage | WebhookProblem {
@@ -57,6 +50,8 @@ export function parseWebhookMessage(body: string): WebhookMessage | WebhookProbl
   if (parsed.type === 'too-deep') return { problem: `The body is nested more than ${JSON_LIMITS.depthMax} deep.` };
   if (parsed.type === 'too-many-values') return { problem: `The body has more than ${JSON_LIMITS.valuesMax} values.` };
   if (parsed.type === 'not-json' || !isObject(parsed.value)) return { problem: 'The body is not a JSON object.' };
+  const inexact = inexactness(body);
+  if (inexact !== undefined) return { problem: inexact };
   const fields = parsed.value;
   const unknown = Object.keys(fields).find((field) => !FIELDS.has(field));
   if (unknown !== undefined) return { problem: `The field ${JSON.stringify(cut(unknown, 64))} is not known.` };
@@ -72,7 +67,7 @@ function whole({ id, text, files, sender, thread, event, choice }: Fields): Webh
   if (!isId(id)) return { problem: `"id" ${CHECKS.id.is}` };
   const message: WebhookMessage = {
     id,
-    text: isText(text) ? text.toWellFormed() : '',
+    text: isText(text) ? text : '',
     files: areFiles(files) ? files.map(plainFile) : [],
     ...(isSender(sender) ? { sender: { id: sender.id, name: sender.name ?? sender.id } } : {}),
     ...(isLabel(thread) ? { thread } : {}),
@@ -143,7 +138,7 @@ function areFiles(value: unknown): value is WebhookFile[] {
 function isFile(value: unknown): value is WebhookFile {
   if (!isObject(value) || !hasOnly(value, ['name', 'mediaType', 'data'])) return false;
   const { name, mediaType, data } = value;
-  if (typeof name !== 'string' || !name.isWellFormed() || !isFileName(name)) return false;
+  if (typeof name !== 'string' || !isName('file', name)) return false;
   if (mediaType !== undefined && !isLabel(mediaType)) return false;
   if (typeof data !== 'string') return false;
   const bytes = Buffer.from(data, 'base64');

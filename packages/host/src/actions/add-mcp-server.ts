@@ -1,15 +1,12 @@
 /** `add_mcp_server`: an MCP server for the agent. Always needs an approval. */
 import type { McpServer } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
+import { isName } from '@nanoclaw/session-db/text';
 import { type Action, type ApprovedAction, failed } from './action.ts';
 import { askApproval, quoted, reasonOf } from './approval.ts';
 
-const NAME = /^[a-z0-9][a-z0-9-]{0,39}$/;
 /** A program by its name or its path, without anything that a shell would read. */
 const COMMAND = /^[A-Za-z0-9@/][A-Za-z0-9@/._+-]{0,199}$/;
-
-/** Taken by the agent's own tools. */
-const OWN_NAME = 'nanoclaw';
 
 /** What an admin would not see as it is: control characters, and those that turn or break a line. */
 const UNSHOWN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u;
@@ -63,7 +60,7 @@ export const addApprovedMcpServer: ApprovedAction = async ({ session, payload },
 };
 
 function serverOf({ name, command, args = [] }: JsonObject): McpServer | undefined {
-  if (typeof name !== 'string' || !NAME.test(name) || name === OWN_NAME) return undefined;
+  if (typeof name !== 'string' || !isName('MCP server', name)) return undefined;
   if (typeof command !== 'string' || !COMMAND.test(command)) return undefined;
   if (!Array.isArray(args) || args.length > ARGS_MAX) return undefined;
   const texts = args.filter((arg) => typeof arg === 'string' && arg.length <= ARG_LENGTH_MAX && !UNSHOWN.test(arg));

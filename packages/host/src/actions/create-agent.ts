@@ -4,11 +4,11 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentGroup, AgentGroupId, Registry } from '@nanoclaw/registry';
 import { type JsonObject, replaceFile } from '@nanoclaw/session-db';
+import { nameProblem } from '@nanoclaw/session-db/text';
 import { type ActionResult, actingAdmin, destinationsOf, freeName, type SessionHandle } from '../session/index.ts';
 import { type Action, type ApprovedAction, type EffectContext, failed } from './action.ts';
 import { askApproval, quoted } from './approval.ts';
 
-const NAME_LENGTH_MAX = 100;
 const INSTRUCTIONS_LENGTH_MAX = 20_000;
 
 /** How many agents one may have to write to: what it creates is among them. */
@@ -21,12 +21,7 @@ const NOTES_FILE = 'CLAUDE.md';
 export const createAgent: Action = async (request, ports) => {
   const { session, row } = request;
   const agent = newAgentOf(row.content, session, row.id);
-  if (agent === undefined) {
-    return failed(
-      `name must be a text of 1 to ${NAME_LENGTH_MAX} characters, and instructions one of at most ` +
-        `${INSTRUCTIONS_LENGTH_MAX}; nothing was changed.`,
-    );
-  }
+  if (typeof agent === 'string') return failed(agent);
   const { registry, now } = ports;
   const parent = await registry.agentGroup(session.agentGroupId);
   if (parent === undefined) return failed('This agent is no longer registered; nothing was changed.');
@@ -59,9 +54,9 @@ export const createAgent: Action = async (request, ports) => {
 /** Creates it, once it was approved. */
 export const createApprovedAgent: ApprovedAction = async ({ session, payload }, ports) => {
   const { rowId } = payload;
-  const agent = typeof rowId === 'string' ? newAgentOf(payload, session, rowId) : undefined;
+  const agent = typeof rowId === 'string' ? newAgentOf(payload, session, rowId) : '';
   const parent = await ports.registry.agentGroup(session.agentGroupId);
-  if (agent === undefined || parent === undefined) {
+  if (typeof agent === 'string' || parent === undefined) {
     return failed('The request or its agent no longer exists; nothing was changed.');
   }
   return createWithDestinations(session, parent, agent, ports);
@@ -75,19 +70,20 @@ interface NewAgent extends JsonObject {
   readonly folder: string;
 }
 
-function newAgentOf(
-  { name, instructions = '' }: JsonObject,
-  session: SessionHandle,
-  rowId: string,
-): NewAgent | undefined {
-  if (typeof name !== 'string' || typeof instructions !== 'string') return undefined;
-  const called = name.replaceAll(/[\p{Cc}\p{Cf}]+/gu, ' ').trim();
-  if (called === '' || called.length > NAME_LENGTH_MAX || instructions.length > INSTRUCTIONS_LENGTH_MAX)
-    return undefined;
+/** What is to be created, or why it cannot be. */
+function newAgentOf({ name, instructions = '' }: JsonObject, session: SessionHandle, rowId: string): NewAgent | string {
+  if (typeof name !== 'string' || typeof instructions !== 'string') {
+    return 'name must be a text, and instructions too; nothing was changed.';
+  }
+  const problem = nameProblem('agent', name);
+  if (problem !== undefined) return `name must be a text of another kind: ${problem} Nothing was changed.`;
+  if (instructions.length > INSTRUCTIONS_LENGTH_MAX) {
+    return `instructions must have at most ${INSTRUCTIONS_LENGTH_MAX} characters; nothing was changed.`;
+  }
   const digest = createHash('sha256')
     .update(JSON.stringify([session.id, rowId]))
     .digest('hex');
-  return { name: called, instructions, folder: `${slug(called)}-${digest.slice(0, 12)}` };
+  return { name, instructions, folder: `${slug(name)}-${digest.slice(0, 12)}` };
 }
 
 /** A name as a part of a folder's name: its small letters and digits. */

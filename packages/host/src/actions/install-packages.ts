@@ -1,12 +1,9 @@
 /** `install_packages`: Debian and npm packages for the agent's image. Always needs an approval. */
 import type { AgentGroupId, Packages } from '@nanoclaw/registry';
 import type { JsonObject } from '@nanoclaw/session-db';
+import { isName, type NameOf } from '@nanoclaw/session-db/text';
 import { type Action, type ApprovedAction, type EffectContext, failed } from './action.ts';
 import { askApproval, quoted, reasonOf } from './approval.ts';
-
-/** As Debian and npm allow them, without versions, ranges, links and options. */
-const APT_NAME = /^[a-z0-9][a-z0-9+.-]{1,80}$/;
-const NPM_NAME = /^(?:@[a-z0-9][a-z0-9._-]{0,80}\/)?[a-z0-9][a-z0-9._-]{0,99}$/;
 
 /** Of each kind: in one request, and in an agent's image in all, which is what the registry takes. */
 const NAMES_MAX = 20;
@@ -72,15 +69,15 @@ function isTooMany({ apt, npm }: Packages): boolean {
 
 /** The names in a request; `undefined` when one of them is none, or there are none or too many. */
 function packagesOf({ apt = [], npm = [] }: JsonObject): Packages | undefined {
-  const packages = { apt: namesOf(apt, APT_NAME), npm: namesOf(npm, NPM_NAME) };
+  const packages = { apt: namesOf(apt, 'Debian package'), npm: namesOf(npm, 'npm package') };
   if (packages.apt === undefined || packages.npm === undefined) return undefined;
   const found = { apt: packages.apt, npm: packages.npm };
   return count(found) === 0 ? undefined : found;
 }
 
-function namesOf(value: unknown, shape: RegExp): string[] | undefined {
+function namesOf(value: unknown, of: NameOf): string[] | undefined {
   if (!Array.isArray(value) || value.length > NAMES_MAX) return undefined;
-  const names = value.filter((name) => typeof name === 'string' && shape.test(name));
+  const names = value.filter((name) => typeof name === 'string' && isName(of, name));
   return names.length === value.length ? [...new Set(names)] : undefined;
 }
 

@@ -13,7 +13,7 @@ import {
 } from '@nanoclaw/channels';
 import { type Body, splitMessage } from '@nanoclaw/delivery';
 import type { Json, JsonObject } from '@nanoclaw/session-db';
-import { oneLine } from '@nanoclaw/session-db/text';
+import { choicesProblem, oneLine } from '@nanoclaw/session-db/text';
 
 /** How a message is to be shown on a channel. */
 export type Showing =
@@ -95,18 +95,14 @@ export interface AskedQuestion {
   readonly expiresAt: number | undefined;
 }
 
-const CHOICES_MAX = 20;
-const CHOICE_LENGTH_MAX = 200;
-
 /** The question in a content; `undefined` when it holds no well-formed one. */
 export function questionOf(content: JsonObject): AskedQuestion | undefined {
   if (content['operation'] !== 'ask_question') return undefined;
   const question = textOf(content, 'question');
   const options = list(content['options']);
   const choices = options.filter((option) => typeof option === 'string').map((option) => option.trim());
-  const isWhole = choices.length === options.length && choices.length >= 1 && choices.length <= CHOICES_MAX;
-  if (question === undefined || !isWhole) return undefined;
-  if (choices.some((choice) => choice === '' || choice.length > CHOICE_LENGTH_MAX)) return undefined;
+  if (question === undefined || choices.length !== options.length || choicesProblem(choices) !== undefined)
+    return undefined;
   const { expiresAt } = content;
   return {
     title: textOf(content, 'title') ?? '',

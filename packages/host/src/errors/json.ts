@@ -1,13 +1,21 @@
 /** JSON that people write: what is wrong in it is told by line and column, which `JSON.parse` does for some mistakes only. */
+import { inexactness } from '@nanoclaw/session-db/protocol';
 
-/** Parses JSON. Throws a `SyntaxError` whose message is where the text stops being JSON: `line 3, column 5`. */
+/**
+ * Parses JSON. Throws a `SyntaxError` whose message is where the text stops being JSON: `line 3, column 5`; or what in it
+ * would become something else when it is read, such as a key that is there twice.
+ */
 export function parseJson(text: string): unknown {
+  let value: unknown;
   try {
-    return JSON.parse(text);
+    value = JSON.parse(text);
   } catch (error) {
     const lines = text.slice(0, mistakeIn(text)).split('\n');
     throw new SyntaxError(`line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1}`, { cause: error });
   }
+  const inexact = inexactness(text);
+  if (inexact !== undefined) throw new SyntaxError(inexact.replace(/\.$/, ''));
+  return value;
 }
 
 const SPACE = /[ \t\r\n]*/y;

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type JsonObject, replaceFile } from '@nanoclaw/session-db';
+import { isName } from '@nanoclaw/session-db/text';
 import { z } from 'zod';
 import { messageOf, Problem, parseJson, systemCode } from '../errors/index.ts';
 
@@ -14,7 +15,10 @@ export const MODULE_KEYS = ['channels', 'providers', 'drivers'] as const;
 /** The name of a channel, provider or driver: 1 to 64 small letters, digits and dashes, beginning with a letter. */
 export const InstanceName = z
   .string()
-  .regex(/^[a-z][a-z0-9-]{0,63}$/, 'a name has 1 to 64 small letters, digits or "-", and begins with a letter');
+  .refine(
+    (name) => isName('provider', name),
+    'a name has 1 to 64 small letters, digits or "-", and begins with a letter',
+  );
 
 /** The name of a channel of the configuration. `agent` is taken: in addresses it stands for another agent. */
 export const ChannelName = InstanceName.refine((name) => name !== 'agent', 'in addresses "agent" is another agent');

@@ -9,6 +9,7 @@ import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Json, JsonObject, SetTimer } from '@nanoclaw/session-db';
+import { inexactness } from '@nanoclaw/session-db/protocol';
 import { z } from 'zod';
 import { type ExitCode, messageOf, Problem } from '../errors/index.ts';
 
@@ -151,8 +152,8 @@ export class ControlServer {
 
   async #answer(socket: Socket, line: string): Promise<void> {
     const request = parsedRequest(line);
-    if (request === undefined) {
-      refuse(socket, 'The request is not one that this host understands. Use the command line of the same version.');
+    if (typeof request === 'string') {
+      refuse(socket, request);
       return;
     }
     try {
@@ -174,11 +175,16 @@ export function controlSocket(folder: string): string {
 /** Linux allows 107 bytes and macOS 103; the name under which it is made is as long as its own. */
 const SOCKET_PATH_BYTES_MAX = 103;
 
-function parsedRequest(line: string): ControlRequest | undefined {
+/** A request, or why it is none. */
+function parsedRequest(line: string): ControlRequest | string {
+  const strange = 'The request is not one that this host understands. Use the command line of the same version.';
   try {
-    return Request.safeParse(JSON.parse(line)).data;
+    const request = Request.safeParse(JSON.parse(line)).data;
+    if (request === undefined) return strange;
+    const inexact = inexactness(line);
+    return inexact ?? request;
   } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
+    if (error instanceof SyntaxError) return strange;
     throw error;
   }
 }

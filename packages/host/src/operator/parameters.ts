@@ -1,5 +1,6 @@
 /** Parameters that several commands share. */
 import { z } from 'zod';
+import { messageOf, parseJson } from '../errors/index.ts';
 import { argument, option } from './command.ts';
 
 /** A text that is not empty. */
@@ -20,18 +21,22 @@ export function jsonOf<Schema extends z.ZodType>(schema: Schema) {
     .string()
     .transform((text, context): unknown => {
       try {
-        return JSON.parse(text);
-      } catch {
-        context.addIssue({ code: 'custom', message: 'it is not JSON' });
+        return parseJson(text);
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: `it is not JSON: ${messageOf(error)}` });
         return z.NEVER;
       }
     })
     .pipe(schema);
 }
 
-/** A whole number in a range. */
+/** A whole number in a range, written with digits alone. */
 export function whole(min: number, max: number) {
-  return z.coerce.number(`it is not a number from ${min} to ${max}`).int().min(min).max(max);
+  const what = `it is not a whole number from ${min} to ${max}`;
+  return z
+    .union([z.number(), z.string().regex(/^-?\d{1,15}$/, what)], what)
+    .transform(Number)
+    .pipe(z.int(what).min(min, what).max(max, what));
 }
 
 /** `--limit N` of a list. */

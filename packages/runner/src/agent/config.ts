@@ -4,8 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
-import { PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
-import { isZone } from '@nanoclaw/session-db/text';
+import { inexactness, PROTOCOL_VERSION } from '@nanoclaw/session-db/protocol';
+import { isZone, nameProblem } from '@nanoclaw/session-db/text';
 import { EFFORTS, type Effort, type McpServer } from '../provider.ts';
 
 /** What `container.json` says, checked. */
@@ -144,12 +144,8 @@ function mcpServers(value: unknown, wrong: Wrong): Record<string, McpServer> {
   if (!isObject(value)) throw wrong('"mcpServers" must be an object of servers by name.');
   return Object.fromEntries(
     Object.entries(value).map(([name, server]) => {
-      if (!/^[a-z0-9][a-z0-9-]{0,39}$/.test(name)) {
-        throw wrong(
-          `"mcpServers" has the name ${JSON.stringify(name)}: it takes 1 to 40 small letters, digits and dashes.`,
-        );
-      }
-      if (name === 'nanoclaw') throw wrong('"mcpServers" cannot name one "nanoclaw": that is the runner\'s own.');
+      const problem = nameProblem('MCP server', name);
+      if (problem !== undefined) throw wrong(`"mcpServers" has a name that cannot be one. ${problem}`);
       return [name, mcpServer(server, (what) => wrong(`the MCP server "${name}" ${what}`))];
     }),
   );
@@ -210,6 +206,8 @@ function jsonObject(text: string, path: string): Readonly<Record<string, unknown
   } catch (error) {
     throw new ConfigError(`${path} is not JSON (${error instanceof Error ? error.message : String(error)}).`);
   }
+  const inexact = inexactness(text);
+  if (inexact !== undefined) throw new ConfigError(`${path} cannot be used. ${inexact}`);
   if (!isObject(value)) throw new ConfigError(`${path} must hold a JSON object.`);
   return value;
 }

@@ -2,8 +2,10 @@
  * The skills of this run: folders in one folder, which the host shows read-only. Checked before anything is started,
  * because the agent program leaves out what it cannot read without a word.
  */
+
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { nameProblem } from '@nanoclaw/session-db/text';
 import type { Skill } from '../provider.ts';
 import { ConfigError } from './config.ts';
 
@@ -18,12 +20,8 @@ export function findSkills(folder: string | undefined, wanted: 'all' | readonly 
   }
   const names = wanted === 'all' ? foldersIn(folder) : wanted;
   return names.map((name) => {
-    if (!/^[a-z0-9][a-z0-9-]{0,63}$/.test(name)) {
-      throw wrong(
-        folder,
-        `${JSON.stringify(name)} is not the name of a skill: 1 to 64 small letters, digits and dashes.`,
-      );
-    }
+    const problem = nameProblem('skill', name);
+    if (problem !== undefined) throw wrong(folder, problem);
     checkSkill(folder, name);
     return { name, folder: resolve(folder, name) };
   });

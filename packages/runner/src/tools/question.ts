@@ -1,10 +1,11 @@
 /** The tool that asks a person and waits. */
 
 import type { InboundMessage } from '@nanoclaw/session-db';
+import { choicesProblem } from '@nanoclaw/session-db/text';
 import { readContent } from '../content.ts';
 import type { Tool } from '../provider.ts';
 import type { ToolScope } from './scope.ts';
-import { optional, text, texts, tool, wholeNumber } from './tool.ts';
+import { optional, ToolInputError, text, texts, tool, wholeNumber } from './tool.ts';
 
 const TIMEOUT_DEFAULT_S = 300;
 /** Half an hour: a turn that waits holds its messages, and nobody else's are answered in its place. */
@@ -24,6 +25,8 @@ export function questionTool(scope: ToolScope): Tool {
     timeoutMs: TIMEOUT_MAX_S * 1_000,
     call: async (input) => {
       const seconds = timeout.of(input) ?? TIMEOUT_DEFAULT_S;
+      const problem = choicesProblem(options.of(input));
+      if (problem !== undefined) throw new ToolInputError(problem);
       const content = {
         operation: 'ask_question',
         title: title.of(input),

@@ -1,5 +1,7 @@
 /** Tools that ask the host for something only it may do. Whether it may be done is decided there, by a person if need be. */
+
 import type { Json } from '@nanoclaw/session-db';
+import { namePattern, nameProblem } from '@nanoclaw/session-db/text';
 import { withoutInternal } from '../markup.ts';
 import type { Tool } from '../provider.ts';
 import type { ToolScope } from './scope.ts';
@@ -35,6 +37,8 @@ function createAgent(scope: ToolScope): Tool {
     fields: [name, instructions],
     call: (input) => {
       const told = instructions.of(input);
+      const problem = nameProblem('agent', name.of(input));
+      if (problem !== undefined) throw new ToolInputError(problem);
       return requested(scope, 'create_agent', {
         name: name.of(input),
         ...(told === undefined ? {} : { instructions: told }),
@@ -43,15 +47,18 @@ function createAgent(scope: ToolScope): Tool {
   });
 }
 
-/** As Debian and npm allow them, without versions, ranges, links and options. */
-const APT_NAME = '^[a-z0-9][a-z0-9+.-]{1,80}$';
-const NPM_NAME = '^(@[a-z0-9][a-z0-9._-]{0,80}/)?[a-z0-9][a-z0-9._-]{0,100}$';
-
 function installPackages(scope: ToolScope): Tool {
   const apt = optional(
-    texts('apt', 'Names of Debian packages.', { min: 1, max: 20, lengthMax: 82, pattern: APT_NAME }),
+    texts('apt', 'Names of Debian packages.', {
+      min: 1,
+      max: 20,
+      lengthMax: 100,
+      pattern: namePattern('Debian package'),
+    }),
   );
-  const npm = optional(texts('npm', 'Names of npm packages.', { min: 1, max: 20, lengthMax: 184, pattern: NPM_NAME }));
+  const npm = optional(
+    texts('npm', 'Names of npm packages.', { min: 1, max: 20, lengthMax: 202, pattern: namePattern('npm package') }),
+  );
   const reason = text('reason', 'Why; the person who approves reads it.', 500);
   return tool({
     name: 'install_packages',
@@ -76,7 +83,7 @@ function addMcpServer(scope: ToolScope): Tool {
     'name',
     'What its tools are found under: small letters, digits and dashes.',
     40,
-    '^[a-z0-9][a-z0-9-]*$',
+    namePattern('MCP server'),
   );
   const command = text('command', 'The program that is the server, without arguments.', 200);
   const args = optional(texts('args', 'Its arguments, one each.', { min: 1, max: 50, lengthMax: 500 }));
@@ -86,7 +93,8 @@ function addMcpServer(scope: ToolScope): Tool {
     description: 'Asks to have an MCP server added to you. Somebody has to approve; the container is then restarted.',
     fields: [name, command, args, reason],
     call: async (input) => {
-      if (name.of(input) === 'nanoclaw') throw new ToolInputError('The name nanoclaw is taken by your own tools.');
+      const problem = nameProblem('MCP server', name.of(input));
+      if (problem !== undefined) throw new ToolInputError(problem);
       return requested(scope, 'add_mcp_server', {
         name: name.of(input),
         command: command.of(input),

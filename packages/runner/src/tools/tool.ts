@@ -55,7 +55,7 @@ export function tool({ name, description, fields, timeoutMs, call }: ToolDeclara
   };
 }
 
-/** A text, bounded, that is not only blanks, and of a shape where it has one. */
+/** A text, bounded, that is not only blanks, and of a shape where it has one. Half of a character becomes U+FFFD. */
 export function text(name: string, description: string, lengthMax = 100_000, pattern?: string): Field<string> {
   const shape = pattern === undefined ? undefined : new RegExp(pattern);
   return {
@@ -75,7 +75,7 @@ export function text(name: string, description: string, lengthMax = 100_000, pat
         throw new ToolInputError(`${name} has ${value.length} characters and may have ${lengthMax}.`);
       }
       if (shape?.test(value) === false) throw new ToolInputError(`${name} must be of the form ${pattern}.`);
-      return value;
+      return value.toWellFormed();
     },
   };
 }
@@ -114,7 +114,12 @@ export function oneOf<Word extends string>(name: string, description: string, wo
 export function texts(
   name: string,
   description: string,
-  bounds: { readonly min: number; readonly max: number; readonly lengthMax: number; readonly pattern?: string },
+  bounds: {
+    readonly min: number;
+    readonly max: number;
+    readonly lengthMax: number;
+    readonly pattern?: string | undefined;
+  },
 ): Field<readonly string[]> {
   const { min, max, lengthMax, pattern } = bounds;
   const shape = pattern === undefined ? undefined : new RegExp(pattern);
@@ -139,7 +144,7 @@ export function texts(
             `${name} has an entry that is not allowed: ${cut(JSON.stringify(item) ?? 'nothing', 100)}.`,
           );
         }
-        return item;
+        return item.toWellFormed();
       });
     },
   };
@@ -159,6 +164,12 @@ export function jsonObject(
       const value = input[name];
       if (!isJsonObject(value, JSON_DEPTH_MAX)) {
         throw new ToolInputError(`${name} must be a JSON object of at most ${JSON_DEPTH_MAX} levels.`);
+      }
+      if (hasUnsafeNumber(value)) {
+        const most = Number.MAX_SAFE_INTEGER;
+        throw new ToolInputError(
+          `${name} has a number beyond ${most}, which may have been another: write it as a text.`,
+        );
       }
       if (JSON.stringify(value).length > lengthMax)
         throw new ToolInputError(`${name} is longer than ${lengthMax} characters.`);
@@ -187,4 +198,12 @@ function isJson(value: unknown, levels: number): value is Json {
   if (value === null || ['string', 'boolean'].includes(typeof value)) return true;
   if (typeof value === 'number') return Number.isFinite(value);
   return typeof value === 'object' && levels > 0 && Object.values(value).every((child) => isJson(child, levels - 1));
+}
+
+/** Whether it has a number that may no longer be the one that the model wrote: what was parsed does not say. */
+function hasUnsafeNumber(value: Json): boolean {
+  if (typeof value === 'number') return Math.abs(value) > Number.MAX_SAFE_INTEGER;
+  return (
+    typeof value === 'object' && value !== null && Object.values(value).some((child: Json) => hasUnsafeNumber(child))
+  );
 }
