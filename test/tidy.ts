@@ -33,6 +33,7 @@ export type Rule =
   | 'any'
   | 'non-null'
   | 'catch'
+  | 'cut'
   | 'undocumented'
   | 'in-place'
   | 'exception';
@@ -68,6 +69,7 @@ export function violations(sources: readonly Source[]): Violation[] {
       checkGlobal(node, checker, report);
       checkTypes(node, source.path, report);
       checkCatch(node, report);
+      checkCut(node, source.path, checker, report);
       checkStatics(node, types, report);
       ts.forEachChild(node, visit);
     };
@@ -458,6 +460,81 @@ function checkCatch(node: ts.Node, report: Report): void {
   if (handler === undefined || !(ts.isArrowFunction(handler) || ts.isFunctionExpression(handler))) return;
   const isEmpty = ts.isBlock(handler.body) && handler.body.statements.length === 0;
   if (isEmpty) report(handler, 'catch', 'a rejection handler that does nothing');
+}
+
+// ── cuts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Where text is cut; everything else calls it. */
+const CUTTERS = /^packages\/(session-db\/src\/text|simulation|hostile)\//;
+
+/** What they give is text, whatever they are called on. */
+const TEXT_METHODS: ReadonlySet<string> = new Set(
+  'normalize replace replaceAll toLowerCase toString toUpperCase toWellFormed trim trimEnd trimStart'.split(' '),
+);
+
+/** Names of what has one letter of ASCII after the other: ids, digests, dates. */
+const PLAIN = /(?:^|[a-z])(?:id|Id|at|digest|hash|hex|iso)$/;
+
+/** Text that is cut after a number of units ends in half a character. A place that was looked for is another matter. */
+function checkCut(node: ts.Node, path: string, checker: ts.TypeChecker, report: Report): void {
+  if (CUTTERS.test(path)) return;
+  if (
+    ts.isTemplateExpression(node) &&
+    hasEllipsis(node) &&
+    node.templateSpans.some(({ expression }) => hasSlice(expression))
+  ) {
+    report(node, 'cut', 'an ellipsis behind a slice; use cut, beginning or ending of session-db/text');
+    return;
+  }
+  if (!ts.isCallExpression(node) || !ts.isPropertyAccessExpression(node.expression)) return;
+  const { name, expression: of } = node.expression;
+  if (!SLICES.test(name.text) || !isFixedEnd(node.arguments) || PLAIN.test(lastName(of)) || isNumber(node.parent))
+    return;
+  if (name.text !== 'slice' || isText(of, checker)) {
+    report(node, 'cut', `${name.text} of a text; use cut, beginning or ending of session-db/text`);
+  }
+}
+
+const SLICES = /^(?:slice|substring|substr)$/;
+
+/** Whether what was cut is read as digits. */
+function isNumber(node: ts.Node): boolean {
+  return ts.isCallExpression(node) && ts.isIdentifier(node.expression) && node.expression.text === 'Number';
+}
+
+function hasEllipsis({ head, templateSpans }: ts.TemplateExpression): boolean {
+  return [head, ...templateSpans.map(({ literal }) => literal)].some(({ text }) => /…|\.\.\./.test(text));
+}
+
+function hasSlice(node: ts.Node): boolean {
+  const isSlice =
+    ts.isCallExpression(node) &&
+    ts.isPropertyAccessExpression(node.expression) &&
+    SLICES.test(node.expression.name.text);
+  return isSlice || ts.forEachChild(node, (child) => hasSlice(child) || undefined) === true;
+}
+
+/** From the beginning, or up to the end, by so many units. */
+function isFixedEnd([from, to]: readonly ts.Expression[]): boolean {
+  if (from === undefined) return false;
+  const isFromEnd = ts.isPrefixUnaryExpression(from) && isFixed(from.operand);
+  return isFromEnd || (ts.isNumericLiteral(from) && from.text === '0' && to !== undefined && isFixed(to));
+}
+
+function isFixed(node: ts.Expression): boolean {
+  if (ts.isBinaryExpression(node)) return isFixed(node.left) && isFixed(node.right);
+  return ts.isNumericLiteral(node) || (ts.isIdentifier(node) && /^[A-Z][A-Z\d_]*$|(?:Max|max)$/.test(node.text));
+}
+
+function isText(node: ts.Expression, checker: ts.TypeChecker): boolean {
+  if (ts.isCallExpression(node) && ts.isPropertyAccessExpression(node.expression)) {
+    return TEXT_METHODS.has(node.expression.name.text);
+  }
+  return (checker.getTypeAtLocation(node).flags & ts.TypeFlags.StringLike) !== 0;
+}
+
+function lastName(node: ts.Expression): string {
+  return ts.isPropertyAccessExpression(node) ? node.name.text : ts.isIdentifier(node) ? node.text : '';
 }
 
 // ── module state ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,9 +3,11 @@
  *
  * Every body and every attribute is escaped, so that no text somebody wrote can pass for markup of ours.
  */
+
 import { join } from 'node:path';
 import { type Address, addressKey, type Destination, type InboundMessage, type Millis } from '@nanoclaw/session-db';
 import { isFileName, messageFiles } from '@nanoclaw/session-db/protocol';
+import { cut, type TextLimit } from '@nanoclaw/session-db/text';
 import type { Content } from './content.ts';
 import type { DoneEffect } from './provider.ts';
 import { zonedText } from './time.ts';
@@ -59,13 +61,12 @@ function doneBefore({ done = [], destinations }: PromptOptions): string[] {
   ];
 }
 
-/** Enough to know it again by, in whole characters. */
+/** Enough to know it again by. */
 function brief(text: string): string {
-  const characters = Array.from(text.slice(0, 2 * BRIEF_MAX + 2));
-  return characters.length > BRIEF_MAX ? `${characters.slice(0, BRIEF_MAX).join('')}…` : text;
+  return cut(text, BRIEF);
 }
 
-const BRIEF_MAX = 500;
+const BRIEF: TextLimit = { max: 501, unit: 'code-points' };
 
 /** What the model is told once about where it is: appended to the provider's own system prompt. */
 export function instructionsText(

@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentGroup, AgentGroupId, Registry } from '@nanoclaw/registry';
 import { type JsonObject, replaceFile } from '@nanoclaw/session-db';
-import { nameProblem } from '@nanoclaw/session-db/text';
+import { beginning, nameProblem } from '@nanoclaw/session-db/text';
 import { type ActionResult, actingAdmin, destinationsOf, freeName, type SessionHandle } from '../session/index.ts';
 import { type Action, type ApprovedAction, type EffectContext, failed } from './action.ts';
 import { askApproval, quoted } from './approval.ts';
@@ -93,9 +93,8 @@ function slug(name: string): string {
     .replaceAll(/\p{M}+/gu, '')
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, '-')
-    .replaceAll(/^-+|-+$/g, '')
-    .slice(0, 40);
-  return letters === '' ? 'agent' : letters;
+    .replaceAll(/^-+|-+$/g, '');
+  return letters === '' ? 'agent' : beginning(letters, 40);
 }
 
 /** Creates the agent with its instructions, and each a destination of the other. Each step is done once. */

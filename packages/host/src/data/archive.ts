@@ -2,7 +2,9 @@
  * What an agent wrote, in an archive by `tar`, which follows no link and opens nothing but plain files; the host reads none of
  * it. Whatever an agent has made of its folder concerns that folder alone.
  */
+
 import { rmSync } from 'node:fs';
+import { beginning, ending } from '@nanoclaw/session-db/text';
 import { execa } from 'execa';
 import { Problem } from '../errors/index.ts';
 
@@ -69,7 +71,7 @@ async function namesIn(archived: string, path?: string): Promise<{ isWhole: bool
 function shortened(line: string): string {
   if (line.length <= LINE_LENGTH_MAX) return line;
   const half = LINE_LENGTH_MAX / 2;
-  return `${line.slice(0, half)} … ${line.slice(-half)}`.toWellFormed();
+  return `${beginning(line, half)} … ${ending(line, half)}`;
 }
 
 function isBelow(name: string, path: string): boolean {
