@@ -108,7 +108,7 @@ describe('every tool', () => {
     [
       'create_agent',
       { name: 'turned \u202eround' },
-      '"turned \\u202eround" cannot be the name of an agent: such a name has 1 to 100 characters on one line, without blanks around them and without marks that cannot be seen.',
+      '"turned \\u202eround" is not the name of an agent: such a name has 1 to 100 characters on one line, without blanks around them and without marks that cannot be seen.',
     ],
     [
       'send_card',
@@ -143,7 +143,7 @@ describe('every tool', () => {
     [
       'add_mcp_server',
       { reason: 'r', name: 'nanoclaw', command: 'x' },
-      '"nanoclaw" cannot be the name of an MCP server: it is taken.',
+      '"nanoclaw" cannot be the name of an MCP server: that is the runner\'s own.',
     ],
     [
       'add_mcp_server',

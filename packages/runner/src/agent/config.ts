@@ -145,7 +145,7 @@ function mcpServers(value: unknown, wrong: Wrong): Record<string, McpServer> {
   return Object.fromEntries(
     Object.entries(value).map(([name, server]) => {
       const problem = nameProblem('MCP server', name);
-      if (problem !== undefined) throw wrong(`"mcpServers" has a name that cannot be one. ${problem}`);
+      if (problem !== undefined) throw wrong(`"mcpServers" has the name ${JSON.stringify(name)}. ${problem}`);
       return [name, mcpServer(server, (what) => wrong(`the MCP server "${name}" ${what}`))];
     }),
   );

@@ -13,7 +13,7 @@ interface Kind {
   readonly has: string;
   readonly fits: RegExp | ((name: string) => boolean);
   /** Has the shape, and stands for something else already. */
-  readonly taken?: string;
+  readonly taken?: { readonly name: string; readonly is: string };
 }
 
 const KINDS = {
@@ -26,7 +26,7 @@ const KINDS = {
   channel: {
     has: '1 to 64 small letters, digits or "-", and begins with a letter',
     fits: /^[a-z][a-z0-9-]{0,63}$/,
-    taken: 'agent',
+    taken: { name: 'agent', is: 'in addresses that is another agent' },
   },
   chat: { has: '1 to 64 letters, digits, dots, dashes or underscores', fits: /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/ },
   endpoint: { has: '1 to 64 letters, digits, dots, dashes or underscores', fits: /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/ },
@@ -38,7 +38,7 @@ const KINDS = {
   'MCP server': {
     has: '1 to 40 small letters, digits or "-", and does not begin with "-"',
     fits: /^[a-z0-9][a-z0-9-]{0,39}$/,
-    taken: 'nanoclaw',
+    taken: { name: 'nanoclaw', is: "that is the runner's own" },
   },
   mount: {
     has: '1 to 64 letters, digits, dots, dashes or underscores, and begins with a letter or digit',
@@ -64,7 +64,7 @@ const KINDS = {
 /** Whether a text can be the name of such a thing. */
 export function isName(of: NameOf, text: string): boolean {
   const { fits, taken }: Kind = KINDS[of];
-  return text !== taken && (typeof fits === 'function' ? fits(text) : fits.test(text));
+  return text !== taken?.name && (typeof fits === 'function' ? fits(text) : fits.test(text));
 }
 
 /** Why a text cannot be the name of such a thing, as one sentence; `undefined`: it can. */
@@ -73,8 +73,8 @@ export function nameProblem(of: NameOf, text: string): string | undefined {
   const { has, taken }: Kind = KINDS[of];
   const shown = `"${escapeHidden(cut(text, 60))}"`;
   const article = /^(?:[aeiou]|MCP|npm)/.test(of) ? 'an' : 'a';
-  if (text === taken) return `${shown} cannot be the name of ${article} ${of}: it is taken.`;
-  return `${shown} cannot be the name of ${article} ${of}: such a name has ${has}.`;
+  if (text === taken?.name) return `${shown} cannot be the name of ${article} ${of}: ${taken.is}.`;
+  return `${shown} is not the name of ${article} ${of}: such a name has ${has}.`;
 }
 
 /** The shape of such a name as a regular expression, for the schemas that models see; `undefined` where none says it. */
