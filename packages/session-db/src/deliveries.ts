@@ -301,6 +301,15 @@ export class Deliveries {
     }));
   }
 
+  /**
+   * Whether one of the agent's last `lastMax` messages, of those that the host has taken in, was shown at this address under this id
+   * of the platform's.
+   */
+  wasShown(platformMessageId: string, { channelType, platformId, threadId }: Address, lastMax: number): boolean {
+    const place = { channelType, platformId, threadId };
+    return this.#db.all(SHOWN_LATELY, { platformMessageId, ...place, numbers: 2 * lastMax }).length > 0;
+  }
+
   /** The message by its number, of the agent (odd) or of a person (even); `undefined` when there is none. */
   target(seq: number): Target | undefined {
     if (seq % 2 === 1) {
@@ -636,6 +645,12 @@ const PARTS = `
     plain, platform_message_id AS platformMessageId,
     next_attempt_at AS nextAttemptAt, settled_at AS settledAt, error
   FROM delivered WHERE seq = :seq ORDER BY part`;
+
+const SHOWN_LATELY = `
+  SELECT 1 FROM delivered, host_state
+  WHERE seq > messages_taken - :numbers AND platform_message_id = :platformMessageId
+    AND channel_type = :channelType AND platform_id = :platformId AND thread_id IS :threadId
+  LIMIT 1`;
 
 const PERSON = `
   SELECT id, channel_type AS channelType, platform_id AS platformId, thread_id AS threadId

@@ -70,7 +70,10 @@ export interface SessionView
       | 'history'
     > {
   /** What is on its way to the world. */
-  readonly deliveries: Pick<Deliveries, 'nextAt' | 'parts' | 'stored' | 'target' | 'deadLetters' | 'deadLetterCount'>;
+  readonly deliveries: Pick<
+    Deliveries,
+    'nextAt' | 'parts' | 'stored' | 'target' | 'wasShown' | 'deadLetters' | 'deadLetterCount'
+  >;
   /** Scheduled tasks. */
   readonly series: Pick<Series, 'live' | 'get' | 'open'>;
   /** What keeps the session from running. */

@@ -229,6 +229,17 @@ describe('an attempt', () => {
     expect(deliveries.parts(1)).toMatchObject([{ status: 'delivered', attempts: 2, platformMessageId: 'p' }]);
   });
 
+  it('is known again by the id that its place gave it, as long as it is one of the last', () => {
+    for (const seq of [1, 3, 5]) accept(seq);
+    deliveries.record(begin(), sent, NOW);
+    expect(deliveries.wasShown('p', place('a'), 3)).toBe(true);
+    expect(deliveries.wasShown('p', place('a'), 2)).toBe(false);
+    expect(deliveries.wasShown('q', place('a'), 3)).toBe(false);
+    expect(deliveries.wasShown('p', place('b'), 3)).toBe(false);
+    expect(deliveries.wasShown('p', { ...place('a'), threadId: 'another' }, 3)).toBe(false);
+    expect(deliveries.wasShown('p', { ...place('a'), channelType: 'another' }, 3)).toBe(false);
+  });
+
   it('is not begun for a delivery that has changed since it was looked at', () => {
     accept(1);
     const due = deliveries.due(NOW, 10);

@@ -196,6 +196,7 @@ function walkDeliveries(host: HostSession): void {
   deliveries.markFollowedUp([...cleanUp, ...notify]);
   deliveries.target(head.seq);
   deliveries.parts(head.seq);
+  deliveries.wasShown('p', ADDRESS, 20);
   deliveries.target(2);
   deliveries.deadLetters(10);
   deliveries.deadLetterCount();

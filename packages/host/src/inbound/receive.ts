@@ -18,7 +18,7 @@ import {
   type WiredChat,
   type WiringId,
 } from '@nanoclaw/registry';
-import { addressKey, type Millis, type NewInbound, storeAttachments } from '@nanoclaw/session-db';
+import { type Millis, type NewInbound, storeAttachments } from '@nanoclaw/session-db';
 import type { HostMessenger } from '../channels/index.ts';
 import type { Approvals, Questions } from '../decisions/index.ts';
 import { messageOf } from '../errors/index.ts';
@@ -213,25 +213,12 @@ async function store(message: ReceivedMessage, decision: StoreDecision, ports: I
   return { type: 'handled' };
 }
 
-/** How many of the agent's last messages are looked through: an echo comes at once, and the history costs nothing. */
+/** How many of the agent's last messages are looked through: an echo comes at once. */
 const ECHO_LOOKBACK = 20;
 
 /** Whether a platform, against its promise, gives the agent's own message back as if a person had written it. */
 function isEcho({ files }: SessionHandle, { address, platformMessageId }: ReceivedMessage): boolean {
-  const key = addressKey(address);
-  const accepted = files.cursor().messagesAfter;
-  const last = accepted - ((accepted + 1) % 2); // the agent's numbers are odd
-  for (let seq = last; seq > Math.max(0, last - 2 * ECHO_LOOKBACK); seq -= 2) {
-    const parts = files.deliveries.parts(seq);
-    if (
-      parts.some(
-        (part) =>
-          part.platformMessageId === platformMessageId && part.address !== null && addressKey(part.address) === key,
-      )
-    )
-      return true;
-  }
-  return false;
+  return files.deliveries.wasShown(platformMessageId, address, ECHO_LOOKBACK);
 }
 
 async function enqueueCommand(
