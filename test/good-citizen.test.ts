@@ -79,6 +79,19 @@ describe('a hang-up (failure 86)', () => {
   });
 });
 
+/** Counts the modules that a program loads, and says the count last. */
+const COUNTING = `data:text/javascript,${encodeURIComponent(`
+  import { registerHooks } from 'node:module';
+  let loaded = 0;
+  registerHooks({ load: (url, context, next) => (loaded++, next(url, context)) });
+  process.on('exit', () => process.stderr.write(String(loaded)));`)}`;
+
+it('the version is printed without the hundreds of files that the rest is made of (failure 90)', async () => {
+  const { stdout, stderr } = await execa(process.execPath, ['--import', COUNTING, MAIN, '--version']);
+  expect(stdout).toMatch(/^\d+\.\d+\.\d+/);
+  expect(Number(stderr)).toBeLessThan(10);
+});
+
 describe('what the system gives', () => {
   it('a data folder that others could enter is closed by a start, and the doctor tells of it before (failure 88)', async () => {
     await install.run(['start', '--say', 'hello']);

@@ -44,6 +44,15 @@ describe('the configuration', () => {
     }
   });
 
+  it('takes a time zone by any name that the platform has for it, and nothing else (failure 83)', () => {
+    for (const name of ['US/Eastern', 'Etc/GMT+5', 'EST5EDT', 'Asia/Calcutta', 'UTC']) {
+      expect(readConfig(folder, { NANOCLAW_TIME_ZONE: name })).toMatchObject({ timeZone: name });
+    }
+    for (const name of ['Mars', 'undefined', 'Etc/Unknown', '+02:00', ':/etc/localtime']) {
+      expect(() => readConfig(folder, { NANOCLAW_TIME_ZONE: name })).toThrow(/no such IANA time zone/);
+    }
+  });
+
   it.each(['provider', 'driver'])('names for a %s that there is not those of the configuration too', (key) => {
     const own = { [`${key}s`]: { mine: { module: './mine.js' } } };
     for (const wrong of ['your', 'Mine_', 3]) {

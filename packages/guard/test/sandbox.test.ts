@@ -1,6 +1,6 @@
 /** What a process of the guard cannot do, in each form that a system may allow: tried from within (failure 75). */
 import { spawnSync } from 'node:child_process';
-import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -40,6 +40,7 @@ const ATTEMPTS = `
     passwd: attempt(() => fs.readFileSync('/etc/passwd').length > 0),
     environment: attempt(() => fs.readFileSync('/proc/' + job.request.messagesAfter + '/environ').length > 0),
     signal: attempt(() => process.kill(job.request.messagesAfter, 0)),
+    namespaces: attempt(() => ['ipc', 'net', 'pid', 'uts'].filter((name) => job.request.again.includes(fs.statSync('/proc/self/ns/' + name).ino))),
     processes: attempt(() => fs.readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name)).length),
     shell: attempt(() => { throw spawnSync('/bin/sh', ['-c', 'true']).error ?? new Error('it ran'); }),
     inbound: attempt(() => fs.writeFileSync(job.root + '/inbound/inbound.db', 'mine')),
@@ -54,7 +55,8 @@ const ATTEMPTS = `
 /** What a program that does its worst came to in this form; `port`: where the test listens. */
 async function attempts(means: SandboxMeans, port: number): Promise<Record<string, string>> {
   const guard = world.guard({ means: [means] }, fakeProgram(world, ATTEMPTS));
-  const request = { acksAfter: port, messagesAfter: process.pid, again: [] };
+  const again = ['ipc', 'net', 'pid', 'uts'].map((name) => statSync(`/proc/self/ns/${name}`).ino);
+  const request = { acksAfter: port, messagesAfter: process.pid, again };
   const told = await guard
     .reader(world.session())
     .read(request)
@@ -77,6 +79,8 @@ describe.skipIf(!canUse.bubblewrap)('in bubblewrap (skipped where it is not inst
       passwd: 'ENOENT',
       environment: 'ENOENT',
       signal: 'ESRCH',
+      // None that it shares with this process.
+      namespaces: '',
       processes: '2',
       shell: 'ENOENT',
       inbound: 'EROFS',

@@ -214,6 +214,35 @@ test('what the host keeps in folders of its own is saved, and what cannot be rea
   expect(existsSync(join(again.root, 'host.lock'))).toBe(false);
 });
 
+/** Where a channel counts. */
+function countingFile(of: DataFolder): string {
+  return join(of.channel('front'), 'history.db');
+}
+
+/** Writes one more row into a table, and gives its number. */
+function numberIn(path: string, table: string): number {
+  const db = openSqlite(path, 'write');
+  db.run(`INSERT INTO ${table} (text) VALUES ('x')`);
+  const [row] = db.all<{ n: number }>(`SELECT max(n) AS n FROM ${table}`);
+  db.close();
+  return row?.n ?? 0;
+}
+
+test('a number that a channel gave after the backup was taken is not given again after it was put back (failure 63)', async () => {
+  mkdirSync(data.channel('front'), { recursive: true });
+  const db = openSqlite(countingFile(data), 'create');
+  for (const table of ['busy', 'fresh']) {
+    db.exec(`CREATE TABLE ${table} (n INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL)`);
+  }
+  db.close();
+  numberIn(countingFile(data), 'busy');
+  await backup(options());
+  const seen = Math.max(...['busy', 'busy', 'busy', 'fresh'].map((table) => numberIn(countingFile(data), table)));
+  const again = dataFolder(join(place, 'again'));
+  await restore(join(place, 'backup'), again.root, 9_000);
+  for (const table of ['busy', 'fresh']) expect(numberIn(countingFile(again), table)).toBeGreaterThan(seen);
+});
+
 test('what was changed in a backup afterwards is left out and named, and the rest is put back (failure 73)', async () => {
   const session = await sessionWith('before');
   for (const name of [MAIN_CHAT, 'other']) {

@@ -124,6 +124,29 @@ describe('the configuration of a run', () => {
     });
   });
 
+  it('names a time zone that there is, whatever this machine takes for its own (failure 83)', async () => {
+    const own = process.env['TZ'];
+    try {
+      for (const [zone, named] of [
+        ['Europe/Berlin', 'Europe/Berlin'],
+        ['Nowhere/City', 'UTC'],
+        ['undefined', 'UTC'],
+      ]) {
+        process.env['TZ'] = zone;
+        expect([zone, settingsIn(await specOf({}))]).toMatchObject([zone, { timeZone: named }]);
+      }
+    } finally {
+      if (own === undefined) delete process.env['TZ'];
+      else process.env['TZ'] = own;
+    }
+    for (const timeZone of ['US/Eastern', 'Etc/GMT+5']) {
+      expect(settingsIn(await specOf({}, context({}, { timeZone })))).toMatchObject({ timeZone });
+    }
+    await expect(specOf({}, context({}, { timeZone: 'Mars' }))).rejects.toThrow(
+      /no time zone "Mars".*nothing was started/,
+    );
+  });
+
   it('is read-only and beside what the agent writes, never in it', async () => {
     const spec = await specOf({});
     const config = spec.mounts.find(({ target }) => target === '/app/config');

@@ -40,7 +40,8 @@ export function promptText(items: readonly PromptMessage[], options: PromptOptio
   if (items.length === 1 && only?.content.type === 'command') return only.content.command;
   const now = zonedText(options.now, options.timeZone);
   const header = `<now time-zone="${attribute(options.timeZone)}">${now}</now>`;
-  return [header, ...doneBefore(options), ...items.map((item) => section(item, options))].join('\n');
+  // Half a pair of UTF-16 units, from whatever source, would have a model API refuse all of it.
+  return [header, ...doneBefore(options), ...items.map((item) => section(item, options))].join('\n').toWellFormed();
 }
 
 const CUT_OFF =

@@ -106,6 +106,26 @@ Look at this
 <attachment name="&quot;/&gt;&lt;x.png"/></message>`);
   });
 
+  it('is well-formed, whatever halves of characters people and programs have sent (failure 80)', () => {
+    const half = 'a\ud83d';
+    const chat = message('chat', {
+      text: half,
+      sender: { id: half, name: half },
+      replyTo: { sender: half, text: half },
+    });
+    const hook = message('webhook', { source: half, event: half, payload: { [half]: half } });
+    const task = message('task', { prompt: half, data: half });
+    expect(prompt(chat, hook, task)).toContain('>a\ufffd');
+    expect(prompt(chat, hook, task).isWellFormed()).toBe(true);
+  });
+
+  it('tells of what was done in few words, with no character cut in two (failure 80)', () => {
+    const done = { tool: 'send_message', number: 3, address: null, answer: undefined };
+    const content = { text: '👩‍👩‍👧'.repeat(300) };
+    const text = promptText([], { ...SETTING, done: [{ ...done, content }] });
+    expect(text).toMatch(/<done tool="send_message" number="3">(👩‍👩‍👧){100}…<\/done>/);
+  });
+
   it('gives the path under which a file was stored, whatever the id of its message and its own name', async () => {
     const root = mkdtempSync(join(tmpdir(), 'nanoclaw-prompt-'));
     try {

@@ -299,6 +299,21 @@ describe('what is said', () => {
     expect(await world.texts()).toEqual(['first answer', 'second answer']);
   });
 
+  it('before a follow-up does not answer it in the same words either (failure 61)', async () => {
+    world.say('may I?');
+    world.run(
+      scriptedProvider(async (turn) => {
+        await turn.call('send_message', { text: 'Yes.' });
+        await turn.followUp();
+        return 'Yes.';
+      }),
+    );
+    await world.until(() => world.sentCount() === 1);
+    const second = world.say('and Bob?');
+    await world.until(() => world.isEnded(second));
+    expect(await world.texts()).toEqual(['Yes.', 'Yes.']);
+  });
+
   it('is one notice when nothing came after a follow-up, whatever was said before it', async () => {
     world.say('one');
     world.run(

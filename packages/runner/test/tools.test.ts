@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { scriptedProvider } from '../../providers/src/scripted/scripted.ts';
+import { tool as declared } from '../src/tools/tool.ts';
 import { PLACE, World } from './support.ts';
 
 const LONG = 'x'.repeat(100_001);
@@ -86,6 +87,11 @@ describe('send_message', () => {
 });
 
 describe('every tool', () => {
+  it('gives the model well-formed text, whatever half of a character is in an answer (failure 80)', async () => {
+    const asks = declared({ name: 'ask', description: 'Asks.', fields: [], call: async () => 'Ada: a\ud83d' });
+    expect(await asks.call({})).toBe('Ada: a\ufffd');
+  });
+
   it.each([
     ['send_message', {}, 'text must be a text.'],
     ['send_message', { text: '  ' }, 'text must be a text.'],

@@ -261,6 +261,14 @@ function refusal(): string {
 }
 
 describe('restoring a snapshot', () => {
+  it('gives a session without a live run, whatever was live when the snapshot was taken (failure 63)', async () => {
+    await busySession();
+    expect(session.host.liveRun()).toBe('run-1');
+    taken();
+    using host = HostSession.open(restored().folder, openSqlite);
+    expect(host.liveRun()).toBeUndefined();
+  });
+
   it('gives the session a generation that it never had, however often the same snapshot is restored', async () => {
     await busySession();
     taken();

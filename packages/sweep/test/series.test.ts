@@ -68,6 +68,18 @@ describe('a series', () => {
     expect(world.open(id)).toEqual(['18:00 pending']);
   });
 
+  it('is not paused for failures with one between them that ended well (failure 92)', async () => {
+    const id = world.task({ recurrence: '0 * * * *', pauseAfter: 2 }, NOON);
+    await giveUp(NOON + HOUR);
+    world.start(NOON + 2 * HOUR);
+    world.work(NOON + 2 * HOUR);
+    await world.sweep(NOON + 2 * HOUR + MINUTE);
+    expect(world.session.series.get(id)).toMatchObject({ failures: 0, fired: 2 });
+    world.end('left');
+    expect(await giveUp(NOON + 3 * HOUR)).toEqual([]);
+    expect(world.session.series.get(id)).toMatchObject({ failures: 1, fired: 3, status: 'active' });
+  });
+
   it('that is paused for its failures holds back the occurrence that stands ahead', async () => {
     const id = world.task({ recurrence: '0 * * * *', overlap: 'allow', pauseAfter: 1 }, NOON);
     await world.sweep(NOON + HOUR);

@@ -1,6 +1,6 @@
-/** A private copy of a database, for whoever wants to read it without leaving a trace where it lies. */
+/** Copies of databases: private ones, to read without leaving a trace where the file lies, and those that are put back. */
 import { copyFileSync, existsSync, rmSync, statSync } from 'node:fs';
-import { SqliteError } from '@nanoclaw/session-db';
+import { type Millis, SqliteError } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { messageOf, Problem, systemCode } from '../errors/index.ts';
 
@@ -57,5 +57,28 @@ export function databaseDamage(copy: string): string | undefined {
   } catch (error) {
     if (!(error instanceof SqliteError)) throw error;
     return error.message;
+  }
+}
+
+/**
+ * Lets a database that was put back give none of the numbers again that it promised never to give twice: those given after the
+ * backup are not in it, and clients and programs remember the last one they have seen. It goes on from `now`, which is higher
+ * than any: none of them counts a thousand a second. One that is damaged is left as it is. Throws `SqliteError` when the disk is
+ * full.
+ */
+export function giveNoNumberAgain(file: string, now: Millis): void {
+  if (databaseDamage(file) !== undefined) return;
+  const db = openSqlite(file, 'write');
+  try {
+    const counting = db.all<{ name: string }>(
+      "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'",
+    );
+    for (const { name } of counting) {
+      const next = { name, now };
+      if (db.run('UPDATE sqlite_sequence SET seq = max(seq + 1, :now) WHERE name = :name', next) > 0) continue;
+      db.run('INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :now)', next);
+    }
+  } finally {
+    db.close();
   }
 }

@@ -29,6 +29,7 @@ import {
   SESSIONS,
 } from './backup-format.ts';
 import { type DataFolder, dataFolder } from './data-folder.ts';
+import { giveNoNumberAgain } from './database-copy.ts';
 
 /**
  * Makes the data folder `root` from a backup. Throws a `Problem`: exit code 7 when there is something in `root`, 2 when
@@ -49,7 +50,7 @@ export async function restore(from: string, root: string, now: Millis): Promise<
     mkdirSync(dirname(partial), { recursive: true });
     // Not recursive: what somebody else has put there meanwhile, a link for example, is not to be written through.
     mkdirSync(partial, { mode: 0o700 });
-    const leftOut = [...(await restoreHostFiles(from, label, partial))];
+    const leftOut = [...(await restoreHostFiles(from, label, partial, now))];
     const places = dataFolder(partial);
     for (const { id, agentGroupId } of label.sessions) {
       const problem = restoreOne(join(from, SESSIONS, agentGroupId, id), places.session(agentGroupId, id), now);
@@ -127,7 +128,7 @@ function refuseForeign(from: string, { files }: Label): void {
   }
 }
 
-async function restoreHostFiles(from: string, { files }: Label, into: string): Promise<readonly string[]> {
+async function restoreHostFiles(from: string, { files }: Label, into: string, now: Millis): Promise<readonly string[]> {
   const leftOut: string[] = [];
   for (const file of files.filter(({ path }) => path.startsWith(`${HOST}/`))) {
     const name = file.path.slice(HOST.length + 1);
@@ -136,6 +137,7 @@ async function restoreHostFiles(from: string, { files }: Label, into: string): P
       const to = join(into, name);
       mkdirSync(dirname(to), { recursive: true, mode: 0o700 });
       await copyFile(join(from, file.path), to);
+      if (name.endsWith('.db')) giveNoNumberAgain(to, now);
     } else if (name === 'registry.db') {
       // Without it the host would know none of the sessions.
       throw new Problem(`The registry in ${from} is not what was saved; nothing was restored. Use another backup.`, 2);

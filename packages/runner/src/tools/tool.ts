@@ -50,7 +50,8 @@ export function tool({ name, description, fields, timeoutMs, call }: ToolDeclara
       }
       // All of them before the call, so that nothing is half done when the last one does not fit.
       for (const field of fields) field.of(input);
-      return call(input);
+      const answer = await call(input);
+      return answer.toWellFormed();
     },
   };
 }
