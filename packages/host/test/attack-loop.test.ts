@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { HostSession, type InboundMessage, type SessionFolder } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findingsOf } from '../src/session/findings.ts';
 import { AttackedHost } from './attack-support.ts';
 import type { StandInHome } from './stand-in-driver.ts';
 import { type StandInPlace, StandInRun } from './stand-in-run.ts';
@@ -89,6 +90,17 @@ function holdsReadLock(): Promise<Disposable> {
     console.log('locked'); setInterval(() => db, 1000);`);
 }
 
+function locksItsOwn(): Promise<Disposable> {
+  return atWork(`import Database from 'better-sqlite3';
+    const db = new Database(${JSON.stringify(folder.outbound.database)}, { timeout: 5000 });
+    db.exec('BEGIN EXCLUSIVE'); console.log('locked'); setInterval(() => db, 1000);`);
+}
+
+/** What `sessions show` tells of what was stopped. */
+function findingNames(): string[] {
+  return findingsOf(folder).map(({ finding }) => finding);
+}
+
 function statusOf(id: string): string | undefined {
   using view = HostSession.view(folder, openSqlite);
   return view.received(id)?.status;
@@ -114,10 +126,30 @@ describe('a read lock on its inbound.db (failures 67, 93)', () => {
     await holdsReadLock();
     pace = 10;
     expect(await attacked.whole.say(0, 'second', 'and now?')).toBe('kept');
-    await until(() => attacked.log.some((line) => line.includes('stays locked')));
+    await until(() => attacked.log.some((line) => line.includes('inbound-locked')));
     await attacked.bystander('one');
-    expect(await attacked.counted('attacks_stopped_total{what="lock"}')).toBeGreaterThan(0);
+    expect(await attacked.counted('findings_total{finding="inbound-locked"}')).toBeGreaterThan(0);
+    expect(findingNames()).toContain('inbound-locked');
     expect(await attacked.counted('kills_total{reason="locked"}')).toBeGreaterThan(0);
+  });
+});
+
+describe('an exclusive lock on its own file (failure 67)', () => {
+  it('held on has a name, and nobody else waits', async () => {
+    await locksItsOwn();
+    await attacked.whole.say(0, 'second', 'and now?');
+    await until(() => findingNames().includes('outbound-locked'));
+    await attacked.bystander('one');
+    expect(attacked.log.some((line) => line.includes('outbound-locked'))).toBe(true);
+    expect(await attacked.counted('findings_total{finding="outbound-locked"}')).toBeGreaterThan(0);
+  });
+
+  it('held for a moment is waited for, and is no finding', async () => {
+    const lock = await locksItsOwn();
+    await attacked.whole.say(0, 'second', 'and now?');
+    realTimer(1_000, () => lock[Symbol.dispose]());
+    await until(() => statusOf('memory:chat-0:second') === 'completed');
+    expect(findingNames()).toEqual([]);
   });
 });
 
@@ -127,7 +159,7 @@ describe('its own folder', () => {
     renameSync(folder.outbound.root, `${folder.outbound.root}-away`);
     symlinkSync(folder.outbound.root, folder.outbound.root);
     await attacked.bystander('one');
-    await until(() => attacked.log.some((line) => line.includes('outbound.db of a session cannot be read')));
+    await until(() => attacked.log.some((line) => line.includes('database-not-a-file')));
     rmSync(folder.outbound.root);
     renameSync(`${folder.outbound.root}-away`, folder.outbound.root);
     await attacked.bystander('two');
@@ -141,7 +173,8 @@ describe('its bell', () => {
       console.log('at work');
       for (let i = 0; ; i++) utimesSync(${JSON.stringify(folder.outbound.bell)}, i, i);`);
     await attacked.bystander('one');
-    await until(() => attacked.log.some((line) => line.includes('rings without end')));
-    expect(await attacked.counted('attacks_stopped_total{what="bell"}')).toBeGreaterThan(0);
+    await until(() => attacked.log.some((line) => line.includes('bell-flood')));
+    expect(await attacked.counted('findings_total{finding="bell-flood"}')).toBeGreaterThan(0);
+    expect(findingNames()).toContain('bell-flood');
   });
 });

@@ -34,6 +34,32 @@ describe('a whole host', () => {
       await attacked.close();
     }
   });
+
+  it('names what lies in place of the files that it only looks at, and nothing of an honest one', async () => {
+    const attacked = new AttackedHost();
+    try {
+      const folder = await attacked.start();
+      await attacked.whole.say(0, 'second', 'and now?');
+      await until(() => attacked.whole.platform.shown.length === 3);
+      expect(findingsOf(folder)).toEqual([]);
+      const { bell, heartbeat, files } = folder.outbound;
+      for (const path of [bell, heartbeat, files]) rmSync(path, { recursive: true, force: true });
+      symlinkSync('/etc/passwd', heartbeat);
+      execFileSync('mkfifo', [bell]);
+      writeFileSync(files, '');
+      await attacked.whole.say(0, 'third', 'and now?');
+      const expected = ['bell-pipe', 'files-file', 'heartbeat-link'];
+      await until(() => findingsOf(folder).length >= expected.length);
+      expect(
+        findingsOf(folder)
+          .map(({ finding }) => finding)
+          .toSorted(),
+      ).toEqual(expected);
+      for (const name of expected) expect(attacked.log.some((line) => line.includes(name))).toBe(true);
+    } finally {
+      await attacked.close();
+    }
+  });
 });
 
 describe('the record of findings', () => {

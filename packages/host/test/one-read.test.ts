@@ -55,6 +55,7 @@ class Bench {
       rates: world.gate.rates,
       typing: new Typing(new Map()),
       counting: { count: () => undefined },
+      noteFinding: () => undefined,
       policy: SWEEP_POLICY,
       retention: { keepMs: 86_400_000 },
       now: clock.now,

@@ -27,6 +27,7 @@ export {
 export { lastBeat } from './heartbeat.ts';
 export { HostSession, MessageConflictError, type SessionView } from './host-session.ts';
 export { importV2Session } from './import-v2.ts';
+export { type Impostor, impostors } from './impostors.ts';
 export { DELIVERY_RETRY, INBOUND_RETRY, type RetryPolicy, type SendResult } from './lifecycle.ts';
 export {
   SESSION_LOOP,
@@ -81,6 +82,7 @@ export { type InboundEntry, type OutboundEntry, type TimelineEntry, timeline } f
 export type { TroubleRecord } from './trouble.ts';
 export {
   inProcessReader,
+  isHostile,
   type OutboundContents,
   type OutboundFinding,
   type OutboundRead,

@@ -65,6 +65,16 @@ export function openPlainFile(path: string, bytesMax: number): OpenedFile | File
   }
 }
 
+/** What is wrong with what lies at `path`, without opening it; `undefined` where it is a plain file, or nothing. Throws as `openPlainFile` does. */
+export function impostor(
+  path: string,
+  bytesMax: number,
+): Exclude<FileProblem, { readonly type: 'absent' }> | undefined {
+  const stats = statsNoFollow(path);
+  const problem = 'type' in stats ? stats : fileProblem(path, stats, bytesMax);
+  return problem?.type === 'absent' ? undefined : problem;
+}
+
 function fileProblem(path: string, stats: Stats, bytesMax: number): FileProblem | undefined {
   if (!stats.isFile()) {
     const kind = otherKindOf(stats);

@@ -114,6 +114,22 @@ export type OutboundFinding =
       readonly detail: string;
     };
 
+/** Whether no honest runner can have caused this: a crash or a commit at the same moment can be anyone's. */
+export function isHostile(finding: OutboundFinding): boolean {
+  switch (finding.type) {
+    case 'foreign-schema':
+    case 'too-big':
+    case 'corrupt':
+    case 'not-a-file':
+    case 'overran':
+      return true;
+    case 'absent':
+    case 'busy':
+    case 'hot-journal':
+      return false;
+  }
+}
+
 /** What one read gives: the contents, or why there are none. */
 export type OutboundRead = OutboundContents | OutboundFinding;
 

@@ -15,7 +15,15 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { INBOUND_RETRY, type OpenSqlite, type OutboundRead, readOutbound, type Sqlite } from '../src/index.ts';
+import {
+  INBOUND_RETRY,
+  impostors,
+  type OpenSqlite,
+  type OutboundRead,
+  outboundFolder,
+  readOutbound,
+  type Sqlite,
+} from '../src/index.ts';
 import { OUTBOUND_LIMITS, type OutboundLimits, outboundReading } from '../src/protocol.ts';
 import type { OpenMode } from '../src/sqlite/index.ts';
 import { openSqlite } from '../src/sqlite/node.ts';
@@ -165,7 +173,7 @@ describe('findings of the reader (FAILURES 13, 45, 46, 48)', () => {
     expect(reading(request).type).toBe('corrupt');
   });
 
-  const impostors: Record<string, (database: string) => void> = {
+  const inItsPlace: Record<string, (database: string) => void> = {
     'a pipe': (database) => execFileSync('mkfifo', [database]),
     'a directory': (database) => mkdirSync(database),
     'a link to another session': (database) => symlinkSync(`${database}.other`, database),
@@ -173,7 +181,7 @@ describe('findings of the reader (FAILURES 13, 45, 46, 48)', () => {
     'a link to a device': (database) => symlinkSync('/dev/zero', database),
     'a file with a second name': (database) => linkSync(`${database}.other`, database),
   };
-  for (const [name, put] of Object.entries(impostors)) {
+  for (const [name, put] of Object.entries(inItsPlace)) {
     it(`does not open ${name} in place of the database`, () => {
       const database = answered();
       renameSync(database, `${database}.other`);
@@ -421,5 +429,52 @@ describe('the host never writes what the container owns', () => {
     expect(readFileSync(database)).toEqual(before.bytes);
     expect([after.ino, after.mtimeNs, after.size]).toEqual([before.stats.ino, before.stats.mtimeNs, before.stats.size]);
     expect(existsSync(`${database}-journal`)).toBe(false);
+  });
+});
+
+describe('what lies in place of the files that the host only looks at', () => {
+  it('is nothing where a runner has been', () => {
+    answered();
+    mkdirSync(session.folder.outbound.files, { recursive: true });
+    expect(impostors(session.folder.outbound)).toEqual([]);
+    expect(impostors(outboundFolder(join(session.folder.root, 'nothing-yet')))).toEqual([]);
+  });
+
+  const PUT: readonly (readonly [string, (path: string) => void])[] = [
+    ['link', (path) => symlinkSync('/etc/passwd', path)],
+    ['link', (path) => symlinkSync('nowhere', path)],
+    ['link', (path) => symlinkSync(path, path)],
+    ['pipe', (path) => execFileSync('mkfifo', [path])],
+    ['directory', (path) => mkdirSync(path)],
+    ['second-name', (path) => linkSync(session.folder.outbound.database, path)],
+    [
+      'too-big',
+      (path) => {
+        writeFileSync(path, '');
+        truncateSync(path, 2 ** 40);
+      },
+    ],
+  ];
+  it.each(PUT)('is named: a %s in place of bell or heartbeat', (kind, put) => {
+    answered();
+    const { bell, heartbeat } = session.folder.outbound;
+    for (const [what, path] of Object.entries({ bell, heartbeat })) {
+      rmSync(path, { force: true });
+      put(path);
+      expect(impostors(session.folder.outbound).map(({ name }) => name)).toEqual([`${what}-${kind}`]);
+      rmSync(path, { recursive: true });
+    }
+  });
+
+  it.each([
+    ['file', (path: string) => writeFileSync(path, '')],
+    ['link', (path: string) => symlinkSync('..', path)],
+    ['pipe', (path: string) => execFileSync('mkfifo', [path])],
+  ])('is named: a %s in place of the folder of files', (kind, put) => {
+    answered();
+    const { files } = session.folder.outbound;
+    rmSync(files, { recursive: true, force: true });
+    put(files);
+    expect(impostors(session.folder.outbound).map(({ name }) => name)).toEqual([`files-${kind}`]);
   });
 });

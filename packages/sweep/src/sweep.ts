@@ -5,15 +5,16 @@
  * It relies on what it is given being of one moment: `observe` takes the run's state before and after the read, so that
  * a claim of a run that ended in between is not taken for a dead one's.
  */
-import type {
-  Ack,
-  HostSession,
-  Millis,
-  OutboundContents,
-  OutboundFinding,
-  OutboundRead,
-  OutboundReader,
-  TroubleRecord,
+import {
+  type Ack,
+  type HostSession,
+  isHostile,
+  type Millis,
+  type OutboundContents,
+  type OutboundFinding,
+  type OutboundRead,
+  type OutboundReader,
+  type TroubleRecord,
 } from '@nanoclaw/session-db';
 import {
   type SeriesEdit,
@@ -292,21 +293,6 @@ function isFailedWake(ended: EndedRun, session: HostSession, now: Millis, policy
 
 function worked(read: OutboundRead, runId: string): boolean {
   return read.type === 'read' && [...read.acks, ...read.openClaims].some((ack) => ack.runId === runId);
-}
-
-function isHostile(finding: OutboundFinding): boolean {
-  switch (finding.type) {
-    case 'foreign-schema':
-    case 'too-big':
-    case 'corrupt':
-    case 'not-a-file':
-    case 'overran':
-      return true;
-    case 'absent':
-    case 'busy':
-    case 'hot-journal':
-      return false;
-  }
 }
 
 function detail(finding: OutboundFinding): string {

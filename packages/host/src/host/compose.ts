@@ -16,6 +16,7 @@ import {
 import type { Registry } from '@nanoclaw/registry';
 import {
   changeToken,
+  isHostile,
   type Millis,
   type OutboundFinding,
   SESSION_LOOP,
@@ -34,7 +35,14 @@ import { type Counting, Metrics } from '../observability/index.ts';
 import { type CommandContexts, runAgentCommand } from '../operator/index.ts';
 import { cleanUp, type OutboundPorts, routeOf, send } from '../outbound/index.ts';
 import { GroupImages, providerOf, Runs, timeZoneOf } from '../runs/index.ts';
-import { destinationsOf, FindingRecords, type SessionHandle, Sessions } from '../session/index.ts';
+import {
+  destinationsOf,
+  FindingRecords,
+  type LockedFile,
+  refusedRows,
+  type SessionHandle,
+  Sessions,
+} from '../session/index.ts';
 import { Activity, type RetentionPolicy, rateLimitedMessenger, Typing, Upkeep } from '../upkeep/index.ts';
 import { defaultAgent } from './defaults.ts';
 import { type HostEmitter, hostEmitter } from './events.ts';
@@ -48,9 +56,6 @@ const DAY_MS = 86_400_000;
 const FLOOR_MS = 5_000;
 /** A visit waits for its read and little else. */
 const VISITS_MAX = 32;
-
-/** Of the rows that one look has passed over, so many are named in the log. */
-const REFUSED_LOGGED_MAX = 3;
 
 /** The parts of a host that others reach into, from its start to the beginning of its end. */
 export interface HostParts {
@@ -78,14 +83,16 @@ export function composeHost(
   const activity = new Activity();
   const rateStore = opened.use(rateStoreOf(setup));
   const metrics = opened.use(new Metrics());
+  const noteFinding = findingNoter(setup, metrics, events);
   const ground: Ground = {
     registry,
     events,
     activity,
     rates: new RateLimits(rateStore),
     metrics,
+    noteFinding,
     messenger: countedMessenger(hostMessenger(connections.byInstance, ports.clock.setTimer), metrics),
-    sessions: opened.use(composeSessions(setup, registry, events, metrics)),
+    sessions: opened.use(composeSessions(setup, registry, events, noteFinding)),
   };
   const { sessions } = ground;
   const { groupImages, runs } = composeRuns(setup, ground);
@@ -127,15 +134,45 @@ interface Ground {
   readonly activity: Activity;
   readonly rates: RateLimits;
   readonly metrics: Metrics;
+  readonly noteFinding: NoteFinding;
   readonly messenger: HostMessenger;
   readonly sessions: Sessions;
 }
 
+/** Of what is kept of a finding, in characters. */
+const FINDING_LENGTH_MAX = 500;
+
+/**
+ * Notes what of a session's agent was stopped: counted, kept with the session, and in the log now and then, since an agent can
+ * cause any number of them. `finding` is one of a few names, `detail` a sentence.
+ */
+type NoteFinding = (session: Pick<SessionHandle, 'id' | 'folder'>, finding: string, detail: string) => void;
+
+/** What everything that stops something of an agent tells. */
+function findingNoter({ ports, log: { logger } }: HostSetup, metrics: Counting, events: HostEmitter): NoteFinding {
+  const records = new FindingRecords();
+  events.on('removed', (id) => records.forget(id));
+  return ({ id, folder }, finding, given) => {
+    const detail = oneLine(given, FINDING_LENGTH_MAX);
+    metrics.count('findings', finding);
+    try {
+      if (!records.note(id, folder, finding, detail, ports.clock.now())) return;
+      logger.warn({ session: id, finding, detail }, 'something of an agent was stopped');
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error;
+      logger.warn(
+        { session: id, finding, detail, error: messageOf(error) },
+        'what of an agent was stopped was not kept',
+      );
+    }
+  };
+}
+
 function composeSessions(
-  { data, guard, ports, shares, log: { logger } }: HostSetup,
+  { data, guard, ports, shares }: HostSetup,
   registry: Registry,
   events: HostEmitter,
-  metrics: Counting,
+  noteFinding: NoteFinding,
 ): Sessions {
   return new Sessions({
     registry,
@@ -146,17 +183,21 @@ function composeSessions(
     openMax: shares.sessionsMax,
     onKnown: (session) => void events.emit('known', session),
     onRing: (id) => void events.emit('changed', id),
-    onFlood: (id) => {
-      metrics.count('attacks_stopped', 'bell');
-      logger.warn({ session: id }, 'the bell of a run rings without end, and is heard now and then');
-    },
-    onLocked: (id) => {
-      metrics.count('attacks_stopped', 'lock');
-      logger.warn({ session: id }, 'the file of a session stays locked and cannot be written; its run is stopped');
-      events.emit('locked', id);
+    onFlood: (session) =>
+      noteFinding(session, 'bell-flood', 'It rings its bell without end, and is heard now and then.'),
+    onLocked: (session, file, lockedMs) => {
+      noteFinding(session, `${file}-locked`, LOCKED[file](Math.round(lockedMs / 1_000)));
+      if (file === 'inbound') events.emit('locked', session.id);
     },
   });
 }
+
+/** What is told of a file that stays locked. */
+const LOCKED: Readonly<Record<LockedFile, (seconds: number) => string>> = {
+  inbound: (seconds) =>
+    `Its inbound.db has been locked for ${seconds} s, and the host could write nothing. A run that it has is stopped.`,
+  outbound: (seconds) => `It has locked its outbound.db for ${seconds} s, and nothing of it could be read.`,
+};
 
 // ── Runs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -319,11 +360,10 @@ function countedMessenger(messenger: HostMessenger, counting: Counting): HostMes
 // ── Delivery ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function composeDelivery(setup: HostSetup, ground: Ground, people: People, actions: ActionPorts): DeliveryLoop {
-  const { registry, sessions, events, metrics, rates } = ground;
+  const { registry, sessions, events, metrics, rates, noteFinding } = ground;
   const { connections, guard, ports } = setup;
   const { now } = ports.clock;
   const log = setup.log.logger;
-  const noteFinding = findingNoter(setup, metrics, events);
   const outbound: OutboundPorts = {
     registry,
     sessions,
@@ -348,7 +388,7 @@ function composeDelivery(setup: HostSetup, ground: Ground, people: People, actio
     // The sweep reads what runners write, and hands it on.
     newsFrom: 'pokes',
     onReport: (id, report) => {
-      noteDelivery(id, report, metrics, setup);
+      noteDelivery(report, metrics);
       const session = sessions.known(id);
       if (session !== undefined) for (const found of findingsIn(report)) noteFinding(session, ...found);
     },
@@ -396,59 +436,26 @@ function deliveryWorld(setup: HostSetup, sessions: Sessions, outbound: OutboundP
   };
 }
 
-/** Of what is kept of a finding, in characters. */
-const FINDING_LENGTH_MAX = 500;
-
-/** Notes what of a session's agent was stopped: counted, and kept with the session. */
-function findingNoter(
-  { ports, log: { logger } }: HostSetup,
-  metrics: Counting,
-  events: HostEmitter,
-): (session: SessionHandle, finding: string, detail: string) => void {
-  const records = new FindingRecords();
-  events.on('removed', (id) => records.forget(id));
-  return ({ id, folder }, finding, detail) => {
-    metrics.count('findings', finding);
-    try {
-      records.note(id, folder, finding, oneLine(detail, FINDING_LENGTH_MAX), ports.clock.now());
-    } catch (error) {
-      if (systemCode(error) === undefined) throw error;
-      logger.warn({ session: id, finding, error: messageOf(error) }, 'what an agent was stopped at was not recorded');
-    }
-  };
-}
-
 /** What one look at a runner's file has found that no honest runner does, by name, and with a sentence on it. */
-function findingsIn({ finding, refused }: DeliveryReport): (readonly [finding: string, detail: string])[] {
-  const [row] = refused;
+function findingsIn({ finding, refused, isHeldBack }: DeliveryReport): (readonly [finding: string, detail: string])[] {
+  const isFound = finding !== undefined && isHostile(finding);
   return [
-    ...(finding === undefined ? [] : [[`database-${finding.type}`, detailOf(finding)] as const]),
-    ...(row === undefined ? [] : [['rows-refused', `${refused.length} rows, among them: ${row.reason}`] as const]),
+    ...(isFound ? [[`database-${finding.type}`, detailOf(finding)] as const] : []),
+    ...(refused.length > 0 ? [['rows-refused', refusedRows(refused)] as const] : []),
+    ...(isHeldBack ? [['messages-held-back', HELD_BACK] as const] : []),
   ];
 }
+
+const HELD_BACK = 'Too many of its messages wait already: the others stay in its file until some of those have ended.';
 
 function detailOf(finding: OutboundFinding): string {
   return 'detail' in finding ? finding.detail : finding.type;
 }
 
-function noteDelivery(
-  session: string,
-  report: DeliveryReport,
-  metrics: Counting,
-  { log: { logger } }: HostSetup,
-): void {
+function noteDelivery(report: DeliveryReport, metrics: Counting): void {
   for (const { settled } of report.attempts) metrics.count('deliveries', settled.to);
-  if (report.finding) {
-    metrics.count('quarantines', report.finding.type);
-    logger.warn({ session, finding: report.finding }, 'the outbound.db of a session cannot be read');
-  }
-  if (report.refused.length > 0) {
-    for (const { table } of report.refused) metrics.count('rows_refused', table);
-    // An agent can make any number of them, and must not fill the log with it.
-    const [refused, count] = [report.refused.slice(0, REFUSED_LOGGED_MAX), report.refused.length];
-    logger.warn({ session, count, refused }, 'rows of an agent were refused');
-  }
-  if (report.isHeldBack) metrics.count('held_back');
+  if (report.finding) metrics.count('quarantines', report.finding.type);
+  for (const { table } of report.refused) metrics.count('rows_refused', table);
 }
 
 function portOf(session: SessionHandle): DeliverySession {
@@ -463,7 +470,7 @@ function portOf(session: SessionHandle): DeliverySession {
 // ── Upkeep ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function composeUpkeep(setup: HostSetup, ground: Ground, runs: Runs, delivery: DeliveryLoop): SessionLoop {
-  const { registry, sessions, events, activity, metrics, rates, messenger } = ground;
+  const { registry, sessions, events, activity, metrics, rates, messenger, noteFinding } = ground;
   const { connections, ports, settings, onUnanswered } = setup;
   const log = setup.log.logger;
   const upkeep = new Upkeep({
@@ -474,6 +481,7 @@ function composeUpkeep(setup: HostSetup, ground: Ground, runs: Runs, delivery: D
     rates,
     typing: new Typing(connections.byInstance),
     counting: metrics,
+    noteFinding,
     policy: checkedPolicy(SWEEP_POLICY),
     retention: retentionOf(settings),
     now: ports.clock.now,

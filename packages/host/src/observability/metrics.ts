@@ -21,8 +21,6 @@ const COUNTERS = {
   quarantines: { help: "Looks at a container's file that found it unreadable, by finding.", label: 'finding' },
   rows_refused: { help: 'Rows of a container that no honest runner writes.', label: 'table' },
   findings: { help: 'What of an agent was stopped, by its name.', label: 'finding' },
-  held_back: { help: "Looks at a container's file that left messages there, because too many wait.", label: undefined },
-  attacks_stopped: { help: 'What an agent did without end and the host no longer follows, by what.', label: 'what' },
   notices: { help: 'Notices of the host to a chat, by outcome.', label: 'outcome' },
 } as const satisfies Record<string, { readonly help: string; readonly label: string | undefined }>;
 

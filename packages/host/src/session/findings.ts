@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Millis, replaceFile, type SessionFolder } from '@nanoclaw/session-db';
+import type { RefusedRow } from '@nanoclaw/session-db/protocol';
 import { z } from 'zod';
 import { systemCode } from '../errors/index.ts';
 
@@ -48,8 +49,11 @@ export function findingsOf(folder: SessionFolder): readonly SessionFinding[] {
 export class FindingRecords {
   readonly #records = new Map<string, { found: SessionFinding[]; writtenAt: Millis }>();
 
-  /** Notes one finding of a session, which lies in `folder`. Throws the file system's error when it cannot be written. */
-  note(sessionId: string, folder: SessionFolder, finding: string, detail: string, now: Millis): void {
+  /**
+   * Notes one finding of a session, which lies in `folder`. Gives whether it was written to disk: the first of its name was, and
+   * of the others one now and then. Throws the file system's error when it cannot be written.
+   */
+  note(sessionId: string, folder: SessionFolder, finding: string, detail: string, now: Millis): boolean {
     const record = this.#records.get(sessionId) ?? {
       found: [...findingsOf(folder)],
       writtenAt: Number.NEGATIVE_INFINITY,
@@ -59,9 +63,10 @@ export class FindingRecords {
     const { count, since } = before ?? { count: 0, since: now };
     const noted = { finding, count: count + 1, since, lastAt: now, detail };
     record.found = [noted, ...record.found.filter((one) => one !== before)];
-    if (before !== undefined && Math.abs(now - record.writtenAt) < WRITE_EVERY_MS) return;
+    if (before !== undefined && Math.abs(now - record.writtenAt) < WRITE_EVERY_MS) return false;
     record.writtenAt = now;
     replaceFile(recordOf(folder), JSON.stringify(record.found), 0o600);
+    return true;
   }
 
   /** Drops what is remembered of a session that is gone. */
@@ -71,6 +76,14 @@ export class FindingRecords {
 }
 
 const WRITE_EVERY_MS = 5_000;
+
+/** The rows that one look has passed over, as a sentence: how many, and what is wrong with some of them. */
+export function refusedRows(refused: readonly RefusedRow[]): string {
+  const some = refused.slice(0, REFUSED_NAMED_MAX).map(({ table, row, reason }) => `${table} ${row}: ${reason}`);
+  return `Rows that were passed over: ${refused.length}. Among them ${some.join(' ')}`;
+}
+
+const REFUSED_NAMED_MAX = 3;
 
 function recordOf(folder: SessionFolder): string {
   return join(folder.host, 'findings.json');

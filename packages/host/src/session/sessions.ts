@@ -30,7 +30,7 @@ import { Turns, type TurnUse } from './turns.ts';
  */
 const LOCKED_MAX_MS: Millis = 1_000;
 /** When a file has been locked for so long, and that was found so often, it is told: nothing honest takes so long. */
-const TOLD_AFTER_MS: Millis = 10_000;
+const TOLD_AFTER_MS: Millis = 5_000;
 const TOLD_AFTER_TRIES = 8;
 /** The wait before the second try; doubled each time. */
 const NAP_MIN_MS: Millis = 2;
@@ -59,8 +59,8 @@ export class SessionHandle {
   readonly reader: OutboundReader;
   readonly #ports: HandlePorts;
   #files: HostSession | undefined;
-  /** Since when the file was found locked and how often, without a write in between. */
-  #locked: { since: number; tries: number } | undefined;
+  /** The session's own file, and the runner's. */
+  readonly #locked: Readonly<Record<LockedFile, LockRecord>>;
 
   constructor(session: Session, folder: SessionFolder, reader: OutboundReader, ports: HandlePorts) {
     this.#ports = ports;
@@ -68,9 +68,19 @@ export class SessionHandle {
     this.agentGroupId = session.key.agentGroupId;
     this.key = session.key;
     this.folder = folder;
+    const record = (file: LockedFile) =>
+      new LockRecord(ports.monotonic, (lockedMs) => ports.onLocked(this, file, lockedMs));
+    this.#locked = { inbound: record('inbound'), outbound: record('outbound') };
     // A journal left by a run that is confirmed dead is recovered in a private copy; a live one's is its own.
     const hasEnded = () => this.files.liveRun() === undefined;
-    this.reader = { read: (request) => reader.read({ ...request, runEnded: request.runEnded === true || hasEnded() }) };
+    this.reader = {
+      read: async (request) => {
+        const read = await reader.read({ ...request, runEnded: request.runEnded === true || hasEnded() });
+        if (read.type === 'busy') this.#locked.outbound.note();
+        else this.#locked.outbound.end();
+        return read;
+      },
+    };
     this.chat = chatOf(session.key);
   }
 
@@ -94,7 +104,7 @@ export class SessionHandle {
         return await this.#ports.turns.run(this.id, () => this.#use(use));
       } catch (error) {
         if (!(error instanceof SqliteError && isBusy(error))) throw error;
-        const lockedMs = this.#noteLocked();
+        const lockedMs = this.#locked.inbound.note();
         if (lockedMs >= LOCKED_MAX_MS) {
           const seconds = Math.round(lockedMs / 1_000);
           const what = `The session's inbound.db has been locked for ${seconds} s, by its agent as a rule; nothing was written.`;
@@ -105,25 +115,12 @@ export class SessionHandle {
     }
   }
 
-  /** For how long the file has been found locked without a write in between, in milliseconds. */
-  #noteLocked(): number {
-    const now = this.#ports.monotonic();
-    this.#locked ??= { since: now, tries: 0 };
-    this.#locked.tries += 1;
-    const lockedMs = now - this.#locked.since;
-    if (lockedMs >= TOLD_AFTER_MS && this.#locked.tries >= TOLD_AFTER_TRIES) {
-      this.#locked = { since: now, tries: 0 };
-      this.#ports.onLocked(this.id);
-    }
-    return lockedMs;
-  }
-
   #use<T>(use: (files: HostSession) => T): TurnUse<T> {
     const files = this.#open();
     const before = files.rowsWritten();
     const value = use(files);
     const hasWritten = files.rowsWritten() !== before;
-    if (hasWritten) this.#locked = undefined;
+    if (hasWritten) this.#locked.inbound.end();
     return { value, hasWritten };
   }
 
@@ -137,6 +134,40 @@ export class SessionHandle {
   closeFile(): void {
     this.#files?.[Symbol.dispose]();
     this.#files = undefined;
+  }
+}
+
+/** Which file of a session is locked: the host's, by a reader that does not end; the runner's, by a writer that does not. */
+export type LockedFile = 'inbound' | 'outbound';
+
+/** Since when a file was found locked and how often, without having been free in between. */
+class LockRecord {
+  readonly #monotonic: () => number;
+  readonly #onLong: (lockedMs: Millis) => void;
+  #found: { readonly since: number; tries: number } | undefined;
+
+  constructor(monotonic: () => number, onLong: (lockedMs: Millis) => void) {
+    this.#monotonic = monotonic;
+    this.#onLong = onLong;
+  }
+
+  /** It is locked. Gives for how long it has been, in milliseconds, and tells it when that is too long; then from anew. */
+  note(): Millis {
+    const now = this.#monotonic();
+    const found = this.#found ?? { since: now, tries: 0 };
+    found.tries += 1;
+    this.#found = found;
+    const lockedMs = now - found.since;
+    if (lockedMs >= TOLD_AFTER_MS && found.tries >= TOLD_AFTER_TRIES) {
+      this.#found = { since: now, tries: 0 };
+      this.#onLong(lockedMs);
+    }
+    return lockedMs;
+  }
+
+  /** It was free. */
+  end(): void {
+    this.#found = undefined;
   }
 }
 
@@ -163,9 +194,9 @@ export interface SessionsOptions {
   /** Called when the session's runner has committed something. Must not throw. */
   readonly onRing: (sessionId: string) => void;
   /** The session's runner rings its bell without end. Must not throw. */
-  readonly onFlood: (sessionId: string) => void;
-  /** The session's file has stayed locked for long, and cannot be written. Must not throw. */
-  readonly onLocked: (sessionId: string) => void;
+  readonly onFlood: (session: SessionHandle) => void;
+  /** A file of the session has stayed locked for long: the host's cannot be written, the runner's not read. Must not throw. */
+  readonly onLocked: (session: SessionHandle, file: LockedFile, lockedMs: Millis) => void;
 }
 
 /** All sessions of a host. */
@@ -231,7 +262,7 @@ export class Sessions implements Disposable {
   listen(session: SessionHandle): void {
     if (this.#bells.has(session.id)) return;
     const { setTimer, onRing, onFlood } = this.#options;
-    const options = { setTimer, onFlood: () => onFlood(session.id) };
+    const options = { setTimer, onFlood: () => onFlood(session) };
     this.#bells.set(session.id, new Doorbell(session.folder.outbound, () => onRing(session.id), options));
   }
 

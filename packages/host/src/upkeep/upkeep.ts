@@ -3,13 +3,13 @@
  * stopped. Starting and stopping are not waited for: they poke when they are done.
  */
 import { type PassRead, passRequest, type RateLimits } from '@nanoclaw/delivery';
-import { changeToken, type Millis, type OutboundReader } from '@nanoclaw/session-db';
+import { changeToken, impostors, type Millis, type OutboundRead, type OutboundReader } from '@nanoclaw/session-db';
 import { judgeSession, observe, type SweepPolicy, type SweepReport, settleSession, type Vitals } from '@nanoclaw/sweep';
 import type { HostMessenger } from '../channels/index.ts';
 import { messageOf } from '../errors/index.ts';
 import type { Counting, Logger } from '../observability/index.ts';
 import type { Runs } from '../runs/index.ts';
-import type { SessionHandle, Sessions } from '../session/index.ts';
+import { refusedRows, type SessionHandle, type Sessions } from '../session/index.ts';
 import type { Activity } from './activity.ts';
 import { sendOwedNotices } from './notices.ts';
 import { FORGET_EVERY_MS, forgetInSession, type RetentionPolicy } from './retention.ts';
@@ -31,6 +31,8 @@ export interface UpkeepOptions {
   readonly typing: Typing;
   /** Counts failures, kills and refused rows. */
   readonly counting: Counting;
+  /** Notes what of a session's agent was stopped: its name, and a sentence. Must not throw. */
+  readonly noteFinding: (session: SessionHandle, finding: string, detail: string) => void;
   /** When a run is stuck, and how messages are retried. */
   readonly policy: SweepPolicy;
   /** How long what has ended is kept. */
@@ -73,12 +75,10 @@ export class Upkeep {
     if (report.vitals) this.#vitals.set(id, report.vitals);
     else this.#vitals.delete(id);
     if (seen.read.type === 'read') {
-      // Those of messages are counted where they would have been delivered.
-      const acks = seen.read.refused.filter(({ table }) => table === 'processing_ack');
-      for (const { table } of acks) this.#options.counting.count('rows_refused', table);
       typing.update(session, report.claims, seen.read.container?.progressAt ?? 0, now());
       this.#options.activity.noteClaims(id, report.claims.length > 0);
     }
+    this.#noteFindings(session, seen.read);
     this.#noteQueue(session);
     this.#reportAttempts(session, report);
     const nextNoticeAt = await this.#sendOwed(session, report);
@@ -121,6 +121,15 @@ export class Upkeep {
     } finally {
       this.#notifying.delete(session.id);
     }
+  }
+
+  /** What is wrong with the file as a whole, and with its messages, is noted where they would have been delivered. */
+  #noteFindings(session: SessionHandle, read: OutboundRead): void {
+    const { counting, noteFinding } = this.#options;
+    for (const { name, detail } of impostors(session.folder.outbound)) noteFinding(session, name, detail);
+    const acks = read.type === 'read' ? read.refused.filter(({ table }) => table === 'processing_ack') : [];
+    for (const { table } of acks) counting.count('rows_refused', table);
+    if (acks.length > 0) noteFinding(session, 'claims-refused', refusedRows(acks));
   }
 
   #noteQueue(session: SessionHandle): void {
