@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { TerminalClient, type TerminalMessage, terminalSocketPath } from '@nanoclaw/channels/terminal';
 import { execa } from 'execa';
 import { z } from 'zod';
+import type { Lateness } from './monitor.ts';
 
 /** What no attacker may ever show in its chat. */
 export const SECRET = 'the-secret-of-another-session';
@@ -20,6 +21,7 @@ export const SECRET = 'the-secret-of-another-session';
 const SECRET_OF_ENDPOINT = z.object({ secret: z.string() });
 
 const MAIN = fileURLToPath(new URL('../../../apps/host/dist/main.js', import.meta.url));
+const MONITOR = new URL('./monitor.ts', import.meta.url).href;
 const IDLE = fileURLToPath(new URL('./idle.ts', import.meta.url));
 const ATTACKER = fileURLToPath(new URL('./attacker.ts', import.meta.url));
 
@@ -31,7 +33,7 @@ export class Arena implements AsyncDisposable {
   readonly webhookPort: number;
   readonly #healthPort: number;
   readonly #clients = new Map<string, Chat>();
-  readonly #idle: ChildProcess = fork(IDLE, { execArgv: ['--disable-warning=ExperimentalWarning'] });
+  readonly #idle: ChildProcess = fork(IDLE, { execArgv: [...MONITORED] });
   #host: ChildProcess | undefined;
   #ids = 0;
 
@@ -67,9 +69,9 @@ export class Arena implements AsyncDisposable {
       webhookPort: this.webhookPort,
     };
     writeFileSync(join(this.data, 'config.json'), JSON.stringify(config));
-    this.#host = spawn(process.execPath, [MAIN, 'start', '--data', this.data], {
+    this.#host = spawn(process.execPath, [...MONITORED, MAIN, 'start', '--data', this.data], {
       env: { PATH: process.env['PATH'] ?? '', HOME: this.data, NANOCLAW_LOG: 'info' },
-      stdio: 'ignore',
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     });
     await this.#untilReady();
     // The first chat makes the default agent, which is the attacker.
@@ -154,23 +156,21 @@ export class Arena implements AsyncDisposable {
     return readdirSync(root).flatMap((agent) => readdirSync(join(root, agent)).map((id) => join(root, agent, id)));
   }
 
-  /** What the host counts, by name and labels, and how late its loop was since the last look, in milliseconds. */
-  async figures(): Promise<{ readonly counters: ReadonlyMap<string, number>; readonly stallMs: number }> {
+  /** What the host counts, by name and labels. */
+  async counters(): Promise<ReadonlyMap<string, number>> {
     const answer = await fetch(`http://127.0.0.1:${this.#healthPort}/metrics`);
     const counters = new Map<string, number>();
     for (const line of (await answer.text()).split('\n')) {
       const [, name, value] = /^(nanoclaw_\S+) (\S+)/.exec(line) ?? [];
       if (name !== undefined) counters.set(name.replaceAll(/,?otel_scope\w*="[^"]*"/g, ''), Number(value));
     }
-    const stall = counters.get('nanoclaw_event_loop_delay_seconds{quantile="1"}') ?? Number.NaN;
-    return { counters, stallMs: stall * 1_000 };
+    return counters;
   }
 
-  /** How late an idle process beside the host was since the last look, in milliseconds. */
-  async idleStallMs(): Promise<number> {
-    const answer = once(this.#idle, 'message');
-    this.#idle.send('');
-    return Number((await answer)[0]);
+  /** How late the host's loop was since the last look, and that of an idle process beside it. */
+  async lateness(): Promise<{ readonly stall: Lateness; readonly idle: Lateness }> {
+    const [stall, idle] = await Promise.all([latenessOf(this.#host), latenessOf(this.#idle)]);
+    return { stall, idle };
   }
 
   /** What the log holds now. */
@@ -206,6 +206,18 @@ export class Arena implements AsyncDisposable {
     await this.#ended('SIGTERM');
     return Date.now() - begun;
   }
+}
+
+/** What a process is started with whose loop is watched. */
+const MONITORED = ['--disable-warning=ExperimentalWarning', '--import', MONITOR] as const;
+
+const LATENESS = z.object({ ms: z.number(), cpuMs: z.number() });
+
+async function latenessOf(process: ChildProcess | undefined): Promise<Lateness> {
+  if (process?.connected !== true) return { ms: Number.NaN, cpuMs: Number.NaN };
+  const answer = once(process, 'message', { signal: AbortSignal.timeout(60_000) });
+  process.send('');
+  return LATENESS.parse((await answer)[0]);
 }
 
 /** A person in a chat. */

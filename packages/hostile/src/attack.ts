@@ -25,6 +25,8 @@ export interface Attack {
   readonly kind: string;
   /** Done once, in a process of the container's. A live attack goes on until `place.until`. */
   readonly act: (place: Place, openSqlite: OpenSqlite) => void | Promise<void>;
+  /** How long it goes on at least, in milliseconds, where a shorter one is no different from what an honest agent may do. */
+  readonly lastsMs?: number;
   /**
    * What the host must have said of it in the end, in the state of the session, its timeline, the counters or the log.
    * Without one there is nothing to say: it is no different from what an honest agent may do.

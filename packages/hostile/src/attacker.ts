@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Provider, ProviderModule, TurnEvent } from '@nanoclaw/runner';
@@ -38,7 +38,8 @@ async function struck(name: string, { victim, hostFile, liveMs }: Options): Prom
   const path = { type: 'string', default: '' } as const;
   const { values } = parseArgs({ strict: false, options: { inbound: path, outbound: path, agent: path } });
   const [inbound, outbound, agent] = [values.inbound, values.outbound, values.agent].map(String);
-  const done = join(agent ?? '', `done-${Buffer.from(name).toString('hex').slice(0, 120)}`);
+  const session = basename(dirname(outbound ?? ''));
+  const done = join(agent ?? '', `done-${session}-${Buffer.from(name).toString('hex').slice(0, 120)}`);
   if (existsSync(done)) return 'done before';
   writeFileSync(done, '');
   const place: Place = {

@@ -44,10 +44,16 @@ const TARGETS: Record<string, (place: Place) => string> = {
 const NAMES: Record<string, RegExp> = {
   'the database': /not-a-file|too-big|not a (plain|regular) file|quarantined|unreadable/,
   'the journal': /not-a-file|too-big|hot-journal|not a (plain|regular) file|quarantined|unreadable/,
-  'the bell': /bell/,
-  'the heartbeat': /heartbeat/,
-  'the folder of files': /files/,
+  'the bell': /bell-/,
+  'the heartbeat': /heartbeat-/,
+  'the folder of files': /files-/,
 };
+
+/** A bell or a heartbeat is only looked at: one that cannot be read serves as any other. */
+const SERVES = [
+  'a file that cannot be read in place of the bell',
+  'a file that cannot be read in place of the heartbeat',
+];
 
 /** Every impostor in every place. */
 export const FILES: readonly Attack[] = Object.entries(TARGETS).flatMap(([target, where]) =>
@@ -64,7 +70,7 @@ export const FILES: readonly Attack[] = Object.entries(TARGETS).flatMap(([target
         }
         put(path, place);
       },
-      ...(NAMES[target] && { named: NAMES[target] }),
+      ...(NAMES[target] && !SERVES.includes(`${impostor} in place of ${target}`) && { named: NAMES[target] }),
     }),
   ),
 );

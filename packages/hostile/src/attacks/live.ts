@@ -47,29 +47,38 @@ function exchanged(path: string, place: Place): void {
   });
 }
 
+/** A host says so when a lock has been held for 5 s, at the next time that it needs the file. */
+const LOCK_LASTS_MS = 15_000;
+
+/** A host says so once three stretches of a second at most were full. */
+const FLOOD_LASTS_MS = 5_000;
+
 const ACTIONS: readonly Omit<Attack, 'kind'>[] = [
   {
     name: 'touches its bell in a tight loop',
+    lastsMs: FLOOD_LASTS_MS,
     act: (place) => again(place, (n) => utimesSync(place.outbound.bell, n, n)),
-    named: /bell/,
+    named: /bell-/,
   },
   {
     name: 'writes its bell in a tight loop',
+    lastsMs: FLOOD_LASTS_MS,
     act: (place) => {
       const file = openSync(place.outbound.bell, 'w');
       again(place, () => writeSync(file, 'x', 0));
       closeSync(file);
     },
-    named: /bell/,
+    named: /bell-/,
   },
   {
     name: 'makes and removes its bell in a tight loop',
+    lastsMs: FLOOD_LASTS_MS,
     act: (place) =>
       again(place, () => {
         rmSync(place.outbound.bell, { force: true });
         writeFileSync(place.outbound.bell, '');
       }),
-    named: /bell/,
+    named: /bell-/,
   },
   {
     name: 'touches its heartbeat in a tight loop, in the year 2100',
@@ -77,6 +86,7 @@ const ACTIONS: readonly Omit<Attack, 'kind'>[] = [
   },
   {
     name: 'commits as fast as it can',
+    lastsMs: FLOOD_LASTS_MS,
     act: (place, openSqlite) => {
       const db = openSqlite(place.outbound.database, 'write');
       db.exec('PRAGMA busy_timeout = 5000; PRAGMA synchronous = 0');
@@ -86,12 +96,13 @@ const ACTIONS: readonly Omit<Attack, 'kind'>[] = [
       });
       db.close();
     },
-    named: /bell|busy/,
+    named: /bell-flood/,
   },
   {
     name: 'holds a read lock on inbound.db',
     act: (place, openSqlite) => held(openSqlite, place.inbound.database, 'BEGIN', place),
-    named: /lock/,
+    lastsMs: LOCK_LASTS_MS,
+    named: /inbound-locked/,
   },
   {
     name: 'holds a read lock on its own file',
@@ -104,14 +115,15 @@ const ACTIONS: readonly Omit<Attack, 'kind'>[] = [
   {
     name: 'holds everything on its own file',
     act: (place, openSqlite) => held(openSqlite, place.outbound.database, 'BEGIN EXCLUSIVE', place),
-    named: /busy|locked|lock/,
+    lastsMs: LOCK_LASTS_MS,
+    named: /outbound-locked/,
   },
   {
     name: 'exchanges its database in a tight loop',
     act: (place) => exchanged(place.outbound.database, place),
     named: /not-a-file|link|plain file|quarantine/,
   },
-  { name: 'exchanges its bell in a tight loop', act: (place) => exchanged(place.outbound.bell, place), named: /bell/ },
+  { name: 'exchanges its bell in a tight loop', act: (place) => exchanged(place.outbound.bell, place), named: /bell-/ },
   {
     name: 'takes all rights from its folder',
     act: (place) => chmodSync(place.outbound.root, 0),
