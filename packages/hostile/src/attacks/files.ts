@@ -49,10 +49,11 @@ const NAMES: Record<string, RegExp> = {
   'the folder of files': /files-/,
 };
 
-/** A bell or a heartbeat is only looked at: one that cannot be read serves as any other. */
+/** Not amiss: a bell or a heartbeat is only looked at, so that one that cannot be read serves; and a folder is what belongs there. */
 const SERVES = [
   'a file that cannot be read in place of the bell',
   'a file that cannot be read in place of the heartbeat',
+  'a folder in place of the folder of files',
 ];
 
 /** Every impostor in every place. */
