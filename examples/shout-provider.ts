@@ -12,7 +12,8 @@ export function shoutProvider(suffix: string): Provider {
       const texts = messages.map(({ content }) => String(content['text'] ?? '').toUpperCase());
       let abortReason: string | undefined;
       async function* events(): AsyncGenerator<TurnEvent> {
-        if (abortReason !== undefined) yield { type: 'error', reason: abortReason, lostContinuation: false };
+        if (abortReason !== undefined)
+          yield { type: 'error', kind: 'failed', reason: abortReason, lostContinuation: false };
         else yield { type: 'result', text: `${texts.join('\n')}${suffix}`, usage: NO_USAGE };
       }
       // It answers at once, so there is no turn that a follow-up could still join.

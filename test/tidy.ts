@@ -391,7 +391,7 @@ const SQL_FILES = [
   /^packages\/[\w-]+\/src\/([\w-]+\/)?(schema|registry|dialect|[\w-]+-(session|store|history)|sqlite(\/\w+)?)\.ts$/,
   /^packages\/registry\/src\/migrations\/[\w-]+\.ts$/,
   /^packages\/host\/src\/data\/(database-copy|lease)\.ts$/,
-  /^packages\/session-db\/src\/(open|untrusted|recovery|retention|routing|series|deliveries|trouble|snapshot|probe|import-v2|dead-letters|notices|timeline|received)\.ts$/,
+  /^packages\/session-db\/src\/(open|untrusted|recovery|retention|routing|series|deliveries|trouble|snapshot|probe|import-v2|dead-letters|deferrals|notices|timeline|received)\.ts$/,
 ];
 
 function mayHoldSql(path: string): boolean {

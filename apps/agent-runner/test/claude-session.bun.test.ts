@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isBusy, type OutboundContents } from '@nanoclaw/session-db';
+import { INBOUND_RETRY, isBusy, type OutboundContents } from '@nanoclaw/session-db';
 import { openSqlite } from '@nanoclaw/session-db/bun';
 import { isAlive, recordingExecutable, startedPids } from '../../../packages/providers/test/claude-home.ts';
 import {
@@ -144,19 +144,71 @@ describe('a person gets one answer', () => {
     ['500', { type: 'status', status: 500, message: 'broken' }],
     ['closes in mid-stream', { type: 'cut', text: 'Hel' }],
   ])(
-    'from an API that first answers %s: the attempt fails with a reason and says nothing, the next one answers',
+    'from an API that first answers %s: the attempt is deferred with a reason and says nothing, the next one answers',
     async (_name, trouble) => {
       let isDown = true;
-      session.say('hello');
+      const id = session.say('hello');
       await start(flaky(trouble, () => isDown));
-      const failed = await session.until(ended(1));
-      expect(failed.acks).toMatchObject([{ status: 'failed', error: expect.stringMatching(/./) }]);
-      expect(failed.messages).toEqual([]);
+      const deferred = await session.until(ended(1));
+      expect(deferred.acks).toMatchObject([
+        { status: 'deferred', kind: 'unavailable', error: expect.stringMatching(/./) },
+      ]);
+      expect(deferred.messages).toEqual([]);
       isDown = false;
       await session.sweep();
+      expect(session.host.message(id)).toMatchObject({ status: 'pending', tries: 1, triesBefore: 1 });
       const seen = await session.until(ended(2));
       expect(seen.acks[1]).toMatchObject({ attempt: 2, status: 'completed' });
       expect(texts(seen)).toEqual(['Hello again.']);
+    },
+    TEST_MAX_MS,
+  );
+
+  test(
+    'from an API that is away for longer than all tries of a message, and then answers',
+    async () => {
+      let isDown = true;
+      const id = session.say('hello');
+      await start(flaky({ type: 'status', status: 429, message: 'no', retryAfterSeconds: 600 }, () => isDown));
+      for (let attempt = 1; attempt <= INBOUND_RETRY.triesMax + 1; attempt++) {
+        await session.until(ended(attempt));
+        isDown = attempt <= INBOUND_RETRY.triesMax;
+        await session.sweep();
+      }
+      const seen = await session.until(ended(INBOUND_RETRY.triesMax + 2));
+      expect(texts(seen)).toEqual(['Hello again.']);
+      await session.sweep();
+      expect(session.host.message(id)).toMatchObject({ status: 'completed' });
+      expect(session.host.deadLetters.count()).toBe(0);
+    },
+    TEST_MAX_MS,
+  );
+
+  test(
+    'once the key is good: with a wrong one its API is asked three times and no more, and the chat is owed one notice',
+    async () => {
+      let isWrong = true;
+      const id = session.say('hello');
+      await start(flaky({ type: 'status', status: 401, message: 'invalid x-api-key' }, () => isWrong));
+      await session.until(ended(1));
+      await session.sweep('as it is');
+      expect(session.host.deferrals.get()).toMatchObject({ kind: 'refused', messages: 1 });
+      const another = session.say('are you there?');
+      await session.until(ended(3));
+      await session.sweep('as it is');
+      const asked = api?.requests.length ?? 0;
+      expect(asked).toBeLessThanOrEqual(6);
+      expect(session.host.notices.owed(10)).toMatchObject([{ type: 'deferred', kind: 'refused', messageId: id }]);
+      await sleep(1_500);
+      expect(api?.requests.length).toBe(asked);
+
+      isWrong = false;
+      session.host.deferrals.retryNow(Date.now());
+      const seen = await session.until(ended(5));
+      expect(texts(seen)).toEqual(['Hello again.']);
+      await session.sweep('as it is');
+      for (const each of [id, another]) expect(session.host.message(each)).toMatchObject({ status: 'completed' });
+      expect(session.host.notices.owed(10)).toEqual([]);
     },
     TEST_MAX_MS,
   );

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   createSession,
   HostSession,
+  INBOUND_DEFERRAL,
   INBOUND_RETRY,
   inProcessReader,
   isBusy,
@@ -99,10 +100,11 @@ export class SessionHost {
     await this.sweep();
   }
 
-  /** Settles what the runner has said of its claims, as if its backoff were over. */
-  async sweep(): Promise<void> {
+  /** Settles what the runner has said of its claims: as if all waits were over, or as it is. */
+  async sweep(waits: 'over' | 'as it is' = 'over'): Promise<void> {
     const seen = await this.until(() => true);
-    again(() => this.host.settle(seen, Date.now() - INBOUND_RETRY.backoffMaxMs, INBOUND_RETRY));
+    const now = waits === 'over' ? Date.now() - INBOUND_DEFERRAL.retryAfterMaxMs : Date.now();
+    again(() => this.host.settle(seen, now, INBOUND_RETRY));
   }
 
   /** A chat message of Ada's; gives its id. */

@@ -8,6 +8,7 @@ import {
   ATTACHMENT_FINDINGS,
   type AttachmentFinding,
   boundedJson,
+  DEFERRAL_KINDS,
   OUTBOUND_KINDS,
   OUTBOUND_LIMITS,
   type OutboundLimits,
@@ -110,14 +111,22 @@ const id = z
 const detail = z.string().max(4_000);
 const number = z.int();
 
-const ack = z.object({
+const commonAck = z.object({
   messageId: id,
   attempt: number.min(1),
   runId: id,
-  status: z.enum(ACK_STATUSES),
   statusChanged: number,
   error: z.string().max(2_000).nullable(),
 });
+
+const ack = z.discriminatedUnion('status', [
+  commonAck.extend({ status: z.enum(ACK_STATUSES).exclude(['deferred']) }),
+  commonAck.extend({
+    status: z.literal('deferred'),
+    kind: z.enum(DEFERRAL_KINDS),
+    retryAfterMs: number.min(0).nullable(),
+  }),
+]);
 
 const message = z.object({
   id,

@@ -2,7 +2,15 @@ import { expect, test } from 'vitest';
 import { Health, type Readiness } from '../src/observability/health.ts';
 import { type Gauges, Metrics } from '../src/observability/metrics.ts';
 
-const QUIET: Gauges = { sessions: 0, runs: 0, runsWaiting: 0, dueMessages: 0, oldestDueMs: 0, channels: [] };
+const QUIET: Gauges = {
+  sessions: 0,
+  runs: 0,
+  runsWaiting: 0,
+  dueMessages: 0,
+  oldestDueMs: 0,
+  modelTroubles: [],
+  channels: [],
+};
 const PROMPT = { p50: 0, p99: 0, max: 0 };
 
 async function served(gauges: () => Gauges, readiness: () => Readiness = () => ({ type: 'ready' })) {
@@ -36,6 +44,7 @@ test('what was counted and what is so now can be scraped', async () => {
     runsWaiting: 0,
     dueMessages: due,
     oldestDueMs: 1_500,
+    modelTroubles: [{ provider: 'claude', kind: 'refused', messages: 4 }],
     channels: [{ instance: 'terminal', isOnline: true }],
   });
   await using host = await served(gauges);
@@ -51,6 +60,7 @@ test('what was counted and what is so now can be scraped', async () => {
   expect(body).toMatch(/^nanoclaw_wake_failures_total(\{\})? 1$/m);
   expect(body).toMatch(/^nanoclaw_due_messages(\{\})? 3$/m);
   expect(body).toMatch(/^nanoclaw_oldest_due_seconds(\{\})? 1.5$/m);
+  expect(body).toMatch(/^nanoclaw_model_waiting_messages\{provider="claude",kind="refused"\} 4$/m);
   expect(body).toMatch(/^nanoclaw_channel_online\{channel="terminal"\} 1$/m);
   expect(body).toMatch(/^nanoclaw_event_loop_delay_seconds\{quantile="0.99"\} 0$/m);
   expect(body).toMatch(/^nanoclaw_open_files(\{\})? 41$/m);

@@ -1,5 +1,5 @@
 import type { Address } from '@nanoclaw/channels';
-import type { JsonObject } from '@nanoclaw/session-db';
+import type { DeferralKind, JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type HostMessenger, hostMessenger, type NotifyResult } from '../src/channels/host-messenger.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
@@ -55,6 +55,27 @@ describe('a notice that is owed', () => {
     await say();
     expect(texts()).toEqual([
       'A message could not be answered and was given up: It broke [31m. It is kept; write again to ask anew.',
+    ]);
+  });
+
+  it('says once that a message waits for its model, and whose it is to act', async () => {
+    const ids = [await world.hear(session, 'p1'), await world.hear(session, 'p2')];
+    const deferred = (kind: DeferralKind, error: string, attempt: number) => {
+      const common = { attempt, runId: 'x', status: 'deferred', statusChanged: world.now, error } as const;
+      const acks = ids.map((messageId) => ({ ...common, messageId, kind, retryAfterMs: 60_000 }));
+      asHost(session, (files) => void files.settle({ acks, openClaims: [], changesThrough: 0 }, world.now, POLICY));
+    };
+    deferred('unavailable', 'status 529', 1);
+    await say();
+    deferred('unavailable', 'status 529', 2);
+    await say();
+    deferred('refused', 'The key\nis wrong.', 3);
+    await say();
+    deferred('refused', 'The key is wrong.', 4);
+    await say();
+    expect(texts()).toEqual([
+      'The agent cannot answer just now: status 529. Your messages are kept and will be tried again automatically.',
+      'The agent cannot answer until its operator has acted: The key is wrong. Your messages are kept and will be answered then; nothing needs to be sent again.',
     ]);
   });
 

@@ -11,6 +11,7 @@ import { Guard } from '../../guard/src/guard.ts';
 import type { OutboundGuard } from '../src/host/host-setup.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
 import { Activity } from '../src/upkeep/activity.ts';
+import { ModelTroubles } from '../src/upkeep/model-troubles.ts';
 import { Typing } from '../src/upkeep/typing.ts';
 import { Upkeep } from '../src/upkeep/upkeep.ts';
 import { AttackedHost, forge } from './attack-support.ts';
@@ -52,6 +53,9 @@ class Bench {
         directAddress: async () => undefined,
       },
       activity: new Activity(),
+      modelTroubles: new ModelTroubles(),
+      providerOf: async () => 'offline',
+      onModelBack: () => undefined,
       rates: world.gate.rates,
       typing: new Typing(new Map()),
       counting: { count: () => undefined },

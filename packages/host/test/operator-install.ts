@@ -173,6 +173,7 @@ export class OperatorInstall implements AsyncDisposable {
         { name: 'claude', module: null, isDefault: false },
         { name: 'shout', module: './shout.js', isDefault: false },
       ],
+      modelTroubles: [],
       problems: [],
       running: [],
       waiting: [],

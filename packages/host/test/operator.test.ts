@@ -252,6 +252,35 @@ describe('the operator commands', () => {
       expect(install.asked).toEqual([`poke ${session.id}`, `poke ${session.id}`, `stop ${session.id}`]);
     });
 
+    it('whose model is in the way say so, and are tried again by `sessions retry` and when their agent is changed', async () => {
+      const session = await install.session();
+      install.enqueue(session, 'waits', { text: 'this one waits' });
+      const refused = { type: 'deferred', kind: 'refused', reason: 'The key is wrong.', retryAfterMs: null } as const;
+      install.turn(session, refused);
+      const why = 'Its model refused: The key is wrong.';
+      const later = NOW + 300_000;
+      expect(await install.run(['sessions', 'get', session.id])).toMatchObject({
+        state: 'deferred',
+        why,
+        deferred: { kind: 'refused', messages: 1, reason: 'The key is wrong.', since: NOW, retryAt: later },
+      });
+      expect(await install.run(['sessions', 'list', '--group', 'main'])).toMatchObject([{ state: 'deferred', why }]);
+      expect(await install.run(['sessions', 'show', session.id])).toMatchObject({
+        timeline: [{ became: 'model refused: The key is wrong.', tries: 1 }],
+      });
+      expect(await install.run(['status'])).toMatchObject({ due: 0, deferred: 1, deadLetters: 0 });
+      for (const words of [
+        ['sessions', 'retry', session.id],
+        ['groups', 'update', 'main', '--model', 'another'],
+      ]) {
+        await install.run(words, install.live);
+        expect(await install.run(['status'])).toMatchObject({ due: 1, deferred: 1 });
+        install.turn(session, refused);
+      }
+      expect(await install.run(['status'])).toMatchObject({ due: 0, deferred: 1, deadLetters: 0 });
+      expect(install.asked).toEqual([`poke ${session.id}`, `poke ${session.id}`]);
+    });
+
     it('are deleted with their files, once the host has let them go', async () => {
       const session = await install.session();
       const { root } = install.folder(session);
@@ -509,12 +538,14 @@ describe('the operator commands', () => {
       'due',
       'oldestDueMs',
       'deadLetters',
+      'deferred',
       'troubled',
       'approvals',
       'questions',
       'unreadable',
       'channels',
       'providers',
+      'modelTroubles',
       'problems',
     ];
 

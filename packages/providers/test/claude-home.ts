@@ -49,7 +49,12 @@ export class ClaudeHome {
     this.#api = await startFakeMessagesApi(rules);
   }
 
-  provider(executable = recordingExecutable(this.home)): Provider {
+  /** Nothing answers any more where the fake was. */
+  async stopApi(): Promise<void> {
+    await this.#api?.stop();
+  }
+
+  provider(executable = recordingExecutable(this.home), env: Readonly<Record<string, string>> = {}): Provider {
     return claudeProvider({
       executable,
       env: {
@@ -57,6 +62,7 @@ export class ClaudeHome {
         PATH: '/usr/local/bin:/usr/bin:/bin',
         ANTHROPIC_API_KEY: 'no-key-is-needed',
         ANTHROPIC_BASE_URL: this.#api?.url ?? '',
+        ...env,
       },
       uid: process.getuid?.() ?? -1,
       newId: () => crypto.randomUUID(),
@@ -94,7 +100,7 @@ export class ClaudeHome {
 
   /** Removes everything, and gives the pids of the programs that still run: a test that leaves one has failed. */
   async close(): Promise<number[]> {
-    await this.#api?.stop();
+    await this.#api?.stop().catch(() => undefined);
     const left = this.startedPids().filter(isAlive);
     rmSync(this.home, { recursive: true, force: true });
     return left;
@@ -152,6 +158,7 @@ export function inbound(kind: 'chat' | 'command'): InboundMessage {
     timestamp: 0,
     trigger: 'wakes',
     tries: 0,
+    triesSpent: 0,
     address: null,
     sourceSessionId: null,
     inReplyTo: null,

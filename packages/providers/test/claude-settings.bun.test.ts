@@ -270,6 +270,8 @@ describe('the claude provider', () => {
         workBriefly: says('work for a moment'),
         fail: says('fail'),
         useTool: says('tell them'),
+        refused: says('use a wrong key'),
+        unavailable: says('come too often'),
       },
       close: async () => undefined,
     };
@@ -283,6 +285,8 @@ const conforming: FakeRules = async (request) => {
   if (said.includes('Sent as message 1.') || said.includes('There is no such place.')) return text('Told them.');
   if (said.includes('tell them')) return { type: 'tool', name: 'mcp__nanoclaw__send_message', input: { text: 'hi' } };
   if (said.includes('fail')) return { type: 'status', status: 400, message: 'no' };
+  if (said.includes('use a wrong key')) return { type: 'status', status: 403, message: 'no' };
+  if (said.includes('come too often')) return { type: 'status', status: 429, message: 'no', retryAfterSeconds: 600 };
   if (said.includes('work without end')) return { type: 'hang' };
   if (said.includes('work for a moment')) await Bun.sleep(300);
   return text('Here you are.');

@@ -2,11 +2,13 @@
  * The `claude` provider against the SDK's real program and a fake of the model's API. `NANOCLAW_CLAUDE_BINARY` names
  * the program; each test gives it a home of its own and checks that no process is left.
  */
+
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Prompt, Tool, TurnEvent } from '@nanoclaw/runner';
+import { claudeReading } from '../src/claude/events.ts';
 import {
   ClaudeHome,
   command,
@@ -15,6 +17,7 @@ import {
   inbound,
   isAlive,
   isEnd,
+  recordingExecutable,
   says,
   TURN_MAX_MS,
   tokenOf,
@@ -297,7 +300,7 @@ describe('a continuation', () => {
         const events = await eventsOf(await claude.startTurn(inOrder(), 'Who am I?', { continuation }));
 
         expect(events).toMatchObject([
-          { type: 'error', reason: expect.stringContaining(continuation), lostContinuation: true },
+          { type: 'error', reason: expect.stringContaining(continuation), kind: 'failed', lostContinuation: true },
         ]);
         expect(claude.requests).toHaveLength(0);
       }
@@ -314,35 +317,98 @@ describe('a continuation', () => {
       const resumed = await eventsOf(claude.nextTurn('Again.', { continuation: tokenOf(first) }));
       const fresh = await eventsOf(claude.nextTurn('Again.'));
 
-      expect(resumed.at(-1)).toMatchObject({ type: 'error', lostContinuation: true });
-      expect(fresh.at(-1)).toMatchObject({ type: 'error', lostContinuation: false });
+      expect(resumed.at(-1)).toMatchObject({ type: 'error', kind: 'failed', lostContinuation: true });
+      expect(fresh.at(-1)).toMatchObject({ type: 'error', kind: 'failed', lostContinuation: false });
     },
     TURN_MAX_MS,
   );
 });
 
+function answering(status: number, message: string, retryAfterSeconds?: number): FakeReply {
+  return { type: 'status', status, message, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
+}
+
+/** The kind of the error that a turn ends with whose API has answered so. */
+function kindOf(api_error_status: number | null, error?: 'unknown' | 'overloaded' | 'account_on_hold') {
+  const reading = claudeReading({ continuation: undefined, tools: [] });
+  const message = { type: 'assistant', parent_tool_use_id: null, message: { content: [] }, error };
+  reading.events(message as never);
+  const result = { type: 'result', subtype: 'success', is_error: true, terminal_reason: 'api_error', result: 'no' };
+  const end = reading.failure({ ...result, api_error_status } as never);
+  return end?.type === 'error' ? end.kind : undefined;
+}
+
 describe('a failure of the API', () => {
-  const failures: readonly [string, FakeReply, RegExp][] = [
-    ['429', { type: 'status', status: 429, message: 'too many', retryAfterSeconds: 1 }, /429.*too many/],
-    ['429 that lasts', { type: 'status', status: 429, message: 'too many', retryAfterSeconds: 600 }, /429.*too many/],
-    ['500', { type: 'status', status: 500, message: 'out of order' }, /500.*out of order/],
-    ['401', { type: 'status', status: 401, message: 'who are you' }, /401.*who are you/],
-    ['connection closed in the middle of the answer', { type: 'cut', text: 'Once upon' }, /Connection/],
+  const failures: readonly [string, FakeReply, 'refused' | 'unavailable' | 'failed', RegExp][] = [
+    ['429', answering(429, 'too many', 1), 'unavailable', /429.*too many/],
+    ['429 that lasts', answering(429, 'too many', 600), 'unavailable', /429.*too many/],
+    ['500', answering(500, 'out of order'), 'unavailable', /500.*out of order/],
+    ['connection closed in the middle of the answer', { type: 'cut', text: 'Once upon' }, 'unavailable', /Connection/],
+    ['401', answering(401, 'invalid x-api-key'), 'refused', /401.*Invalid API key/],
+    ['403', answering(403, 'no access to this model'), 'refused', /403.*no access to this model/],
+    ['404', answering(404, 'model: claude-none'), 'refused', /404.*issue with the selected model/],
+    [
+      '400 for want of credit',
+      answering(400, 'Your credit balance is too low to access the API.'),
+      'refused',
+      /[Cc]redit/,
+    ],
+    ['400', answering(400, 'messages: malformed'), 'failed', /400.*malformed/],
   ];
-  for (const [name, reply, reason] of failures) {
+  for (const [name, reply, kind, reason] of failures) {
     test(
-      `by ${name} ends the turn with an error after at most three attempts, and never with a result`,
+      `by ${name} ends the turn with an error that is ${kind}, after a few attempts, and never with a result`,
       async () => {
         const events = await eventsOf(await claude.startTurn(() => reply, 'Say hello.'));
 
-        expect(ends(events)).toMatchObject([
-          { type: 'error', reason: expect.stringMatching(reason), lostContinuation: false },
-        ]);
-        expect(claude.requests.length).toBeLessThanOrEqual(3);
+        expect(ends(events)).toMatchObject([{ type: 'error', kind, reason: expect.stringMatching(reason) }]);
+        // A request that is malformed is also tried with parts of it left out.
+        expect(claude.requests.length).toBeLessThanOrEqual(kind === 'failed' ? 6 : 3);
       },
       TURN_MAX_MS,
     );
   }
+
+  test('of a gateway is known by its status, where the program has no name for it', () => {
+    expect([401, 402, 403, 404].map((status) => kindOf(status, 'unknown'))).toEqual(Array(4).fill('refused'));
+    expect([408, 429, 500, 502, 503, 529, null].map((status) => kindOf(status))).toEqual(Array(7).fill('unavailable'));
+    expect([400, 413, 422].map((status) => kindOf(status, 'unknown'))).toEqual(Array(3).fill('failed'));
+    expect([kindOf(400, 'account_on_hold'), kindOf(null, 'overloaded')]).toEqual(['refused', 'unavailable']);
+  });
+
+  test(
+    'that is not there at all is unavailable, and one without a key is refused',
+    async () => {
+      const api = await claude.startTurn(() => ({ type: 'text', text: 'unused' }), 'Say hello.');
+      expect(ends(await eventsOf(api))).toMatchObject([{ type: 'result' }]);
+      await claude.stopApi();
+      expect(ends(await eventsOf(claude.nextTurn('Say hello.')))).toMatchObject([
+        { type: 'error', kind: 'unavailable', reason: expect.stringContaining('ECONNREFUSED') },
+      ]);
+      const env = { ANTHROPIC_API_KEY: '', ANTHROPIC_BASE_URL: '' };
+      const keyless = claude.provider(recordingExecutable(claude.home), env);
+      expect(ends(await eventsOf(keyless.start(says('Hello.'), claude.startOptions())))).toMatchObject([
+        { type: 'error', kind: 'refused', reason: expect.stringContaining('Not logged in') },
+      ]);
+    },
+    TURN_MAX_MS,
+  );
+
+  test(
+    'for want of credit gives up no conversation',
+    async () => {
+      const broke = answering(400, 'Your credit balance is too low to access the API.');
+      const rules = inOrder({ type: 'text', text: 'Hello.' }, broke, { type: 'text', text: 'Still here.' });
+      const first = await eventsOf(await claude.startTurn(rules, 'Hello.'));
+      const continuation = tokenOf(first);
+      const refused = await eventsOf(claude.nextTurn('Again.', { continuation }));
+      expect(refused.at(-1)).toMatchObject({ type: 'error', kind: 'refused' });
+      expect(refused.at(-1)).not.toHaveProperty('lostContinuation');
+      const third = await eventsOf(claude.nextTurn('Again.', { continuation }));
+      expect(third.at(-1)).toMatchObject({ type: 'result', text: 'Still here.' });
+    },
+    TURN_MAX_MS,
+  );
 
   test(
     'after a part of the work was done says what that has cost',
@@ -384,7 +450,7 @@ describe('a program that is killed in mid-turn', () => {
       for (const pid of claude.startedPids()) process.kill(pid, 'SIGKILL');
       process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
       const events = await reading;
-      expect(ends(events)).toMatchObject([{ type: 'error', lostContinuation: false }]);
+      expect(ends(events)).toMatchObject([{ type: 'error', kind: 'failed', lostContinuation: false }]);
 
       const next = await eventsOf(claude.nextTurn('Do both halves.', { continuation: tokenOf(events) }));
       expect(next.at(-1)).toMatchObject({ type: 'result', text: 'And here is the rest.' });
@@ -413,7 +479,9 @@ describe('an abort', () => {
       expect(turn.push(says('Too late.'))).toBe(false);
       const events = await reading;
 
-      expect(ends(events)).toMatchObject([{ type: 'error', reason: 'somebody said stop', lostContinuation: false }]);
+      expect(ends(events)).toMatchObject([
+        { type: 'error', reason: 'somebody said stop', kind: 'failed', lostContinuation: false },
+      ]);
       const next = await eventsOf(claude.nextTurn('Are you there?', { continuation: tokenOf(events) }));
       expect(next.at(-1)).toMatchObject({ type: 'result', text: 'Back again.' });
     },
@@ -431,7 +499,13 @@ describe('an abort', () => {
       turn.abort('somebody said stop');
 
       expect(ends(await reading)).toMatchObject([
-        { type: 'error', reason: 'somebody said stop', lostContinuation: false, usage: { inputTokens: 12 } },
+        {
+          type: 'error',
+          reason: 'somebody said stop',
+          kind: 'failed',
+          lostContinuation: false,
+          usage: { inputTokens: 12 },
+        },
       ]);
       expect(isAlive(Number(readFileSync(pidFile, 'utf8')))).toBe(false);
     },
@@ -449,7 +523,7 @@ describe('an abort', () => {
       const turn = await claude.startTurn(rules, 'Note: milk.', { tools: [tool] });
 
       expect(ends(await eventsOf(turn))).toMatchObject([
-        { type: 'error', reason: 'somebody said stop', lostContinuation: false },
+        { type: 'error', reason: 'somebody said stop', kind: 'failed', lostContinuation: false },
       ]);
     },
     TURN_MAX_MS,
@@ -459,7 +533,9 @@ describe('an abort', () => {
     const turn = await claude.startTurn(inOrder(), 'Say hello.');
     turn.abort('changed my mind');
 
-    expect(await eventsOf(turn)).toEqual([{ type: 'error', reason: 'changed my mind', lostContinuation: false }]);
+    expect(await eventsOf(turn)).toEqual([
+      { type: 'error', reason: 'changed my mind', kind: 'failed', lostContinuation: false },
+    ]);
     expect(claude.startedPids()).toEqual([]);
   });
 
@@ -493,7 +569,9 @@ describe('a program', () => {
     for (const [executable, reason] of cases) {
       const events = await eventsOf(claude.provider(executable).start(says('Say hello.'), claude.startOptions()));
 
-      expect(events).toEqual([{ type: 'error', reason: expect.stringMatching(reason), lostContinuation: false }]);
+      expect(events).toEqual([
+        { type: 'error', reason: expect.stringMatching(reason), kind: 'failed', lostContinuation: false },
+      ]);
     }
   });
 
@@ -501,7 +579,9 @@ describe('a program', () => {
     rmSync(claude.cwd, { recursive: true });
     const events = await eventsOf(await claude.startTurn(inOrder(), 'Say hello.'));
 
-    expect(events).toEqual([{ type: 'error', reason: expect.stringContaining(claude.cwd), lostContinuation: false }]);
+    expect(events).toEqual([
+      { type: 'error', reason: expect.stringContaining(claude.cwd), kind: 'failed', lostContinuation: false },
+    ]);
   });
 });
 

@@ -27,6 +27,7 @@ function message(content: JsonObject, kind: InboundMessage['kind'] = 'chat'): In
     timestamp: NOW,
     trigger: 'wakes',
     tries: 0,
+    triesSpent: 0,
     address: null,
     sourceSessionId: null,
     inReplyTo: null,
@@ -70,6 +71,8 @@ async function open(): Promise<ProviderUnderTest> {
       workBriefly: prompt('think for 0.1 seconds'),
       fail: prompt('fail'),
       useTool: prompt('tell team hello'),
+      refused: prompt('be refused'),
+      unavailable: prompt('be away'),
     },
     close: async () => rmSync(cwd, { recursive: true }),
   };
@@ -196,6 +199,8 @@ describe('the offline provider understands', () => {
     ['install curl', [tool('install_packages', { apt: ['curl'], reason: 'You asked for it.' })]],
     ['add server files srv', [tool('add_mcp_server', { name: 'files', command: 'srv', reason: 'You asked for it.' })]],
     ['fail', [{ type: 'fail', reason: 'You asked me to fail.' }]],
+    ['be refused', [{ type: 'defer', kind: 'refused', reason: 'You asked me to be refused.' }]],
+    ['hang', [{ type: 'hang' }]],
     [
       'think for 5 seconds',
       [
@@ -206,6 +211,17 @@ describe('the offline provider understands', () => {
     ['say nothing', []],
   ])('%s', (text, expected) => {
     expect(stepsFor(text)).toEqual(expected);
+  });
+
+  test('to be away or refused for a time, which is over so long after it was said', () => {
+    for (const how of ['away', 'refused']) {
+      const asked = message({ text: `be ${how} for 30 seconds` });
+      const content = readContent(asked);
+      if (content.type === 'unreadable') throw new Error(content.reason);
+      const at = (ms: number) => steps(asked, content, { now: asked.timestamp + ms, before: undefined, done: [] });
+      expect(at(10_000)).toMatchObject([{ type: 'defer', ...(how === 'away' ? { retryAfterMs: 20_000 } : {}) }]);
+      expect(at(30_000)).toEqual([{ type: 'say', text: 'I am back, after 30 s.' }]);
+    }
   });
 
   test('a task that an attempt which was cut off has scheduled is for the time that it was given then', () => {

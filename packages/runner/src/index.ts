@@ -17,7 +17,9 @@ export type {
   StartOptions,
   Tool,
   Turn,
+  TurnEnd,
   TurnEvent,
+  TurnFailure,
   Usage,
 } from './provider.ts';
 export type { ProviderModule, ProviderPorts } from './provider-module.ts';

@@ -5,7 +5,7 @@
  * A provider never touches the session's files: what it wants said or done goes through the turn's events and
  * through the tools it is handed, which run in the runner's process, where the turn's state lives.
  */
-import type { Address, InboundMessage, JsonObject, Millis } from '@nanoclaw/session-db';
+import type { Address, DeferralKind, InboundMessage, JsonObject, Millis } from '@nanoclaw/session-db';
 
 /** A model and its tools, behind one name. The name is also the key under which its continuation is kept. */
 export interface Provider {
@@ -119,7 +119,10 @@ export type TurnEvent =
       /** Opaque to all but the provider. */
       readonly token: string;
     }
-  /** The model did something: the sign of progress that the host judges a silent run by. */
+  /**
+   * The model did something: the sign of progress that a silent run is judged by. A turn that gives no event for five minutes,
+   * while it waits for no tool, is aborted: its model counts as unavailable.
+   */
   | { readonly type: 'progress' }
   /** A tool began. Several may be in flight at once. */
   | {
@@ -144,16 +147,41 @@ export type TurnEvent =
       /** What the turn cost. */
       readonly usage: Usage;
     }
-  /** The turn failed: its messages are to be tried again by the host's backoff. */
-  | {
+  /** The turn failed: its messages are to be tried again, when and how often by its kind. */
+  | ({
       readonly type: 'error';
-      /** What went wrong, as one sentence for the message's error. */
+      /** What went wrong, as one sentence: for the message's error, and for the people who wait for its answer. */
       readonly reason: string;
-      /** The token given to `start` is dead: the runner forgets it and starts afresh. */
-      readonly lostContinuation: boolean;
       /** What it cost all the same, where the provider knows. */
       readonly usage?: Usage;
+    } & TurnFailure);
+
+/** Whose fault it was. */
+export type TurnFailure =
+  | {
+      /** Anything may be at fault, the messages too: they have a limited number of tries. */
+      readonly kind: 'failed';
+      /** The token given to `start` is dead: the runner forgets it and starts afresh. */
+      readonly lostContinuation: boolean;
+    }
+  | {
+      /**
+       * The model's, which costs the messages no try. `refused`: it will have nothing to do with us until a person acts (a wrong
+       * key, no credit, no access). `unavailable`: it is away, overloaded, or asked too often, and that will pass.
+       */
+      readonly kind: DeferralKind;
+      /** How long it wants to be left alone, in milliseconds; left out where it did not say. */
+      readonly retryAfterMs?: Millis;
     };
+
+/** How a turn ends: its last event. */
+export type TurnEnd = Extract<
+  TurnEvent,
+  {
+    /** Of the event. */
+    readonly type: 'result' | 'error';
+  }
+>;
 
 /** What a turn cost, as the provider reports it. Unknown figures are `null`, never 0. */
 export interface Usage {

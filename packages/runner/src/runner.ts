@@ -43,7 +43,7 @@ import { Progress } from './progress.ts';
 import { instructionsText } from './prompt.ts';
 import type { Provider, Usage } from './provider.ts';
 import { type RunScript, SCRIPT_TIMEOUT_MS, scriptVerdict } from './task-script.ts';
-import { type Ending, RunningTurn } from './turn.ts';
+import { type Ending, MODEL_SILENT, RunningTurn } from './turn.ts';
 
 /**
  * Hears the host's commits: the `Doorbell` of session-db, or what a simulation has in its place. A deaf one costs a
@@ -67,9 +67,16 @@ export interface RunnerPolicy {
   readonly abortMaxMs: Millis;
   /** How long a tool waits for the host's answer to its request, before it says that the answer will come later. */
   readonly requestWaitMs: Millis;
+  /** When a model that gives no sign, while it waits for no tool, is said to be silent. */
+  readonly modelQuietMs: Millis;
+  /** When it counts as unavailable, and its turn ends. */
+  readonly modelSilenceMaxMs: Millis;
 }
 
-/** The figures of PROTOCOL.md where it has them; an abort with its commit stays within a second. */
+/**
+ * The figures of PROTOCOL.md where it has them; an abort with its commit stays within a second. A silence is said well before the
+ * host would end the run as stuck (60 s), and is too long when not even a long thought or a compaction takes so long.
+ */
 export const RUNNER_POLICY: RunnerPolicy = {
   messagesPerPrompt: 10,
   idleExitMs: 300_000,
@@ -77,6 +84,8 @@ export const RUNNER_POLICY: RunnerPolicy = {
   stopGraceMs: 3_000,
   abortMaxMs: 700,
   requestWaitMs: 5_000,
+  modelQuietMs: 30_000,
+  modelSilenceMaxMs: 300_000,
 };
 
 /** What a run is made of: the session, who answers, which agent it is, and what the world gives. */
@@ -359,6 +368,7 @@ export class Runner {
       instructions: instructionsText(assistantName, timeZone, this.#destinations),
       abortMaxMs: this.#policy.abortMaxMs,
       requestWaitMs: this.#policy.requestWaitMs,
+      silence: this.#policy,
     });
     this.#turn = turn;
     void this.#guarded(() => this.#carryOut(turn, batch)).finally(() => {
@@ -372,12 +382,13 @@ export class Runner {
   async #carryOut(turn: RunningTurn, batch: Batch): Promise<void> {
     const { name } = this.#provider;
     const continuation = this.#session.continuation(name);
-    const isLastChance = batch.items.some((item) => item.message.tries >= FRESH_AT_TRIES);
+    const isLastChance = batch.items.some((item) => item.message.triesSpent >= FRESH_AT_TRIES);
     const isTrial = continuation !== undefined && isLastChance;
     let ending = await turn.converse(isTrial ? undefined : continuation, isTrial);
     let startedAfresh = isTrial && ending.type === 'result';
 
-    if (ending.type === 'error' && ending.lostContinuation && continuation !== undefined && !isTrial) {
+    const isLost = ending.type === 'error' && ending.kind === 'failed' && ending.lostContinuation;
+    if (isLost && continuation !== undefined && !isTrial) {
       await this.#commit(() => this.#session.quarantineContinuation(name, this.#clock.now()));
       if (turn.abortCause === undefined) {
         ending = await turn.converse(undefined, false);
@@ -512,7 +523,7 @@ const CONTROL_MAX = 20;
 const CONTEXT_MAX = 30;
 
 /**
- * With four attempts behind it a message has one left (INBOUND_RETRY): that one starts a conversation of its own, in
+ * With four tries spent a message has one left (INBOUND_RETRY): that one starts a conversation of its own, in
  * case it is the old one that kills the runner. The old one is given up only if that helps.
  */
 const FRESH_AT_TRIES = 4;
@@ -535,8 +546,27 @@ function conclusion(
   if (turn.abortCause === 'stop-command') {
     return { outcome: { type: 'completed' }, texts: [{ address: turn.origin?.address ?? null, text: STOPPED }] };
   }
-  const reason = ending.type === 'error' ? ending.reason : 'The provider did not end the turn when it was told to.';
-  return { outcome: { type: 'failed', reason }, texts: [] };
+  return { outcome: failure(turn, ending), texts: [] };
+}
+
+/** Whether it was the model that was in the way, which says nothing about the messages. */
+function failure({ abortCause }: RunningTurn, ending: Exclude<Ending, { type: 'result' }>): Outcome {
+  if (abortCause === 'model-silent') {
+    return { type: 'deferred', kind: 'unavailable', reason: MODEL_SILENT, retryAfterMs: null };
+  }
+  if (ending.type === 'abort-timeout') {
+    return { type: 'failed', reason: 'The provider did not end the turn when it was told to.' };
+  }
+  const { reason } = ending;
+  if (ending.kind === 'refused' || ending.kind === 'unavailable') {
+    return { type: 'deferred', kind: ending.kind, reason, retryAfterMs: wholeMs(ending.retryAfterMs) };
+  }
+  return { type: 'failed', reason };
+}
+
+/** A provider's figure, as the session's file takes it. */
+function wholeMs(ms: Millis | undefined): Millis | null {
+  return ms === undefined || !(ms >= 0) ? null : Math.ceil(Math.min(ms, Number.MAX_SAFE_INTEGER));
 }
 
 /** In the message as well, for providers that read messages and not the prompt. */

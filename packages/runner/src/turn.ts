@@ -16,6 +16,7 @@ import {
   type SentRow,
   SqliteError,
 } from '@nanoclaw/session-db';
+import { MODEL_WAIT } from '@nanoclaw/session-db/protocol';
 import type { AgentOptions } from './agent-options.ts';
 import type { Commit } from './commit.ts';
 import { readContent } from './content.ts';
@@ -25,8 +26,9 @@ import type { Batch, ClaimedItem } from './intake.ts';
 import { visibleContent } from './markup.ts';
 import type { Progress } from './progress.ts';
 import { promptText } from './prompt.ts';
-import type { DoneEffect, Prompt, Provider, StartOptions, Turn, TurnEvent, Usage } from './provider.ts';
+import type { DoneEffect, Prompt, Provider, StartOptions, Turn, TurnEnd, TurnEvent } from './provider.ts';
 import { placeKey, type Reply, replies, replyKey } from './reply.ts';
+import { Silence, type SilencePolicy } from './silence.ts';
 import { agentTools } from './tools/index.ts';
 import type { RequestResult, ToolScope } from './tools/scope.ts';
 import { ToolInputError } from './tools/tool.ts';
@@ -46,15 +48,16 @@ export interface TurnPorts {
   readonly abortMaxMs: Millis;
   /** How long a tool waits for the host's answer to its request. */
   readonly requestWaitMs: Millis;
+  /** When a model that gives no sign is said, and given up. */
+  readonly silence: SilencePolicy;
 }
 
 /** Why a turn is being ended before its time. */
-export type AbortCause = 'stop-command' | 'run-stops' | 'fenced';
+export type AbortCause = 'stop-command' | 'run-stops' | 'fenced' | 'model-silent';
 
 /** How a conversation with the provider ended. */
 export type Ending =
-  | { readonly type: 'result'; readonly text: string | null; readonly usage: Usage }
-  | { readonly type: 'error'; readonly reason: string; readonly lostContinuation: boolean; readonly usage?: Usage }
+  | TurnEnd
   /** Aborted, and the provider did not obey in time: it may still be at work. */
   | { readonly type: 'abort-timeout' };
 
@@ -79,13 +82,21 @@ export class RunningTurn {
   readonly #toolUses = new Set<string>();
   readonly #waiters = new Map<string, (answer: InboundMessage | undefined) => void>();
   #giveUp: (() => void) | undefined;
+  #break: ((error: unknown) => void) | undefined;
   #cancelAbort: (() => void) | undefined;
+  readonly #silence: Silence;
 
   constructor(batch: Batch, ports: TurnPorts) {
     this.place = batch.place;
     this.#items = batch.items;
     this.#ports = ports;
     this.startedAt = ports.clock.now();
+    const onTooLong = () => this.abort('model-silent');
+    this.#silence = new Silence(ports.silence, {
+      clock: ports.clock,
+      onQuiet: (since) => this.#saySilence(since),
+      onTooLong,
+    });
   }
 
   /** All claims that end with this turn. */
@@ -129,11 +140,13 @@ export class RunningTurn {
       mcpServers: agent.mcpServers ?? {},
       skills: agent.skills ?? [],
     };
-    const givenUp = new Promise<Ending>((resolve) => {
+    const givenUp = new Promise<Ending>((resolve, reject) => {
       this.#giveUp = () => resolve({ type: 'abort-timeout' });
+      this.#break = reject;
     });
     const ending = await Promise.race([this.#talked(options, isTrial), givenUp]);
-    this.#ports.progress.toolsEnded(this.#toolUses, clock.now());
+    this.#silence.end();
+    this.#ports.progress.toolsEnded([...this.#toolUses, MODEL_USE], clock.now());
     return ending;
   }
 
@@ -173,6 +186,7 @@ export class RunningTurn {
     if (this.#abortCause !== undefined) return;
     this.#abortCause = cause;
     this.#isTaking = false;
+    this.#silence.end();
     this.#cancelAbort = this.#ports.clock.setTimer(this.#ports.abortMaxMs, () => this.#giveUp?.());
     this.#provided?.abort(ABORT_REASONS[cause]);
     this.#release();
@@ -199,6 +213,7 @@ export class RunningTurn {
     this.#isOver = true;
     this.#isTaking = false;
     this.#cancelAbort?.();
+    this.#silence.end();
     this.#release();
   }
 
@@ -263,6 +278,7 @@ export class RunningTurn {
 
   async #listened(provided: Turn, isTrial: boolean): Promise<Ending> {
     let token: string | undefined;
+    this.#silence.heard(false);
     try {
       for await (const event of provided.events) {
         if (event.type === 'result' || event.type === 'error') {
@@ -272,6 +288,7 @@ export class RunningTurn {
         }
         if (event.type === 'continuation' && isTrial) token = event.token;
         else await this.#note(event);
+        if (this.#abortCause === undefined) this.#silence.heard(this.#toolUses.size > 0);
       }
     } catch (error) {
       if (error instanceof SessionTrouble) throw error.cause;
@@ -285,6 +302,7 @@ export class RunningTurn {
   async #note(event: Exclude<TurnEvent, { type: 'result' | 'error' }>): Promise<void> {
     const { progress, clock } = this.#ports;
     try {
+      progress.toolEnded(MODEL_USE, clock.now());
       switch (event.type) {
         case 'continuation':
           await this.#keep(event.token);
@@ -307,6 +325,17 @@ export class RunningTurn {
       }
     } catch (error) {
       throw new SessionTrouble('The session file could not be written.', { cause: error });
+    }
+  }
+
+  /** Says that the model is waited for, so that the operator sees it and the host knows for how long it may be. */
+  #saySilence(since: Millis): void {
+    const { progress, silence } = this.#ports;
+    const timeoutMs = silence.modelSilenceMaxMs + SILENCE_ENDING_MS;
+    try {
+      progress.toolStarted({ toolUseId: MODEL_USE, name: MODEL_WAIT, startedAt: since, timeoutMs });
+    } catch (error) {
+      this.#break?.(error);
     }
   }
 
@@ -455,10 +484,20 @@ function unanswered(effect: PastEffect): DoneEffect {
   return doneEffect(effect, 'none');
 }
 
+/** Names the wait for a model among the tools in flight. */
+const MODEL_USE = 'model';
+
+/** Of what the host is told that a silent model may take, so much is for the turn's end. */
+const SILENCE_ENDING_MS: Millis = 10_000;
+
+/** Why a turn was given up whose model gave no sign. */
+export const MODEL_SILENT = 'The model was asked and gave no sign for minutes.';
+
 const ABORT_REASONS: Readonly<Record<AbortCause, string>> = {
   'stop-command': 'Somebody stopped the turn with /stop.',
   'run-stops': 'The run was asked to stop before the turn was done.',
   fenced: 'Another run has taken over this session.',
+  'model-silent': MODEL_SILENT,
 };
 
 /** A container's share of the host's figure for series is 50; more tasks than this make no list to read. */
@@ -470,7 +509,7 @@ class SessionTrouble extends Error {
 }
 
 function failed(reason: string): Ending {
-  return { type: 'error', reason, lostContinuation: false };
+  return { type: 'error', kind: 'failed', reason, lostContinuation: false };
 }
 
 /** What a tool shows, without what is internal. Throws `ToolInputError` when nothing would be left of a text. */

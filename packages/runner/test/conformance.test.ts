@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type ScriptedTurn, scriptedProvider } from '../../providers/src/scripted/scripted.ts';
+import { ModelTrouble, type ScriptedTurn, scriptedProvider } from '../../providers/src/scripted/scripted.ts';
 import { type ConformanceOptions, type ProviderUnderTest, providerConformance } from '../src/conformance/index.ts';
 import type { Prompt, Provider, StartOptions, Turn, TurnEvent } from '../src/index.ts';
 
@@ -27,6 +27,10 @@ async function script(turn: ScriptedTurn): Promise<string | null> {
       return turn.call('send_message', { words: 'hi' });
     case 'use tool strictly':
       return turn.call('send_message', { text: 'hi' });
+    case 'be refused':
+      throw new ModelTrouble('refused', 'the key is wrong');
+    case 'be away':
+      throw new ModelTrouble('unavailable', 'it is overloaded', 1_000);
     default:
       throw new Error('it fails');
   }
@@ -38,9 +42,11 @@ const PROMPTS = {
   workBriefly: ask('work briefly'),
   fail: ask('fail'),
   useTool: ask('use tool'),
+  refused: ask('be refused'),
+  unavailable: ask('be away'),
 };
 
-/** For a provider without tools and follow-ups. */
+/** For a provider without tools, follow-ups and a model. */
 const PLAIN_PROMPTS = { answer: PROMPTS.answer, work: PROMPTS.work, fail: PROMPTS.fail };
 
 async function open(): Promise<ProviderUnderTest> {
@@ -62,8 +68,10 @@ type Break = (start: (text?: string) => Turn, prompt: Prompt, options: StartOpti
 
 const PROGRESS: TurnEvent = { type: 'progress' };
 const USAGE = { inputTokens: null, outputTokens: null, cacheReadTokens: null, costUsd: null };
+const BLAMED: TurnEvent = { type: 'error', kind: 'failed', reason: 'x', lostContinuation: false };
 const RESULT: TurnEvent = { type: 'result', text: 'x', usage: USAGE };
 const DEADLINE_MS = 100;
+const LACKS = ['follow-ups', 'resume', 'tools', 'outages'] as const;
 
 async function* of(...events: readonly unknown[]): AsyncGenerator<never, void> {
   for (const event of events) yield broken(event);
@@ -139,13 +147,44 @@ const BREAKS: readonly (readonly [what: string, breaks: Break, ends: RegExp])[] 
   ['gives an answer that is no text', () => ({ events: of({ ...RESULT, text: 1 }) }), /neither text nor null\.$/],
   [
     'gives an error without a reason',
-    () => ({ events: of({ type: 'error', lostContinuation: false }) }),
+    () => ({ events: of({ type: 'error', kind: 'failed', lostContinuation: false }) }),
     /without a text as "reason"\.$/,
   ],
   [
     'does not say whether a continuation is lost',
-    () => ({ events: of({ type: 'error', reason: 'x' }) }),
+    () => ({ events: of({ type: 'error', kind: 'failed', reason: 'x' }) }),
     /whether the continuation is lost\.$/,
+  ],
+  [
+    'does not say whose fault an error is',
+    () => ({ events: of({ type: 'error', reason: 'x', lostContinuation: false }) }),
+    /"error" whose kind is none of failed, refused and unavailable\.$/,
+  ],
+  [
+    'wants to be left alone for no time that there is',
+    () => ({ events: of({ type: 'error', kind: 'unavailable', reason: 'x', retryAfterMs: Number.NaN }) }),
+    /"error" whose retryAfterMs is no number from 0\.$/,
+  ],
+  [
+    'blames its messages when its model refuses',
+    (start) => changed(start(), (event) => ('kind' in event && event.kind === 'refused' ? [BLAMED] : [event])),
+    /^The error of the prompt "refused" is of the kind failed/,
+  ],
+  [
+    'calls for a person when its model is only away',
+    (start) =>
+      changed(start(), (event) =>
+        'kind' in event && event.kind === 'unavailable' ? [{ ...event, kind: 'refused' }] : [event],
+      ),
+    /^The error of the prompt "unavailable" is of the kind refused/,
+  ],
+  [
+    'blames its model when a turn fails',
+    (start) =>
+      changed(start(), (event) =>
+        'kind' in event && event.kind === 'failed' ? [{ ...event, kind: 'unavailable' }] : [event],
+      ),
+    /^The error of the failing turn is of the kind unavailable/,
   ],
   [
     'gives an empty token',
@@ -159,13 +198,16 @@ const BREAKS: readonly (readonly [what: string, breaks: Break, ends: RegExp])[] 
   ],
   [
     'fails where it is to answer',
-    () => ({ events: of({ type: 'error', reason: 'x', lostContinuation: false }) }),
+    () => ({ events: of({ type: 'error', reason: 'x', kind: 'failed', lostContinuation: false }) }),
     /^The turn failed, and must end in a result: x$/,
   ],
   ['answers whatever is asked', () => ({ events: of(RESULT) }), /^The failing turn ended in a result/],
   [
     'says that a continuation is lost that it never had',
-    (start) => changed(start(), (event) => (event.type === 'error' ? [{ ...event, lostContinuation: true }] : [event])),
+    (start) =>
+      changed(start(), (event) =>
+        event.type === 'error' ? [{ ...event, kind: 'failed', lostContinuation: true }] : [event],
+      ),
     /^The error says that the continuation is lost/,
   ],
   [
@@ -311,7 +353,11 @@ describe('the suite finds a provider that', () => {
 
   it.each<[string, readonly unknown[], string]>([
     ['with a result', [RESULT], `${OVER_TOO_EARLY}.`],
-    ['with an error', [{ type: 'error', reason: 'No.', lostContinuation: false }], `${OVER_TOO_EARLY}: No.`],
+    [
+      'with an error',
+      [{ type: 'error', reason: 'No.', kind: 'failed', lostContinuation: false }],
+      `${OVER_TOO_EARLY}: No.`,
+    ],
     ['without a word', [], 'The turn ended without a result or an error.'],
   ])('ends a turn %s before a follow-up can reach it, and blames no follow-up', async (_how, events, sentence) => {
     const over = (): Turn => ({ events: of(...events), push: () => false, abort: () => undefined });
@@ -323,7 +369,7 @@ describe('the suite finds a provider that', () => {
   });
 
   it('says that it lacks what it has', async () => {
-    expect(await sentences((sound) => sound, { lacks: ['follow-ups', 'resume', 'tools'] })).toEqual([
+    expect(await sentences((sound) => sound, { lacks: LACKS })).toEqual([
       'A follow-up was taken by a provider that says that it takes none.',
       'A token to resume with came from a provider that says that it has none.',
     ]);
@@ -333,7 +379,7 @@ describe('the suite finds a provider that', () => {
     const found = await sentences((sound) => sound, {}, { prompts: PLAIN_PROMPTS });
     expect(new Set(found)).toEqual(
       new Set(
-        ['workBriefly', 'useTool'].map(
+        ['workBriefly', 'useTool', 'refused', 'unavailable'].map(
           (name) => `The suite was given no prompt "${name}", and the provider says that it can do this.`,
         ),
       ),
@@ -354,6 +400,7 @@ function plain(): Provider {
             yield {
               type: 'error',
               reason: prompt.text === 'work' ? await aborted.promise : 'x',
+              kind: 'failed',
               lostContinuation: false,
             };
         })(),
@@ -365,5 +412,5 @@ function plain(): Provider {
 }
 
 it('a provider passes that has no tools, follow-ups and tokens, tells nothing while it works, and says so', async () => {
-  expect(await sentences(plain, { lacks: ['follow-ups', 'resume', 'tools'] }, { prompts: PLAIN_PROMPTS })).toEqual([]);
+  expect(await sentences(plain, { lacks: LACKS }, { prompts: PLAIN_PROMPTS })).toEqual([]);
 });

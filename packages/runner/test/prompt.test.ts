@@ -35,6 +35,7 @@ function message(
     timestamp: NOW - 60_000,
     trigger: 'wakes',
     tries: 0,
+    triesSpent: 0,
     address: null,
     sourceSessionId: null,
     inReplyTo: null,

@@ -1,9 +1,14 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { JsonObject } from '@nanoclaw/session-db';
+import { INBOUND_RETRY, type JsonObject } from '@nanoclaw/session-db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { LostContinuation, type ScriptedTurn, scriptedProvider } from '../../providers/src/scripted/scripted.ts';
-import type { Provider } from '../src/index.ts';
+import {
+  LostContinuation,
+  ModelTrouble,
+  type ScriptedTurn,
+  scriptedProvider,
+} from '../../providers/src/scripted/scripted.ts';
+import type { Provider, Turn } from '../src/index.ts';
 import { NOTHING_SAID } from '../src/reply.ts';
 import { OTHER_PLACE, PLACE, World } from './support.ts';
 
@@ -138,7 +143,7 @@ describe('a turn', () => {
         events: (async function* () {
           const said = messages.at(-1)?.content['text'];
           if (said === 'hello') yield { type: 'result' as const, text: 'hi', usage };
-          const failure = { type: 'error' as const, reason: 'it failed', lostContinuation: false };
+          const failure = { type: 'error', kind: 'failed', reason: 'it failed', lostContinuation: false } as const;
           yield said === 'fail' ? { ...failure, usage } : failure;
         })(),
         push: () => false,
@@ -165,6 +170,135 @@ describe('a turn', () => {
         cost_usd: null,
       },
     ]);
+  });
+});
+
+describe('a model that is in the way', () => {
+  it('defers the messages of its turn, with what it says of its trouble, and costs them no try', async () => {
+    const ids = [world.say('one'), world.say('two')];
+    const troubles = [
+      new ModelTrouble('unavailable', 'status 529', 60_000),
+      new ModelTrouble('refused', 'no credit'),
+      ...[Number.NaN, -1, 0.5, Number.POSITIVE_INFINITY].map((ms) => new ModelTrouble('unavailable', 'odd', ms)),
+    ];
+    const waits: unknown[] = [];
+    world.run(
+      scriptedProvider(() => {
+        const trouble = troubles.shift();
+        if (trouble !== undefined) throw trouble;
+        return 'back again';
+      }),
+    );
+    for (let tries = 1; tries <= 6; tries++) {
+      await world.until(
+        () => world.rows("SELECT 1 FROM processing_ack WHERE status = 'deferred'").length === 2 * tries,
+      );
+      const acks = (await world.written()).acks.slice(-2);
+      waits.push(acks.map((ack) => ack.status === 'deferred' && [ack.kind, ack.error, ack.retryAfterMs])[1]);
+      await world.sweep();
+      expect(world.host.message(ids[0] ?? '')).toMatchObject({ status: 'pending', tries, triesBefore: tries });
+      world.host.deferrals.retryNow(world.clock.now());
+      world.ring();
+    }
+    await world.until(() => world.sentCount() === 1);
+    expect(await world.texts()).toEqual(['back again']);
+    expect(waits).toEqual([
+      ['unavailable', 'status 529', 60_000],
+      ['refused', 'no credit', null],
+      ['unavailable', 'odd', null],
+      ['unavailable', 'odd', null],
+      ['unavailable', 'odd', 1],
+      ['unavailable', 'odd', Number.MAX_SAFE_INTEGER],
+    ]);
+    expect(new Set(world.rows('SELECT outcome FROM turns').map((row) => JSON.stringify(row))).size).toBe(2);
+  });
+
+  it('does not make the attempts before a conversation is left out fewer', async () => {
+    const seen: (string | undefined)[] = [];
+    world.say('hello');
+    world.run(
+      scriptedProvider((turn) => {
+        seen.push(turn.options.continuation);
+        turn.emit({ type: 'continuation', token: 'token' });
+        if (seen.length < 7) throw new ModelTrouble('unavailable', 'away');
+        throw new Error('it fails');
+      }),
+    );
+    for (let tries = 1; tries <= 11; tries++) {
+      await world.until(() => seen.length === tries && world.rows('SELECT 1 FROM turns').length === tries);
+      // As if the backoff of what failed were over.
+      world.host.settle(await world.written(), world.clock.now() - INBOUND_RETRY.backoffMaxMs, INBOUND_RETRY);
+      world.host.deferrals.retryNow(world.clock.now());
+      world.ring();
+    }
+    expect(seen.map((token) => token !== undefined)).toEqual([false, ...Array<boolean>(9).fill(true), false]);
+    expect(world.host.message('m1')).toMatchObject({ status: 'failed' });
+  });
+});
+
+/** What the host is told that the run waits for, and for how long at most. */
+async function waitedFor(): Promise<unknown> {
+  return (await world.written()).container?.tools.map(({ name, timeoutMs }) => [name, timeoutMs]);
+}
+
+async function* never(): AsyncGenerator<never, void> {
+  yield await new Promise<never>(() => undefined);
+}
+
+/** A turn that tells nothing, and does not obey. */
+const STUBBORN: Turn = { events: never(), push: () => false, abort: () => undefined };
+
+describe('a model that gives no sign', () => {
+  const policy = { modelQuietMs: 2_000, modelSilenceMaxMs: 5_000 };
+
+  it('is said, and at last counts as unavailable: the next attempt answers', async () => {
+    const id = world.say('hello');
+    let turns = 0;
+    world.run(
+      scriptedProvider(() => {
+        turns += 1;
+        return turns === 1 ? new Promise<never>(() => undefined) : 'here I am';
+      }),
+      { policy },
+    );
+    await world.pass(1_900);
+    expect(await waitedFor()).toEqual([]);
+    await world.pass(200);
+    expect(await waitedFor()).toEqual([['the model', 15_000]]);
+    await world.until(() => world.isEnded(id), 4_000);
+    expect((await world.written()).acks).toMatchObject([
+      { status: 'deferred', kind: 'unavailable', error: 'The model was asked and gave no sign for minutes.' },
+    ]);
+    expect(await waitedFor()).toEqual([]);
+    await world.sweep();
+    await world.until(() => world.sentCount() === 1);
+    expect(await world.texts()).toEqual(['here I am']);
+  });
+
+  it('is deferred, too, when its provider does not obey; the run then ends', async () => {
+    const id = world.say('hello');
+    const run = world.run({ name: 'stubborn', start: () => STUBBORN }, { policy });
+    await world.until(() => world.isEnded(id));
+    expect((await world.written()).acks).toMatchObject([{ status: 'deferred', kind: 'unavailable' }]);
+    await world.until(() => run.end() !== undefined);
+    expect(run.end()).toEqual({ type: 'abort-timeout' });
+  });
+
+  it('is not one that goes on with signs, or waits for a tool', async () => {
+    const id = world.say('hello');
+    world.run(
+      scriptedProvider(async (turn) => {
+        for (let i = 0; i < 4; i++) {
+          await new Promise<void>((resolve) => void world.clock.setTimer(1_500, resolve));
+          turn.emit({ type: 'progress' });
+        }
+        await turn.call('ask_user_question', { title: 'x', question: 'y', options: ['a', 'b'], timeout: 12 });
+        return 'done';
+      }),
+      { policy },
+    );
+    await world.until(() => world.isEnded(id), 30_000);
+    expect(await world.acks()).toEqual([`${id} completed`]);
   });
 });
 

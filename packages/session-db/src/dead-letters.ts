@@ -99,7 +99,8 @@ const COUNT = "SELECT count(*) AS letters FROM messages_in WHERE status = 'faile
 // Attempts go on from the last number: the claims of the earlier ones stand in the runner's file.
 const RETRY = `
   UPDATE messages_in SET status = 'pending', tries_before = tries, process_after = :now, wait_ms = 0,
-    settled_at = NULL, notice_owed_at = NULL, series_id = NULL, slot = NULL, recurrence = NULL, time_zone = NULL
+    settled_at = NULL, notice_owed_at = NULL, series_id = NULL, slot = NULL, recurrence = NULL, time_zone = NULL,
+    deferral = NULL, deferred_since = NULL, deferred_wait_ms = NULL, deferral_notice = NULL
   WHERE id = :id AND status = 'failed'`;
 
 const DISCARD = `

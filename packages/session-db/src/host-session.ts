@@ -6,10 +6,20 @@
  */
 import { dirname } from 'node:path';
 import { InboundDeadLetters } from './dead-letters.ts';
+import { Deferrals } from './deferrals.ts';
 import { Deliveries } from './deliveries.ts';
 import { ring } from './doorbell.ts';
 import type { SessionFolder } from './folder.ts';
-import { type Attemptable, type InboundStatus, type RetryPolicy, type Settlement, settlement } from './lifecycle.ts';
+import {
+  type Attemptable,
+  type DeferralPolicy,
+  type Deferred,
+  INBOUND_DEFERRAL,
+  type InboundStatus,
+  type RetryPolicy,
+  type Settlement,
+  settlement,
+} from './lifecycle.ts';
 import { type Ack, type NewInbound, type RunId, runId } from './messages.ts';
 import { OwedNotices } from './notices.ts';
 import { inTransaction, isAtLeast, openOwnFile, openPeerFile, SQLITE_VERSION_MIN, sqliteVersion } from './open.ts';
@@ -78,6 +88,8 @@ export interface SessionView
   readonly series: Pick<Series, 'live' | 'get' | 'open'>;
   /** What keeps the session from running. */
   readonly trouble: Pick<Trouble, 'get'>;
+  /** What waits for its model. */
+  readonly deferrals: Pick<Deferrals, 'get'>;
   /** Messages for the agent that were given up. */
   readonly deadLetters: Pick<InboundDeadLetters, 'list' | 'get' | 'count'>;
   /** What the host has still to say in a chat. */
@@ -97,6 +109,8 @@ export class HostSession implements Disposable {
   readonly series: Series;
   /** What keeps the session from running. */
   readonly trouble: Trouble;
+  /** What waits for its model. */
+  readonly deferrals: Deferrals;
   /** Messages for the agent that were given up. */
   readonly deadLetters: InboundDeadLetters;
   /** What the host has still to say in a chat. */
@@ -106,14 +120,12 @@ export class HostSession implements Disposable {
   private constructor(folder: SessionFolder, db: Sqlite) {
     this.folder = folder;
     this.#db = db;
+    const ringBell = (now: Millis) => ring(folder.inbound.bell, now);
     this.deliveries = new Deliveries(db);
-    this.series = new Series(
-      db,
-      (message, now, of) => this.#insert(message, now, of),
-      (now) => ring(folder.inbound.bell, now),
-    );
+    this.series = new Series(db, (message, now, of) => this.#insert(message, now, of), ringBell);
     this.trouble = new Trouble(db);
-    this.deadLetters = new InboundDeadLetters(db, (now) => ring(folder.inbound.bell, now));
+    this.deferrals = new Deferrals(db, ringBell);
+    this.deadLetters = new InboundDeadLetters(db, ringBell);
     this.notices = new OwedNotices(db);
   }
 
@@ -167,9 +179,17 @@ export class HostSession implements Disposable {
   /**
    * Writes a message for the agent. It is on disk when this returns. The same message a second time is `duplicate`
    * and changes nothing; the same id with another content throws `MessageConflictError`.
+   *
+   * One that wakes the agent asks its model, so what waits for the model is asked along with it, before it.
    */
   enqueue(message: NewInbound, now: Millis): 'inserted' | 'duplicate' {
-    const result = inTransaction(this.#db, () => this.#insert(message, now));
+    const result = inTransaction(this.#db, () => {
+      const inserted = this.#insert(message, now);
+      if (inserted === 'inserted' && message.trigger === 'wakes' && message.processAfter === undefined) {
+        this.deferrals.retryNow(now);
+      }
+      return inserted;
+    });
     if (result === 'inserted') ring(this.folder.inbound.bell, now);
     return result;
   }
@@ -240,12 +260,13 @@ export class HostSession implements Disposable {
     now: Millis,
     policy: RetryPolicy,
     continuation: Continuation = () => undefined,
+    deferral: DeferralPolicy = INBOUND_DEFERRAL,
   ): Settlement[] {
     const liveRunId = this.liveRun();
     const settled: Settled[] = [];
     for (const ack of [...read.acks, ...read.openClaims]) {
       const message = this.message(ack.messageId);
-      const decided = message && settlement(message, ack, liveRunId, now, policy);
+      const decided = message && settlement(message, ack, liveRunId, now, policy, deferral);
       if (decided) settled.push({ settlement: decided, message, statusChanged: ack.statusChanged });
     }
     // Claims that are still open, and rows that are refused, move it only now and then: they are no reason for a commit,
@@ -262,8 +283,10 @@ export class HostSession implements Disposable {
         through: read.changesThrough,
       });
     });
-    // A completed message is no news to the runner; a retry or a next occurrence is.
-    if (settled.some((one) => one.settlement.to === 'retry' || one.message.occurrence !== null)) {
+    // A message that has ended is no news to the runner; one that is tried again or a next occurrence is.
+    const isNews = ({ settlement: { to }, message }: Settled) =>
+      to === 'retry' || to === 'deferred' || message.occurrence !== null;
+    if (settled.some(isNews)) {
       ring(this.folder.inbound.bell, now);
     }
     return settled.map((one) => one.settlement);
@@ -307,16 +330,22 @@ export class HostSession implements Disposable {
       process_after: Millis;
       series_id: string | null;
       slot: Millis | null;
-    }>('SELECT id, status, tries, tries_before, process_after, series_id, slot FROM messages_in WHERE id = :id', {
-      id,
-    })[0];
+      deferred_since: Millis | null;
+      deferred_wait_ms: number | null;
+    }>(
+      `SELECT id, status, tries, tries_before, process_after, series_id, slot, deferred_since, deferred_wait_ms
+       FROM messages_in WHERE id = :id`,
+      { id },
+    )[0];
     if (row === undefined) return undefined;
-    const { series_id: seriesId, slot } = row;
+    const { series_id: seriesId, slot, deferred_since: since, deferred_wait_ms: waitMs } = row;
+    const deferred: Deferred | null = since !== null && waitMs !== null ? { since, waitMs } : null;
     return {
       id: row.id,
       status: row.status,
       tries: row.tries,
       triesBefore: row.tries_before,
+      deferred,
       processAfter: row.process_after,
       occurrence: seriesId !== null && slot !== null ? { seriesId, slot } : null,
     };
@@ -409,12 +438,31 @@ export class HostSession implements Disposable {
         return;
       case 'retry':
         this.#db.run(
-          `UPDATE messages_in SET tries = :attempt, process_after = :at, wait_ms = :waitMs, error = :error ${guard}`,
+          `UPDATE messages_in SET tries = :attempt, process_after = :at, wait_ms = :waitMs, error = :error,
+             ${NOT_DEFERRED} ${guard}`,
           {
             ...key,
             at: settled.processAfter,
             waitMs: settled.processAfter - now,
             error: settled.error,
+          },
+        );
+        return;
+      case 'deferred':
+        this.#db.run(
+          `UPDATE messages_in SET tries = :attempt, tries_before = :triesBefore, process_after = :at, wait_ms = :waitMs,
+             error = :error, deferral_notice = ${DEFERRAL_NOTICE}, deferral = :kind, deferred_since = :since,
+             deferred_wait_ms = :deferredMs ${guard}`,
+          {
+            ...key,
+            triesBefore: settled.triesBefore,
+            at: settled.processAfter,
+            waitMs: settled.processAfter - now,
+            error: settled.error,
+            isTold: settled.isTold ? 1 : 0,
+            kind: settled.kind,
+            since: settled.deferred.since,
+            deferredMs: settled.deferred.waitMs,
           },
         );
         return;
@@ -439,6 +487,19 @@ function requireSqliteVersion(db: Sqlite): void {
 
 // A person waits for the answer to what wakes the agent, and none for a result of what the agent itself has asked for.
 const NOTICE_OWED_AT = "CASE WHEN trigger = 1 AND kind <> 'system' THEN :now END";
+
+const NOT_DEFERRED = 'deferral = NULL, deferred_since = NULL, deferred_wait_ms = NULL, deferral_notice = NULL';
+
+// Once for all that wait in one chat, and once more when what was to pass by itself turns out to need a person. No person
+// waits for the answer to an agent's mail.
+const DEFERRAL_NOTICE = `CASE
+  WHEN :isTold = 0 OR trigger = 0 OR kind = 'system' OR source_session_id IS NOT NULL OR EXISTS (
+    SELECT 1 FROM messages_in AS told
+    WHERE told.deferral IS NOT NULL AND told.status IN ('pending', 'paused') AND told.deferral_notice IS NOT NULL
+      AND (told.deferral = 'refused' OR :kind = 'unavailable')
+      AND told.channel_type IS messages_in.channel_type AND told.platform_id IS messages_in.platform_id
+      AND told.thread_id IS messages_in.thread_id
+  ) THEN deferral_notice ELSE 'owed' END`;
 
 // The first condition is that of the index, which holds only what is open.
 const WAITS_TOO_LONG = `status = 'pending' AND lane IN ('work', 'control', 'context') AND process_after > :now

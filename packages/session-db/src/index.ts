@@ -13,6 +13,7 @@ export {
   storeAttachments,
 } from './attachments.ts';
 export type { InboundDeadLetter } from './dead-letters.ts';
+export type { DeferredWork } from './deferrals.ts';
 export type { DeadLetter, Target } from './deliveries.ts';
 export { changeToken, Doorbell } from './doorbell.ts';
 export {
@@ -28,7 +29,14 @@ export { lastBeat } from './heartbeat.ts';
 export { HostSession, MessageConflictError, type SessionView } from './host-session.ts';
 export { importV2Session } from './import-v2.ts';
 export { type Impostor, impostors } from './impostors.ts';
-export { DELIVERY_RETRY, INBOUND_RETRY, type RetryPolicy, type SendResult } from './lifecycle.ts';
+export {
+  DELIVERY_RETRY,
+  type DeferralPolicy,
+  INBOUND_DEFERRAL,
+  INBOUND_RETRY,
+  type RetryPolicy,
+  type SendResult,
+} from './lifecycle.ts';
 export {
   SESSION_LOOP,
   SessionLoop,
@@ -43,6 +51,8 @@ export {
   type Address,
   addressKey,
   type Claim,
+  type Deferral,
+  type DeferralKind,
   type Destination,
   type Effect,
   type InboundMessage,

@@ -5,6 +5,8 @@
  *                 ┌───────── cancel ──────────────────────▶ cancelled
  *    paused ⇄ pending ──▶ attempt n, claimed by a run in outbound.db
  *                 ▲            │ completed ───────────────▶ completed
+ *                 ├────────────┤ deferred: its model refused, or is away; the attempt does not count
+ *                 │            │   due again at now + as long as it has waited; after days of that ─▶ failed
  *                 │            │ failed, or its run is dead
  *                 ├─ n < max ──┤   tries = n, due again at now + backoff(n)
  *                 │            └─ n = max ────────────────▶ failed (a dead letter; the chat is owed a notice)
@@ -25,7 +27,7 @@
  *
  * Set, don't add: every attempt has its number, and settling attempt n twice writes the same values twice.
  */
-import type { Ack } from './messages.ts';
+import type { Ack, Deferral, DeferralKind } from './messages.ts';
 import type { Millis } from './time.ts';
 
 export const INBOUND_STATUSES = ['pending', 'paused', 'completed', 'failed', 'cancelled'] as const;
@@ -65,9 +67,45 @@ export interface Attemptable {
   readonly status: InboundStatus;
   /** The last settled attempt; the open one is the next. */
   readonly tries: number;
-  /** How many of them were made before an operator last revived it: the policy counts from there. */
+  /** How many of them do not count: those before an operator last revived it, and those that its model was in the way of. */
   readonly triesBefore: number;
+  /** That its last attempts were deferred, one after the other; `null`: the last one was not. */
+  readonly deferred: Deferred | null;
 }
+
+/** For how long a message has been deferred. */
+export interface Deferred {
+  /** When the first of its deferrals in a row was settled. */
+  readonly since: Millis;
+  /** How long it was to wait since then, all waits together, in milliseconds. */
+  readonly waitMs: number;
+}
+
+/** How often a model that is in the way is asked again, and for how long in all. Each figure in milliseconds. */
+export interface DeferralPolicy {
+  /** The first wait of each kind; each further one is as long as all before it together. */
+  readonly waitBaseMs: Readonly<Record<DeferralKind, number>>;
+  /** The longest wait of each kind. */
+  readonly waitMaxMs: Readonly<Record<DeferralKind, number>>;
+  /** The most that is believed of how long the model wants to be left alone: it is the container's word. */
+  readonly retryAfterMaxMs: number;
+  /** A message that has waited for so long, by its waits and by the clock, is given up. */
+  readonly totalMaxMs: number;
+  /** The chat is told once its message will have waited for so long; of a refusal at once. */
+  readonly noticeAfterMs: number;
+}
+
+/**
+ * A model that is away is asked again after 5 s, 5 s, 10 s, 20 s, … 5 min, and the chat is told when that takes longer than 15 s;
+ * one that refuses after 5 min, 5 min, 10 min, … 1 h. After three days, which is longer than a weekend, the message is given up.
+ */
+export const INBOUND_DEFERRAL: DeferralPolicy = {
+  waitBaseMs: { refused: 300_000, unavailable: 5_000 },
+  waitMaxMs: { refused: 3_600_000, unavailable: 300_000 },
+  retryAfterMaxMs: 3_600_000,
+  totalMaxMs: 3 * 86_400_000,
+  noticeAfterMs: 15_000,
+};
 
 /** An ack taken over into its message: the values to set. */
 export type Settlement = {
@@ -77,7 +115,10 @@ export type Settlement = {
   readonly attempt: number;
   /** The run that made the attempt. */
   readonly runId: string;
-} & (
+} & SettlementOutcome;
+
+/** What becomes of a message by an attempt. */
+type SettlementOutcome =
   | { readonly to: 'completed' }
   /** Tried again; a paused message stays paused, with the attempt paid. */
   | {
@@ -87,12 +128,27 @@ export type Settlement = {
       /** What went wrong, as one sentence. */
       readonly error: string;
     }
+  /** Tried again without having paid for it, because its model was in the way. */
+  | {
+      readonly to: 'deferred';
+      /** What stood in the way. */
+      readonly kind: DeferralKind;
+      /** When it is due again. */
+      readonly processAfter: Millis;
+      /** What its model said, as one sentence. */
+      readonly error: string;
+      /** How many of its attempts do not count now. */
+      readonly triesBefore: number;
+      /** For how long it has been deferred, this wait included. */
+      readonly deferred: Deferred;
+      /** Its chat is to know, unless it does already. */
+      readonly isTold: boolean;
+    }
   | {
       readonly to: 'failed';
       /** What went wrong, as one sentence for its sender. */
       readonly error: string;
-    }
-);
+    };
 
 /** What is recorded for an attempt whose run ended without a word. */
 export const RUN_DIED = 'The run ended before it answered.';
@@ -113,6 +169,7 @@ export function settlement(
   liveRunId: string | undefined,
   now: Millis,
   policy: RetryPolicy,
+  deferral: DeferralPolicy = INBOUND_DEFERRAL,
 ): Settlement | undefined {
   if (message.status !== 'pending' && message.status !== 'paused') return undefined;
   if (ack.attempt !== message.tries + 1) return undefined;
@@ -120,11 +177,41 @@ export function settlement(
   const of = { messageId: ack.messageId, attempt: ack.attempt, runId: ack.runId };
   if (ack.status === 'completed') return { ...of, to: 'completed' };
   if (ack.status === 'processing' && ack.runId === liveRunId) return undefined;
+  if (ack.status === 'deferred') return { ...of, ...deferralSettlement(message, ack, now, deferral) };
 
   const error = ack.status === 'failed' ? (ack.error ?? 'The run gave no reason.') : RUN_DIED;
   const tries = ack.attempt - message.triesBefore;
   if (tries >= policy.triesMax) return { ...of, to: 'failed', error };
   return { ...of, to: 'retry', processAfter: now + backoffMs(tries, policy), error };
+}
+
+/**
+ * What a deferral means for its message. Its wait is as long as all before it together, so it doubles; what the model says of
+ * when it can be asked again only makes it longer.
+ */
+function deferralSettlement(
+  { triesBefore, deferred }: Attemptable,
+  { kind, retryAfterMs, error }: Deferral & { readonly error: string | null },
+  now: Millis,
+  policy: DeferralPolicy,
+): Extract<SettlementOutcome, { to: 'deferred' | 'failed' }> {
+  const reason = error ?? 'The run gave no reason.';
+  const { since, waitMs: waitedMs } = deferred ?? { since: now, waitMs: 0 };
+  // By the clock alone, one that jumps ahead would give up everything; by the waits alone, being asked for early.
+  if (waitedMs >= policy.totalMaxMs && now - since >= policy.totalMaxMs) {
+    return { to: 'failed', error: `The model stayed out of reach for too long; the last time: ${reason}` };
+  }
+  const doubled = Math.min(Math.max(waitedMs, policy.waitBaseMs[kind]), policy.waitMaxMs[kind]);
+  const waitMs = Math.max(doubled, Math.min(retryAfterMs ?? 0, policy.retryAfterMaxMs));
+  return {
+    to: 'deferred',
+    kind,
+    processAfter: now + waitMs,
+    error: reason,
+    triesBefore: triesBefore + 1,
+    deferred: { since, waitMs: waitedMs + waitMs },
+    isTold: kind === 'refused' || waitedMs + waitMs >= policy.noticeAfterMs,
+  };
 }
 
 /**

@@ -99,6 +99,8 @@ export interface InboundMessage {
   readonly trigger: Trigger;
   /** How many attempts have been settled; a claim takes the next one. */
   readonly tries: number;
+  /** How many of them count towards the last one that it may have. */
+  readonly triesSpent: number;
   /** Where it came from and where the answer goes; `null` for what has no place. */
   readonly address: Address | null;
   /** The session that sent it, for mail between agents. */
@@ -122,24 +124,44 @@ export interface Claim {
 }
 
 /** What a run says of its claim. */
-export interface Ack {
+export type Ack = {
   /** The inbound message that was claimed. */
   readonly messageId: string;
   /** Which attempt at it, from 1. */
   readonly attempt: number;
   /** As the container wrote it: any text. */
   readonly runId: string;
-  /** How far it has come. */
-  readonly status: AckStatus;
   /** When the status was written, by the runner's clock. */
   readonly statusChanged: Millis;
-  /** Why it failed; `null` for any other status. */
+  /** Why it failed or was deferred; `null` for any other status. */
   readonly error: string | null;
-}
+} & (
+  | {
+      /** How far it has come. */
+      readonly status: Exclude<AckStatus, 'deferred'>;
+    }
+  | ({ readonly status: 'deferred' } & Deferral)
+);
 
 /** What an ack may say. */
-export const ACK_STATUSES = ['processing', 'completed', 'failed'] as const;
+export const ACK_STATUSES = ['processing', 'completed', 'failed', 'deferred'] as const;
 export type AckStatus = (typeof ACK_STATUSES)[number];
+
+/** What may stand in the way of a model. */
+export const DEFERRAL_KINDS = ['refused', 'unavailable'] as const;
+/**
+ * What stands in the way of a model, which is not the fault of any message. `refused`: a person must act, because the key, the
+ * credit or the access to the model is not good. `unavailable`: it will pass, as an outage or a limit of requests does.
+ */
+export type DeferralKind = (typeof DEFERRAL_KINDS)[number];
+
+/** Why an attempt says nothing about its message. */
+export interface Deferral {
+  /** What stood in the way. */
+  readonly kind: DeferralKind;
+  /** How long the model wants to be left alone, in milliseconds; `null` when it did not say. */
+  readonly retryAfterMs: number | null;
+}
 
 /** How a turn ended for the messages it took. */
 export type Outcome =
@@ -148,7 +170,12 @@ export type Outcome =
       readonly type: 'failed';
       /** What went wrong, as one sentence. */
       readonly reason: string;
-    };
+    }
+  | ({
+      readonly type: 'deferred';
+      /** What stood in the way, as one sentence. */
+      readonly reason: string;
+    } & Deferral);
 
 /** A message for the world, before it is written. */
 export interface NewOutbound {
@@ -256,6 +283,9 @@ export interface ToolInFlight {
   readonly timeoutMs: number | null;
 }
 
+/** Under this name the model itself is in the list of what is waited for, once it has given no sign for a while. */
+export const MODEL_WAIT = 'the model';
+
 /** What a runner says of itself: the handshake at its start, then its progress. */
 export interface ContainerState {
   /** The run that wrote this. */
@@ -280,7 +310,7 @@ export interface TurnRecord {
   readonly startedAt: Millis;
   /** When it ended. */
   readonly endedAt: Millis;
-  /** How it ended. */
+  /** How it ended; a deferred turn is written down as a failed one. */
   readonly outcome: Outcome;
   /** How many messages it took. */
   readonly messageCount: number;

@@ -1,11 +1,11 @@
 /**
- * What the host has still to say in a chat: that a message was given up, or a series paused by its failures. Reached
- * through `HostSession.notices`.
+ * What the host has still to say in a chat: that a message was given up or waits for its model, or a series paused by its
+ * failures. Reached through `HostSession.notices`.
  *
  * A notice is owed from the very transaction that makes it necessary until it is marked as sent: a crash in between sends it
  * again, and loses none.
  */
-import type { Address, InboundKind } from './messages.ts';
+import type { Address, DeferralKind, InboundKind } from './messages.ts';
 import type { Sqlite } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
 
@@ -34,6 +34,14 @@ export type OwedNotice = {
       /** The series that was paused. */
       readonly seriesId: string;
     }
+  | {
+      /** It waits for its model. */
+      readonly type: 'deferred';
+      /** What stands in the way. */
+      readonly kind: DeferralKind;
+      /** The message that waits. */
+      readonly messageId: string;
+    }
 );
 
 /** What the host has still to say; `HostSession.notices`. */
@@ -45,7 +53,7 @@ export class OwedNotices {
     this.#db = db;
   }
 
-  /** The oldest notices owed, at most `limit`; none costs two looks into empty indexes. */
+  /** The oldest notices owed, at most `limit`; none costs three looks into empty indexes. */
   owed(limit: number): OwedNotice[] {
     const givenUp = this.#db.all<GivenUpRow>(GIVEN_UP, { limit }).map(
       ({ messageId, seq, kind, seriesId, ...row }): OwedNotice => ({
@@ -60,7 +68,10 @@ export class OwedNotices {
     const paused = this.#db
       .all<PausedRow>(PAUSED, { limit: limit - givenUp.length })
       .map(({ seriesId, ...row }): OwedNotice => ({ type: 'paused', seriesId, ...common(row) }));
-    return [...givenUp, ...paused];
+    const deferred = this.#db
+      .all<DeferredRow>(DEFERRED, { limit: limit - givenUp.length - paused.length })
+      .map(({ messageId, kind, ...row }): OwedNotice => ({ type: 'deferred', messageId, kind, ...common(row) }));
+    return [...givenUp, ...paused, ...deferred];
   }
 
   /**
@@ -69,8 +80,16 @@ export class OwedNotices {
    */
   markSent(notice: OwedNotice): void {
     const { at } = notice;
-    if (notice.type === 'given-up') this.#db.run(SENT_GIVEN_UP, { messageId: notice.messageId, at });
-    else this.#db.run(SENT_PAUSED, { seriesId: notice.seriesId, at });
+    switch (notice.type) {
+      case 'given-up':
+        this.#db.run(SENT_GIVEN_UP, { messageId: notice.messageId, at });
+        return;
+      case 'paused':
+        this.#db.run(SENT_PAUSED, { seriesId: notice.seriesId, at });
+        return;
+      case 'deferred':
+        this.#db.run(SENT_DEFERRED, { messageId: notice.messageId, kind: notice.kind, at });
+    }
   }
 }
 
@@ -93,6 +112,11 @@ interface PausedRow extends CommonRow {
   readonly seriesId: string;
 }
 
+interface DeferredRow extends CommonRow {
+  readonly messageId: string;
+  readonly kind: DeferralKind;
+}
+
 function common({ channelType, platformId, threadId, reason, at }: CommonRow) {
   const address = channelType === null || platformId === null ? null : { channelType, platformId, threadId };
   return { address, reason, at };
@@ -107,6 +131,16 @@ const PAUSED = `
   SELECT id AS seriesId, channel_type AS channelType, platform_id AS platformId, thread_id AS threadId,
     coalesce(reason, 'It failed too often.') AS reason, notice_owed_at AS at
   FROM series WHERE notice_owed_at IS NOT NULL ORDER BY id LIMIT :limit`;
+
+const DEFERRED = `
+  SELECT id AS messageId, deferral AS kind, channel_type AS channelType, platform_id AS platformId, thread_id AS threadId,
+    coalesce(error, '') AS reason, deferred_since AS at
+  FROM messages_in
+  WHERE deferral IS NOT NULL AND status IN ('pending', 'paused') AND deferral_notice = 'owed' ORDER BY seq LIMIT :limit`;
+
+const SENT_DEFERRED = `
+  UPDATE messages_in SET deferral_notice = 'sent'
+  WHERE id = :messageId AND deferral = :kind AND deferred_since = :at AND deferral_notice = 'owed'`;
 
 const SENT_GIVEN_UP = 'UPDATE messages_in SET notice_owed_at = NULL WHERE id = :messageId AND notice_owed_at = :at';
 

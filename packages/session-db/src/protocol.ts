@@ -25,7 +25,7 @@ export {
   type WhenUncertain,
   withoutAttempt,
 } from './lifecycle.ts';
-export { ACK_STATUSES, type ContainerState, OUTBOUND_KINDS } from './messages.ts';
+export { ACK_STATUSES, type ContainerState, DEFERRAL_KINDS, MODEL_WAIT, OUTBOUND_KINDS } from './messages.ts';
 export type { ReceivedRow } from './received.ts';
 export { PROTOCOL_VERSION } from './schema.ts';
 export { type CatchUp, type Occurrence, OVERLAPS, type Overlap, type SeriesEdit } from './series.ts';

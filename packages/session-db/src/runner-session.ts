@@ -452,14 +452,17 @@ export class RunnerSession implements Disposable {
 
   #setAck(claim: Claim, outcome: Outcome, now: Millis): void {
     const changed = this.#db.run(
-      `UPDATE processing_ack SET status = :status, status_changed = :now, error = :error,
+      `UPDATE processing_ack SET status = :status, status_changed = :now, error = :error, deferral = :deferral,
+         retry_after_ms = :retryAfterMs,
          change = (SELECT max(max(change), :acksSettled) + 1 FROM processing_ack)
        WHERE message_id = :messageId AND attempt = :attempt AND run_id = :runId AND status = 'processing'`,
       {
         ...claim,
         acksSettled: this.#numbers().acksSettled,
         status: outcome.type,
-        error: outcome.type === 'failed' ? outcome.reason : null,
+        error: outcome.type === 'completed' ? null : outcome.reason,
+        deferral: outcome.type === 'deferred' ? outcome.kind : null,
+        retryAfterMs: outcome.type === 'deferred' ? outcome.retryAfterMs : null,
         now,
       },
     );
@@ -519,8 +522,9 @@ export class RunnerSession implements Disposable {
         runId: this.runId,
         startedAt: turn.startedAt,
         endedAt: turn.endedAt,
-        outcome: turn.outcome.type,
-        reason: turn.outcome.type === 'failed' ? turn.outcome.reason : null,
+        // The table has no word of its own for a turn whose model was in the way.
+        outcome: turn.outcome.type === 'completed' ? 'completed' : 'failed',
+        reason: turn.outcome.type === 'completed' ? null : turn.outcome.reason,
         messageCount: turn.messageCount,
         inputTokens: turn.inputTokens,
         outputTokens: turn.outputTokens,
@@ -569,7 +573,7 @@ function hostNumbers(inbound: Sqlite): HostNumbers {
 const PAGE = 50;
 
 const SELECT_MESSAGES = `
-  SELECT seq, id, kind, timestamp, tries, process_after, recurrence, time_zone, series_id, trigger, channel_type,
+  SELECT seq, id, kind, timestamp, tries, tries_before, process_after, recurrence, time_zone, series_id, trigger, channel_type,
     platform_id, thread_id, source_session_id, in_reply_to, content
   FROM messages_in`;
 
@@ -650,6 +654,7 @@ interface InboundRow extends AddressRow {
   readonly kind: string;
   readonly timestamp: Millis;
   readonly tries: number;
+  readonly tries_before: number;
   readonly process_after: Millis;
   readonly recurrence: string | null;
   readonly time_zone: string | null;
@@ -694,6 +699,7 @@ function inboundMessage(row: InboundRow, kind: InboundKind, content: JsonObject)
     timestamp: row.timestamp,
     trigger: row.trigger === 1 ? 'wakes' : 'context',
     tries: row.tries,
+    triesSpent: row.tries - row.tries_before,
     address: address(row),
     sourceSessionId: row.source_session_id,
     inReplyTo: row.in_reply_to,

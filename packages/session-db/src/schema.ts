@@ -355,9 +355,63 @@ CREATE TABLE effects (
 CREATE UNIQUE INDEX effects_row ON effects (seq, message_id);
 `;
 
+// An attempt that its model was in the way of raises tries and tries_before alike, and so counts as none.
+const DEFERRALS = `
+ALTER TABLE messages_in ADD COLUMN deferral TEXT
+  -- The model refused, or was away, at the last attempt: it waits for that to be over. NULL: the last attempt had another end.
+  CHECK (deferral IN ('refused', 'unavailable'));
+ALTER TABLE messages_in ADD COLUMN deferred_since INTEGER
+  -- When the first such attempt in a row was settled.
+  CHECK ((deferred_since IS NULL) = (deferral IS NULL));
+ALTER TABLE messages_in ADD COLUMN deferred_wait_ms INTEGER
+  -- How long it was to wait since then, all waits together.
+  CHECK ((deferred_wait_ms IS NULL) = (deferral IS NULL) AND deferred_wait_ms >= 0);
+ALTER TABLE messages_in ADD COLUMN deferral_notice TEXT
+  -- What its chat is told of that: still to be sent, or sent. NULL: it is not told, or of another message.
+  CHECK (deferral_notice IN ('owed', 'sent'));
+
+CREATE INDEX messages_in_deferred ON messages_in (seq) WHERE deferral IS NOT NULL AND status IN ('pending', 'paused');
+`;
+
+// A CHECK cannot be changed in place.
+const DEFERRED_ACKS = `
+CREATE TABLE new_processing_ack (
+  -- Grows with every change of any row: the host reads on from where it was.
+  change         INTEGER PRIMARY KEY,
+  message_id     TEXT    NOT NULL,
+  attempt        INTEGER NOT NULL CHECK (attempt > 0),
+  run_id         TEXT    NOT NULL,
+  status         TEXT    NOT NULL CHECK (status IN ('processing', 'completed', 'failed', 'deferred')),
+  status_changed INTEGER NOT NULL,
+  error          TEXT,
+  -- What stood in the way of the model, so that the attempt says nothing about the message.
+  deferral       TEXT    CHECK (deferral IN ('refused', 'unavailable')),
+  -- How long the model wants to be left alone; NULL: it did not say.
+  retry_after_ms INTEGER CHECK (retry_after_ms >= 0),
+  UNIQUE (message_id, attempt),
+  CHECK ((deferral IS NOT NULL) = (status = 'deferred')),
+  CHECK (retry_after_ms IS NULL OR status = 'deferred')
+) STRICT;
+
+INSERT INTO new_processing_ack (change, message_id, attempt, run_id, status, status_changed, error)
+SELECT change, message_id, attempt, run_id, status, status_changed, error FROM processing_ack;
+
+DROP TABLE processing_ack;
+ALTER TABLE new_processing_ack RENAME TO processing_ack;
+CREATE INDEX processing_ack_open ON processing_ack (change) WHERE status = 'processing';
+`;
+
+/** The version of outbound.db from which on acks may be deferred. */
+export const DEFERRED_ACKS_SINCE = 3;
+
 /** Step n (from 1) brings a file from version n − 1 to version n. A released step never changes: a new one follows it. */
-export const INBOUND_MIGRATIONS: readonly string[] = [INBOUND_SCHEMA, DELIVERED_HAS_ADDRESSES, WAITS_AND_GENERATION];
-export const OUTBOUND_MIGRATIONS: readonly string[] = [OUTBOUND_SCHEMA, EFFECTS];
+export const INBOUND_MIGRATIONS: readonly string[] = [
+  INBOUND_SCHEMA,
+  DELIVERED_HAS_ADDRESSES,
+  WAITS_AND_GENERATION,
+  DEFERRALS,
+];
+export const OUTBOUND_MIGRATIONS: readonly string[] = [OUTBOUND_SCHEMA, EFFECTS, DEFERRED_ACKS];
 
 /** The version of each file's schema that this code writes, in the file's `user_version`. */
 export const INBOUND_VERSION = INBOUND_MIGRATIONS.length;
@@ -386,7 +440,10 @@ export function migrate(db: Sqlite, migrations: readonly string[]): void {
           'or import it if it is a session of an older NanoClaw.',
       );
     }
+    // So that what a step takes away is gone, and the file has its schema once, for whoever looks at its bytes.
+    db.exec('PRAGMA secure_delete = ON');
     for (const step of migrations.slice(version)) db.exec(step);
+    db.exec('PRAGMA secure_delete = OFF');
     db.exec(`PRAGMA user_version = ${migrations.length}`);
   });
 }

@@ -4,7 +4,7 @@
  */
 import type { DeliveredPart, Deliveries } from './deliveries.ts';
 import type { InboundStatus } from './lifecycle.ts';
-import type { Ack, Address, InboundKind, JsonObject, OutboundMessage, Trigger } from './messages.ts';
+import type { Ack, Address, DeferralKind, InboundKind, JsonObject, OutboundMessage, Trigger } from './messages.ts';
 import type { Sqlite } from './sqlite/index.ts';
 import type { Millis } from './time.ts';
 import type { OutboundCursor, OutboundFinding, OutboundReader } from './untrusted.ts';
@@ -33,6 +33,8 @@ export interface InboundEntry {
   readonly status: InboundStatus;
   /** How many attempts have been settled. */
   readonly tries: number;
+  /** What stood in the way of its model at the last attempt; `null`: nothing, or that is over. */
+  readonly deferral: DeferralKind | null;
   /** Not claimed before this time. */
   readonly processAfter: Millis;
   /** Where it came from; `null` for what has no place. */
@@ -157,7 +159,8 @@ function inboundEntry({ channelType, platformId, threadId, trigger, content, ...
 }
 
 const NEWEST_IN = `
-  SELECT seq, id, kind, timestamp, trigger, status, tries, process_after AS processAfter, channel_type AS channelType,
+  SELECT seq, id, kind, timestamp, trigger, status, tries,
+    CASE WHEN status IN ('pending', 'paused') THEN deferral END AS deferral, process_after AS processAfter, channel_type AS channelType,
     platform_id AS platformId, thread_id AS threadId, in_reply_to AS inReplyTo, series_id AS seriesId, content, error,
     settled_at AS settledAt
   FROM messages_in WHERE seq < :before ORDER BY seq DESC LIMIT :limit`;

@@ -13,6 +13,7 @@ import {
   type Ack,
   type Address,
   type ContainerState,
+  DEFERRAL_KINDS,
   type Json,
   type JsonObject,
   OUTBOUND_KINDS,
@@ -22,7 +23,7 @@ import {
 import { openPeerFile } from './open.ts';
 import { isOpenElsewhere, type OpenedFile, openPlainFile, readBytes } from './plain-file.ts';
 import { recoveredCopy } from './recovery.ts';
-import { OUTBOUND_MIGRATIONS, OUTBOUND_VERSION, schemaText, userVersion } from './schema.ts';
+import { DEFERRED_ACKS_SINCE, OUTBOUND_MIGRATIONS, OUTBOUND_VERSION, schemaText, userVersion } from './schema.ts';
 import { isBusy, type OpenSqlite, type Sqlite, SqliteError } from './sqlite/index.ts';
 import { cut } from './text/index.ts';
 import type { Millis } from './time.ts';
@@ -375,8 +376,9 @@ function contents(db: Sqlite, request: OutboundRequest, limits: OutboundLimits):
       refused,
     );
 
+  const selectAcks = selectAcksOf(userVersion(db));
   const ackRows = db.all<AckRow>(
-    `${SELECT_ACKS} WHERE change > :after AND change <= :max ORDER BY change LIMIT :limit`,
+    `${selectAcks} WHERE change > :after AND change <= :max ORDER BY change LIMIT :limit`,
     {
       after: request.acksAfter,
       max: NUMBER_MAX,
@@ -384,7 +386,7 @@ function contents(db: Sqlite, request: OutboundRequest, limits: OutboundLimits):
     },
   );
   // The newest, because the claims of dead runs say `processing` until they are forgotten.
-  const openRows = db.all<AckRow>(`${SELECT_ACKS} WHERE status = 'processing' ORDER BY change DESC LIMIT :limit`, {
+  const openRows = db.all<AckRow>(`${selectAcks} WHERE status = 'processing' ORDER BY change DESC LIMIT :limit`, {
     limit: limits.rowsMax,
   });
   const sizes = db.all<Size>(SELECT_SIZES, { after: request.messagesAfter, max: NUMBER_MAX, limit: limits.rowsMax });
@@ -456,10 +458,13 @@ const SELECT_SIZES = `
 const SELECT_SIZE = 'SELECT seq, octet_length(content) AS bytes FROM messages_out WHERE seq = :seq';
 
 // Every text is bounded before it leaves SQLite: a row's CHECKs bind only who wants to be bound.
-const SELECT_ACKS = `
-  SELECT change, ${bounded('message_id')}, attempt, ${bounded('run_id')}, ${bounded('status')}, status_changed,
-    iif(octet_length(error) <= 65536, substr(error, 1, 2000), NULL) AS error
-  FROM processing_ack`;
+function selectAcksOf(version: number): string {
+  const deferral = version < DEFERRED_ACKS_SINCE ? 'NULL AS deferral, NULL' : `${bounded('deferral')}, retry_after_ms`;
+  return `
+    SELECT change, ${bounded('message_id')}, attempt, ${bounded('run_id')}, ${bounded('status')}, status_changed,
+      iif(octet_length(error) <= 65536, substr(error, 1, 2000), NULL) AS error, ${deferral} AS retry_after_ms
+    FROM processing_ack`;
+}
 
 const SELECT_MESSAGES = `
   SELECT seq, ${bounded('id')}, ${bounded('run_id')}, ${bounded('in_reply_to')}, timestamp, deliver_after,
@@ -486,6 +491,8 @@ interface AckRow {
   readonly status: unknown;
   readonly status_changed: unknown;
   readonly error: unknown;
+  readonly deferral: unknown;
+  readonly retry_after_ms: unknown;
 }
 
 interface MessageRow {
@@ -526,7 +533,12 @@ function ack(row: AckRow): Ack | string {
   if (!isId(run)) return 'Its run id is not a short plain text.';
   if (status === undefined) return 'Its status is not one of the protocol.';
   if (!isNumber(statusChanged)) return 'Its time is not a number.';
-  return { messageId, attempt, runId: run, status, statusChanged, error: text(error, 2_000) };
+  const common = { messageId, attempt, runId: run, statusChanged, error: text(error, 2_000) };
+  if (status !== 'deferred') return { ...common, status };
+  const kind = DEFERRAL_KINDS.find((known) => known === row.deferral);
+  if (kind === undefined) return 'What it was deferred for is not one of the protocol.';
+  const { retry_after_ms: retryAfterMs } = row;
+  return { ...common, status, kind, retryAfterMs: isNumber(retryAfterMs) && retryAfterMs >= 0 ? retryAfterMs : null };
 }
 
 function message(row: MessageRow, limits: OutboundLimits): OutboundMessage | string {

@@ -11,6 +11,7 @@ import {
   type Claim,
   type OpenSqlite,
   type OutboundContents,
+  type Outcome,
   type RetryPolicy,
   type RunnerSession,
   runId,
@@ -20,6 +21,9 @@ import type { Settlement } from '../src/protocol.ts';
 import { ADDRESS, chat, LIMITS, reply, TestSession } from './support.ts';
 
 const POLICY: RetryPolicy = { triesMax: 3, backoffBaseMs: 1_000, backoffMaxMs: 3_000 };
+
+const COMPLETED: Outcome = { type: 'completed' };
+const DEFERRED: Outcome = { type: 'deferred', kind: 'unavailable', reason: 'the model is away', retryAfterMs: 1_000 };
 
 /** One thing that happens. */
 export type Operation =
@@ -33,6 +37,7 @@ export type Operation =
         | 'claim'
         | 'finish'
         | 'fail'
+        | 'defer'
         | 'zombie-finishes'
         | 'send'
         | 'kill-run'
@@ -78,6 +83,7 @@ export const operations: Arbitrary<Operation> = oneof(
           'claim',
           'finish',
           'fail',
+          'defer',
           'zombie-finishes',
           'send',
           'kill-run',
@@ -98,6 +104,7 @@ interface MessageRow {
   readonly seq: number;
   readonly status: string;
   readonly tries: number;
+  readonly tries_before: number;
 }
 
 interface AckRow {
@@ -188,7 +195,7 @@ export class History implements Disposable {
     expect(this.#messages.map((row) => row.id).toSorted()).toEqual([...this.#enqueued].toSorted());
     expect(this.#messages.filter((row) => row.status === 'pending' || row.status === 'paused')).toEqual([]);
     for (const row of this.#messages) {
-      if (row.status === 'failed') expect(row.tries, `tries of ${row.id}`).toBe(POLICY.triesMax);
+      if (row.status === 'failed') expect(triesSpent(row), `tries of ${row.id}`).toBe(POLICY.triesMax);
     }
   }
 
@@ -214,13 +221,15 @@ export class History implements Disposable {
       case 'claim':
         return this.#claim();
       case 'finish':
-        return this.#finish(this.#run, this.#run?.claims ?? [], true);
+        return this.#finish(this.#run, this.#run?.claims ?? [], COMPLETED);
       case 'fail':
-        return this.#finish(this.#run, this.#run?.claims ?? [], false);
+        return this.#finish(this.#run, this.#run?.claims ?? [], { type: 'failed', reason: 'the model cannot' });
+      case 'defer':
+        return this.#finish(this.#run, this.#run?.claims ?? [], DEFERRED);
       case 'finish-some':
-        return this.#finish(this.#run, this.#run?.claims.slice(0, operation.which) ?? [], true);
+        return this.#finish(this.#run, this.#run?.claims.slice(0, operation.which) ?? [], COMPLETED);
       case 'zombie-finishes':
-        return this.#finish(this.#zombie, this.#zombie?.claims ?? [], true);
+        return this.#finish(this.#zombie, this.#zombie?.claims ?? [], COMPLETED);
       case 'send':
         this.#run?.side.send(reply(`o${++this.#count}`, 'm0'), now);
         return;
@@ -302,15 +311,10 @@ export class History implements Disposable {
     }
   }
 
-  #finish(run: Run | undefined, claims: readonly Claim[], completed: boolean): void {
+  #finish(run: Run | undefined, claims: readonly Claim[], outcome: Outcome): void {
     if (run === undefined || claims.length === 0) return;
     const replies = claims.map((each) => reply(`o${++this.#count}`, each.messageId));
-    const seqs = run.side.finish(
-      claims,
-      completed ? { type: 'completed' } : { type: 'failed', reason: 'the model refused' },
-      replies,
-      this.#now,
-    );
+    const seqs = run.side.finish(claims, outcome, replies, this.#now);
     // The agent knows a message by its number: an answer has a later one than what it answers.
     for (const [i, each] of claims.entries()) {
       expect(seqs[i]).toBeGreaterThan(this.#messages.find((row) => row.id === each.messageId)?.seq ?? 0);
@@ -389,7 +393,11 @@ export class History implements Disposable {
       expect(acks, 'an ack that was done changed').toContainEqual(before);
     }
     for (const ack of acks) {
-      const tries = messages.find((row) => row.id === ack.message_id)?.tries ?? -1;
+      const row = messages.find(({ id }) => id === ack.message_id);
+      const tries = row?.tries ?? -1;
+      const deferrals = acks.filter(({ message_id, status }) => message_id === ack.message_id && status === 'deferred');
+      const isSettled = ({ attempt }: AckRow) => attempt <= tries;
+      expect(row?.tries_before, `deferrals of ${ack.message_id}`).toBe(deferrals.filter(isSettled).length);
       expect(ack.attempt, `a claim of ${ack.message_id} is ahead of its tries`).toBeLessThanOrEqual(tries + 1);
     }
     expect(messages.filter((row) => row.seq % 2 !== 0)).toEqual([]);
@@ -418,6 +426,10 @@ export class History implements Disposable {
       throw error;
     }
   }
+}
+
+function triesSpent({ tries, tries_before }: MessageRow): number {
+  return tries - tries_before;
 }
 
 function newMessage(id: string) {

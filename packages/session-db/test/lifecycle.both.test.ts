@@ -6,20 +6,34 @@
 import { array, assert, property } from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqlite } from '#driver';
-import { type Ack, INBOUND_RETRY, type RetryPolicy, runId } from '../src/index.ts';
-import { INBOUND_STATUSES, RUN_DIED, settlement } from '../src/lifecycle.ts';
+import {
+  type Ack,
+  type DeferralKind,
+  INBOUND_DEFERRAL,
+  INBOUND_RETRY,
+  type Outcome,
+  type RetryPolicy,
+  type RunnerSession,
+  runId,
+} from '../src/index.ts';
+import { type Attemptable, INBOUND_STATUSES, RUN_DIED, settlement } from '../src/lifecycle.ts';
 import type { AckStatus } from '../src/messages.ts';
 import { backoffMs } from '../src/protocol.ts';
 import { History, operations } from './history.ts';
-import { chat, claim, idsOf, LIMITS, RUN, reply, TestSession } from './support.ts';
+import { ADDRESS, chat, claim, idsOf, LIMITS, RUN, reply, TestSession } from './support.ts';
 
 /** `pnpm histories` makes it 2 000. */
 const HISTORIES = Number(process.env['HISTORIES'] ?? 40);
 
 const POLICY: RetryPolicy = { triesMax: 3, backoffBaseMs: 1_000, backoffMaxMs: 3_000 };
 
-function ack(attempt: number, status: AckStatus, run = 'run-1', error: string | null = null): Ack {
+function ack(attempt: number, status: Exclude<AckStatus, 'deferred'>, run = 'run-1', error: string | null = null): Ack {
   return { messageId: 'm1', attempt, runId: run, status, statusChanged: 0, error };
+}
+
+function deferredAck(attempt: number, kind: DeferralKind, retryAfterMs: number | null = null): Ack {
+  const error = 'The model is away.';
+  return { messageId: 'm1', attempt, runId: 'run-1', status: 'deferred', statusChanged: 0, error, kind, retryAfterMs };
 }
 
 describe('backoff', () => {
@@ -37,13 +51,11 @@ describe('backoff', () => {
 });
 
 describe('settlement', () => {
-  const open = { status: 'pending', tries: 0, triesBefore: 0 } as const;
+  const open = { status: 'pending', tries: 0, triesBefore: 0, deferred: null } as const;
 
   it('means nothing once the message has ended, whatever the ack', () => {
     for (const status of INBOUND_STATUSES.filter((each) => each !== 'pending' && each !== 'paused')) {
-      expect(
-        settlement({ status, tries: 0, triesBefore: 0 }, ack(1, 'completed'), undefined, 0, POLICY),
-      ).toBeUndefined();
+      expect(settlement({ ...open, status }, ack(1, 'completed'), undefined, 0, POLICY)).toBeUndefined();
     }
   });
 
@@ -79,6 +91,89 @@ describe('settlement', () => {
         error: 'no model',
       },
     );
+  });
+});
+
+/** The message after one more deferral, and its settlement; the next attempt is made as soon as it is due. */
+function deferred(message: Attemptable, kind: DeferralKind, now: number, retryAfterMs: number | null = null) {
+  const settled = settlement(message, deferredAck(message.tries + 1, kind, retryAfterMs), 'run-1', now, POLICY);
+  if (settled?.to !== 'deferred') return { settled, message, now };
+  const { attempt: tries, triesBefore, deferred: since, processAfter } = settled;
+  return { settled, message: { ...message, tries, triesBefore, deferred: since }, now: processAfter };
+}
+
+describe('a deferral', () => {
+  const open: Attemptable = { status: 'pending', tries: 0, triesBefore: 0, deferred: null };
+  const HOUR = 3_600_000;
+
+  it('costs no try, however often: the message has all of them when its model is back', () => {
+    let state = { message: open, now: 1_000 };
+    for (let i = 0; i < 50; i++) {
+      const next = deferred(state.message, i % 7 === 0 ? 'refused' : 'unavailable', state.now);
+      expect(next.settled).toMatchObject({ to: 'deferred', attempt: i + 1, triesBefore: i + 1 });
+      state = next;
+    }
+    const ends = [1, 2, 3].map((nth) => {
+      const message = { ...state.message, tries: 49 + nth };
+      return settlement(message, ack(50 + nth, 'failed'), 'run-1', state.now, POLICY);
+    });
+    expect(ends.map((end) => end?.to)).toEqual(['retry', 'retry', 'failed']);
+    expect(ends[0]).toMatchObject({ processAfter: state.now + POLICY.backoffBaseMs });
+  });
+
+  it.each([
+    ['unavailable', [5_000, 5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000]],
+    ['refused', [300_000, 300_000, 600_000, 1_200_000, 2_400_000, HOUR, HOUR]],
+  ] as const)('that is %s waits as long as it has waited, up to its longest', (kind, waits) => {
+    let state = { message: open, now: 1_000 };
+    const found = waits.map(() => {
+      const next = deferred(state.message, kind, state.now);
+      const wait = next.now - state.now;
+      state = next;
+      return wait;
+    });
+    expect(found).toEqual(waits);
+  });
+
+  it('waits for as long as its model asks for, an hour at most whatever a container says', () => {
+    const waits = [null, 0, 4_000, 60_000, HOUR + 1, Number.MAX_SAFE_INTEGER].map(
+      (retryAfterMs) => deferred(open, 'unavailable', 0, retryAfterMs).now,
+    );
+    expect(waits).toEqual([5_000, 5_000, 5_000, 60_000, HOUR, HOUR]);
+  });
+
+  it.each(['unavailable', 'refused'] as const)(
+    'that is %s for three days gives the message up, with its reason',
+    (kind) => {
+      let state: ReturnType<typeof deferred> = { settled: undefined, message: open, now: 1_000 };
+      let count = 0;
+      for (; state.settled?.to !== 'failed' && count < 2_000; count++) {
+        state = deferred(state.message, kind, state.now);
+      }
+      expect(state.settled).toMatchObject({ to: 'failed', error: expect.stringContaining('The model is away.') });
+      expect(state.now).toBeGreaterThanOrEqual(INBOUND_DEFERRAL.totalMaxMs);
+      expect(state.now).toBeLessThan(INBOUND_DEFERRAL.totalMaxMs + 2 * HOUR);
+    },
+  );
+
+  it('gives nothing up for a clock that jumps ahead, nor for being asked for early again and again', () => {
+    const once = deferred(open, 'refused', 1_000);
+    expect(deferred(once.message, 'refused', 1e15).settled).toMatchObject({ to: 'deferred' });
+    let { message } = once;
+    for (let i = 0; i < 200; i++) message = deferred(message, 'refused', 2_000 + i).message;
+    expect(deferred(message, 'refused', 3_000).settled).toMatchObject({ to: 'deferred' });
+  });
+
+  it('tells the chat of a refusal at once, and of an absence when it lasts', () => {
+    expect(deferred(open, 'refused', 0).settled).toMatchObject({ isTold: true });
+    expect(deferred(open, 'unavailable', 0, 60_000).settled).toMatchObject({ isTold: true });
+    let state = deferred(open, 'unavailable', 0);
+    const told = [state.settled];
+    for (let i = 0; i < 2; i++) {
+      state = deferred(state.message, 'unavailable', state.now);
+      told.push(state.settled);
+    }
+    expect(told).toMatchObject([{ isTold: false }, { isTold: false }, { isTold: true }]);
   });
 });
 
@@ -173,6 +268,101 @@ describe('one step at a time', () => {
     expect(() => runner.finish(claims, { type: 'completed' }, twice, 1_100)).toThrow(/UNIQUE/);
     expect(session.contents()).toMatchObject({ messages: [], acks: [], openClaims: [{ messageId: 'm1' }] });
     expect(runner.finish(claims, { type: 'completed' }, [reply('o1', 'm1')], 1_200)).toEqual([3]);
+  });
+
+  /** Takes what is due and ends it with one outcome. */
+  function attempted(runner: RunnerSession, outcome: Outcome, now: number): readonly string[] {
+    const claims = claim(runner, now).map((one) => one.claim);
+    if (claims.length > 0) runner.finish(claims, outcome, [], now);
+    session.host.settle(session.contents(), now, INBOUND_RETRY);
+    return claims.map(({ messageId }) => messageId);
+  }
+
+  const away: Outcome = { type: 'deferred', kind: 'unavailable', reason: 'It is away.', retryAfterMs: null };
+  const refused: Outcome = { type: 'deferred', kind: 'refused', reason: 'The key is wrong.', retryAfterMs: null };
+
+  it('a model that is away for longer than all tries makes no dead letter, and then answers', () => {
+    session.host.enqueue(chat('m1'), 1_000);
+    using runner = session.startRun();
+    let now = 1_000;
+    for (let i = 0; i < 20; i++) {
+      expect(attempted(runner, away, now)).toEqual(['m1']);
+      // Looking again changes nothing, and nothing is taken before its time.
+      session.host.settle(session.contents(), now, INBOUND_RETRY);
+      expect(idsOf(claim(runner, now))).toEqual([]);
+      now = session.host.nextDueAt() ?? 0;
+    }
+    expect(session.host.deferrals.get()).toMatchObject({
+      messages: 1,
+      kind: 'unavailable',
+      since: 1_000,
+      retryAt: now,
+    });
+    expect(attempted(runner, { type: 'completed' }, now)).toEqual(['m1']);
+    expect(session.host.message('m1')).toMatchObject({ status: 'completed' });
+    expect(session.host.deferrals.get()).toBeUndefined();
+    expect(session.host.deadLetters.count()).toBe(0);
+  });
+
+  it('the runner knows how many of the tries of a message count, whatever the number of its attempt', () => {
+    session.host.enqueue(chat('m1'), 1_000);
+    using runner = session.startRun();
+    attempted(runner, { type: 'failed', reason: 'no' }, 1_000);
+    attempted(runner, refused, 10_000);
+    const [one] = claim(runner, 10_000_000);
+    expect(one).toMatchObject({ claim: { attempt: 3 }, message: { tries: 2, triesSpent: 1 } });
+  });
+
+  it('a message that comes while others wait for their model takes them along, in their order', () => {
+    for (const id of ['m1', 'm2']) session.host.enqueue(chat(id), 1_000);
+    using runner = session.startRun();
+    attempted(runner, refused, 1_000);
+    session.host.enqueue(chat('context', { trigger: 'context' }), 2_000);
+    expect(idsOf(claim(runner, 2_000))).toEqual([]);
+    session.host.enqueue(chat('m3'), 3_000);
+    expect(attempted(runner, refused, 3_000)).toEqual(['context', 'm1', 'm2', 'm3']);
+  });
+
+  it('a chat is told once of a model that is in the way, and once more when a person turns out to be needed', () => {
+    const other = { ...ADDRESS, platformId: 'other' };
+    for (const id of ['m1', 'm2']) session.host.enqueue(chat(id), 1_000);
+    session.host.enqueue(chat('elsewhere', { address: other }), 1_000);
+    session.host.enqueue(chat('result', { kind: 'system' }), 1_000);
+    using runner = session.startRun();
+    const told: unknown[] = [];
+    for (const [outcome, now] of [
+      [away, 1_000],
+      [away, 100_000],
+      [{ ...away, retryAfterMs: 60_000 }, 200_000],
+      [away, 1_000_000],
+      [refused, 2_000_000],
+      [refused, 9_000_000],
+      [away, 20_000_000],
+    ] as const) {
+      session.host.deferrals.retryNow(now);
+      attempted(runner, outcome, now);
+      for (const notice of session.host.notices.owed(10)) {
+        told.push([notice.type === 'deferred' && notice.kind, notice.address?.platformId, now]);
+        session.host.notices.markSent(notice);
+      }
+    }
+    expect(told).toEqual([
+      ['unavailable', 'main', 200_000],
+      ['unavailable', 'other', 200_000],
+      ['refused', 'main', 2_000_000],
+      ['refused', 'other', 2_000_000],
+    ]);
+  });
+
+  it('a notice that a message waits is not sent any more once it has its answer', () => {
+    session.host.enqueue(chat('m1'), 1_000);
+    using runner = session.startRun();
+    attempted(runner, refused, 1_000);
+    expect(session.host.notices.owed(10)).toMatchObject([
+      { type: 'deferred', messageId: 'm1', reason: refused.reason },
+    ]);
+    attempted(runner, { type: 'completed' }, 10_000_000);
+    expect(session.host.notices.owed(10)).toEqual([]);
   });
 
   it('tries survive the host: after a restart the count goes on where it was (failure 8)', () => {

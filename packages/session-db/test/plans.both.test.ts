@@ -129,6 +129,8 @@ function walkTurns(host: HostSession): void {
     outcome: { type: 'completed' },
   });
   runner.finish(ofOne('m2'), { type: 'failed', reason: 'no' }, [], 2_000);
+  const deferred = { type: 'deferred', kind: 'refused', reason: 'no', retryAfterMs: 1 } as const;
+  runner.finish(ofOne('m3'), deferred, [], 2_000);
   runner.send({ ...reply('o3', 'm1'), deliverAfter: 50_000 }, 2_000);
   runner.send(reply('o4', 'm1'), 2_000);
   const effect = { causes: ['m1', 'm2'], key: 'key', nth: 0 };
@@ -149,6 +151,7 @@ function walkTurns(host: HostSession): void {
   runner.claim(2_000, LIMITS);
   host.rowsWritten();
   host.settle(session.contents(), 3_000, { ...INBOUND_RETRY, triesMax: 1 });
+  walkDeferrals(host);
   walkDeadLetters(host);
   host.endRun(runId('run-1'));
   host.settle(session.contents([3]), 3_000, INBOUND_RETRY);
@@ -156,6 +159,14 @@ function walkTurns(host: HostSession): void {
   host.cutWaits(0);
   host.generation();
   runner.prune(900_000, KEEP);
+}
+
+/** `m3` waits for its model. */
+function walkDeferrals(host: HostSession): void {
+  const deferrals = watched('Deferrals', host.deferrals);
+  if (deferrals.get() === undefined) throw new Error('Nothing waits for its model.');
+  deferrals.retryNow(3_000);
+  for (const notice of host.notices.owed(10)) if (notice.type === 'deferred') host.notices.markSent(notice);
 }
 
 /** `m2` was given up. */
@@ -305,10 +316,11 @@ describe('the walk above', () => {
       deliveries: Deliveries,
       series: Series,
       trouble: Trouble,
+      deferrals: Deferrals,
       notices: OwedNotices,
       deadLetters,
     } = session.host;
-    const parts = { Deliveries, Series, Trouble, OwedNotices, InboundDeadLetters: deadLetters };
+    const parts = { Deliveries, Series, Trouble, Deferrals, OwedNotices, InboundDeadLetters: deadLetters };
     const all = Object.entries({ HostSession, RunnerSession, ...parts }).flatMap(([name, one]) =>
       Object.getOwnPropertyNames(typeof one === 'function' ? one.prototype : Object.getPrototypeOf(one))
         .filter((method) => method !== 'constructor')

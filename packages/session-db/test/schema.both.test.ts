@@ -16,6 +16,7 @@ import { INBOUND_KINDS } from '../src/messages.ts';
 import {
   ACK_STATUSES,
   type CatchUp,
+  DEFERRAL_KINDS,
   OUTBOUND_KINDS,
   OVERLAPS,
   PROTOCOL_VERSION,
@@ -68,7 +69,9 @@ function textsByColumn(db: Sqlite): Record<string, string[]> {
   for (const { name, sql } of db.all<{ name: string; sql: string }>(
     "SELECT name, sql FROM sqlite_schema WHERE type = 'table'",
   )) {
-    for (const [, column, list] of sql.matchAll(/^\s+(\w+)\s+TEXT\b.*CHECK \(\1 IN \(([^)]*)\)\)/gm)) {
+    // A column that came later stands behind a comma, and its CHECK below a comment.
+    const columns = /(?:^\s+|, )(\w+)\s+TEXT\b.*(?:\n\s+--.*\n\s+)?CHECK \(\1 IN \(([^)]*)\)\)/gm;
+    for (const [, column, list] of sql.matchAll(columns)) {
       texts[`${name}.${column}`] = [...(list ?? '').matchAll(/'([^']*)'/g)].map(([, text]) => text ?? '');
     }
   }
@@ -80,6 +83,8 @@ describe("the tables' CHECKs", () => {
     expect(textsByColumn(memory(INBOUND_MIGRATIONS))).toEqual({
       'messages_in.kind': [...INBOUND_KINDS],
       'messages_in.status': [...INBOUND_STATUSES],
+      'messages_in.deferral': [...DEFERRAL_KINDS],
+      'messages_in.deferral_notice': ['owed', 'sent'],
       'delivered.status': [...DELIVERY_STATUSES],
       'delivered.todo': ['clean-up', 'tell'],
       'series.status': [...SERIES_STATUSES],
@@ -95,7 +100,8 @@ describe("the tables' CHECKs", () => {
     expect(textsByColumn(memory(OUTBOUND_MIGRATIONS))).toEqual({
       'messages_out.kind': [...OUTBOUND_KINDS],
       'processing_ack.status': [...ACK_STATUSES],
-      'turns.outcome': members<Outcome['type']>({ completed: true, failed: true }),
+      'processing_ack.deferral': [...DEFERRAL_KINDS],
+      'turns.outcome': members<Exclude<Outcome['type'], 'deferred'>>({ completed: true, failed: true }),
     });
   });
 

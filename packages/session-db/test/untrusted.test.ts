@@ -284,6 +284,24 @@ describe('rows that no honest runner writes (FAILURES 27, 46, 47, 49)', () => {
     expect(read()).toMatchObject({ refused: [{ row: 3 }, { row: 4 }, { row: 5 }] });
   });
 
+  it('refuses acks that are deferred for nothing, and believes no wait that is none', () => {
+    answered();
+    tampered((db) =>
+      db.exec(`PRAGMA ignore_check_constraints = 1;
+        INSERT INTO processing_ack
+          (change, message_id, attempt, run_id, status, status_changed, error, deferral, retry_after_ms) VALUES
+          (3, 'm1', 2, 'run-1', 'deferred', 1, 'no', NULL, NULL), (4, 'm1', 3, 'run-1', 'deferred', 1, 'no', 'for fun', 1),
+          (5, 'm1', 4, 'run-1', 'deferred', 1, 'no', 'refused', -1),
+          (6, 'm1', 5, 'run-1', 'deferred', 1, 'no', 'unavailable', 9223372036854775807)`),
+    );
+    const result = read();
+    expect(result).toMatchObject({ refused: [{ row: 3 }, { row: 4 }] });
+    const deferred = { status: 'deferred', retryAfterMs: null };
+    expect(result).toMatchObject({
+      acks: [{ attempt: 1 }, { ...deferred, kind: 'refused' }, { ...deferred, kind: 'unavailable' }],
+    });
+  });
+
   it('gives a flood in bounded pieces, by rows and by bytes, none of it lost', () => {
     answered();
     tampered((db) =>

@@ -6,7 +6,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { IncomingFile } from '@nanoclaw/channels';
-import { type ScriptedTurn, scriptedProvider } from '@nanoclaw/providers/scripted';
+import { ModelTrouble, type ScriptedTurn, scriptedProvider } from '@nanoclaw/providers/scripted';
 import type { Provider, ScriptEnd } from '@nanoclaw/runner';
 import type { InboundMessage } from '@nanoclaw/session-db';
 import { messageFiles } from '@nanoclaw/session-db/protocol';
@@ -143,6 +143,8 @@ async function workOn(
   const isFirst = message.tries === 0;
   const name = `${message.id}#${message.tries}`;
   await world.pause(world.chance.wait(`think ${name}`, 10, 3_000));
+  if (world.modelTrouble !== undefined)
+    throw new ModelTrouble(world.modelTrouble, `The model is ${world.modelTrouble}.`);
   turn.emit({ type: 'progress' });
   switch (mood) {
     case 'slow':

@@ -30,4 +30,5 @@ export const CHECKED_BY: Readonly<Record<string, 'every step' | 'the end' | { re
   I28: 'every step',
   I29: 'every step',
   I30: 'every step',
+  I31: 'every step',
 };

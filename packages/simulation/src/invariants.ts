@@ -254,7 +254,7 @@ export class Checker implements Disposable {
     acks: ReadonlyMap<string, AckRow>,
     living: ReadonlySet<string>,
   ): void {
-    const { id, tries, status } = message;
+    const { id, tries, triesBefore, status } = message;
     const last = before.messages.get(id);
     const isAnew = last !== undefined && last.seq !== message.seq && before.mayBeTakenBack(id);
     const known = isAnew ? undefined : last;
@@ -268,15 +268,20 @@ export class Checker implements Disposable {
       require('I18', tries >= known.tries, () => `${name} had ${known.tries} tries and has ${tries}.`);
       require('I4', known.seq === message.seq, () => `${name} had number ${known.seq} and has ${message.seq}.`);
     }
-    require('I18', tries <= TRIES_MAX, () => `${name} has ${tries} tries.`);
-    require('I18', status !== 'failed' || tries === TRIES_MAX, () => `${name} was given up after ${tries} tries.`);
+    const spent = tries - triesBefore;
+    require('I18', spent <= TRIES_MAX, () => `${name} has spent ${spent} tries.`);
+    require('I18', status !== 'failed' || spent === TRIES_MAX, () => `${name} was given up after ${spent} tries.`);
+    let deferrals = known?.triesBefore ?? 0;
     for (let attempt = (known?.tries ?? 0) + 1; attempt <= tries; attempt++) {
       const ack = acks.get(`${id}#${attempt}`) ?? before.claims.get(`${id}#${attempt}`);
       require('I6', ack !== undefined, () => `${name} paid for attempt ${attempt}, which no run has claimed.`);
       const isOpen = ack?.status === 'processing';
       require('I7', !isOpen || !living.has(ack.runId), () =>
         `${name} paid for attempt ${attempt}, and ${ack?.runId} is alive.`);
+      if (ack?.status === 'deferred') deferrals += 1;
     }
+    require('I31', triesBefore === deferrals, () =>
+      `${name} was deferred ${deferrals} times, and ${triesBefore} of its ${tries} tries do not count.`);
     if (status === 'completed' && known?.status !== 'completed') {
       const ack = acks.get(`${id}#${tries}`);
       require('I8', ack?.status === 'completed', () =>

@@ -40,11 +40,16 @@ export const MUTATIONS: readonly Mutation[] = [
       { file: LIFECYCLE, find: 'if (ack.attempt !== message.tries + 1) return undefined;', replace: '' },
       {
         file: HOST_SESSION,
-        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, wait_ms = :waitMs, error = :error ${guard}`',
+        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, wait_ms = :waitMs, error = :error,\n             ${NOT_DEFERRED} ${guard}`',
         replace:
           '`UPDATE messages_in SET tries = tries + 1 + 0 * :attempt, process_after = :at, wait_ms = :waitMs, error = :error WHERE id = :id`',
       },
     ],
+    within: seeds(20),
+  },
+  {
+    name: 'a deferral spends a try',
+    edits: [{ file: LIFECYCLE, find: 'triesBefore: triesBefore + 1,', replace: 'triesBefore,' }],
     within: seeds(20),
   },
   {
@@ -273,8 +278,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: RUNNER,
-        find: "return { outcome: { type: 'failed', reason }, texts: [] };",
-        replace: "void reason; return { outcome: { type: 'completed' }, texts: [] };",
+        find: 'return { outcome: failure(turn, ending), texts: [] };',
+        replace: "return { outcome: { type: 'completed' }, texts: [] };",
       },
     ],
     within: seeds(20),
@@ -536,7 +541,7 @@ export const MUTATIONS: readonly Mutation[] = [
       { file: LIFECYCLE, find: 'if (ack.attempt !== message.tries + 1) return undefined;', replace: '' },
       {
         file: HOST_SESSION,
-        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, wait_ms = :waitMs, error = :error ${guard}`',
+        find: '`UPDATE messages_in SET tries = :attempt, process_after = :at, wait_ms = :waitMs, error = :error,\n             ${NOT_DEFERRED} ${guard}`',
         replace:
           "`UPDATE messages_in SET tries = :attempt, process_after = :at, wait_ms = :waitMs, error = :error, status = 'pending', settled_at = NULL WHERE id = :id`",
       },

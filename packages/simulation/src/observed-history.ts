@@ -11,6 +11,8 @@ export interface MessageRow {
   readonly kind: string;
   readonly status: 'pending' | 'paused' | 'completed' | 'failed' | 'cancelled';
   readonly tries: number;
+  /** How many of them do not count. */
+  readonly triesBefore: number;
   readonly trigger: number;
   readonly processAfter: number;
   /** How long it was to wait; `null`: it is due at a time. */
@@ -25,7 +27,7 @@ export interface AckRow {
   readonly messageId: string;
   readonly attempt: number;
   readonly runId: string;
-  readonly status: 'processing' | 'completed' | 'failed';
+  readonly status: 'processing' | 'completed' | 'failed' | 'deferred';
 }
 
 export interface OutRow {
@@ -102,7 +104,7 @@ export class HistoryReader implements Disposable {
         taken: state?.taken ?? 0,
         messages: rows<MessageRow>(
           file,
-          `SELECT id, seq, kind, status, tries, trigger, process_after AS processAfter, wait_ms AS waitMs, series_id AS seriesId, slot,
+          `SELECT id, seq, kind, status, tries, tries_before AS triesBefore, trigger, process_after AS processAfter, wait_ms AS waitMs, series_id AS seriesId, slot,
              content, error FROM messages_in ORDER BY seq`,
         ),
         deliveries: rows<DeliveryRow>(file, `${SELECT_DELIVERIES} ORDER BY seq, part`),

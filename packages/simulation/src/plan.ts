@@ -2,6 +2,7 @@
  * What a seed means: who says what when, and what goes wrong. A plain list, so that a history that fails can be made
  * shorter by taking things out of it.
  */
+import type { DeferralKind } from '@nanoclaw/session-db';
 import { MOODS, type Mood } from './agent.ts';
 import { Chance } from './chance.ts';
 import type { CrashPoint, GuardFault, RunFault, SendFault } from './faults.ts';
@@ -35,6 +36,7 @@ export type FaultEvent = { readonly at: number } & (
       readonly share: number;
     }
   | { readonly type: 'disk-is-full'; readonly ms: number }
+  | { readonly type: 'model-is-away'; readonly ms: number; readonly kind: DeferralKind }
   /** The process that reads for the host. */
   | { readonly type: 'guard-fails'; readonly ms: number; readonly share: number; readonly how: GuardFault }
   | { readonly type: 'clock-is-set'; readonly byMs: number }
@@ -260,7 +262,7 @@ function conversation(chance: Chance, chats: readonly string[], troubledMs: numb
 
 /** Some kinds of trouble, not all: a world where everything fails at once hides what each failure does. */
 function troubles(chance: Chance, troubledMs: number): FaultEvent[] {
-  const kinds = [hostDeaths, runDeaths, sends, runs, locks, fullDisk, clocks, restarts, guards].filter(() =>
+  const kinds = [hostDeaths, runDeaths, sends, runs, locks, fullDisk, clocks, restarts, guards, models].filter(() =>
     chance.happens('kind', 0.35),
   );
   return kinds.flatMap((kind) => kind(chance, troubledMs));
@@ -368,6 +370,16 @@ function fullDisk(chance: Chance, troubledMs: number): FaultEvent[] {
     at: when(chance, troubledMs),
     type: 'disk-is-full',
     ms: chance.wait('full ms', SECOND, HOUR),
+  }));
+}
+
+/** Longer than all tries of a message together take. */
+function models(chance: Chance, troubledMs: number): FaultEvent[] {
+  return some(chance, 'models', 3).map(() => ({
+    at: when(chance, troubledMs),
+    type: 'model-is-away',
+    ms: chance.wait('model ms', 10 * SECOND, 12 * HOUR),
+    kind: chance.pick('model kind', ['refused', 'unavailable', 'unavailable']),
   }));
 }
 

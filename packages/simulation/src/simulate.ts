@@ -370,6 +370,16 @@ class History implements Disposable {
       case 'disk-is-full':
         this.#trouble(event.ms, diskFull);
         return;
+      case 'model-is-away':
+        world.modelTrouble = event.kind;
+        world.after(
+          event.ms,
+          () => {
+            world.modelTrouble = undefined;
+          },
+          undefined,
+        );
+        return;
       case 'guard-fails':
         world.guardFault = () => (world.chance.happens('guard', event.share) ? event.how : undefined);
         world.after(

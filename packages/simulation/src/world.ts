@@ -6,6 +6,7 @@
  * Which process is at work is known from where its code was called (`acting`), across its promises too.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { DeferralKind } from '@nanoclaw/session-db';
 import { Chance } from './chance.ts';
 import type { CrashPoint, GuardFault } from './faults.ts';
 import type { Committed, Image, Synchronous } from './sqlite/commits.ts';
@@ -118,6 +119,8 @@ export class World {
   troubleAt: (what: string, actor: Actor) => Error | undefined = () => undefined;
   /** What goes wrong with the next answer of the process that reads for the host. */
   guardFault: () => GuardFault | undefined = () => undefined;
+  /** What is in the way of the model just now. */
+  modelTrouble: DeferralKind | undefined;
   /** A process touches the world again and again without ever waiting; it is ended. */
   onRunaway: (actor: Actor, what: string) => void = () => undefined;
   /** Watches what is done to the disk, for crash images. */

@@ -1,8 +1,8 @@
 /**
  * The figures that a sweep goes by, and the check that they make sense together. All times in milliseconds.
  */
-import { INBOUND_RETRY, type RetryPolicy } from '@nanoclaw/session-db';
-import type { TroublePolicy } from '@nanoclaw/session-db/protocol';
+import { type DeferralPolicy, INBOUND_DEFERRAL, INBOUND_RETRY, type RetryPolicy } from '@nanoclaw/session-db';
+import { DEFERRAL_KINDS, type TroublePolicy } from '@nanoclaw/session-db/protocol';
 
 /** When a run is given up. */
 export interface LivenessPolicy {
@@ -24,6 +24,8 @@ export interface LivenessPolicy {
 export interface SweepPolicy {
   /** Attempts at a message. */
   readonly retry: RetryPolicy;
+  /** Messages whose model is in the way. */
+  readonly deferral: DeferralPolicy;
   /** When a run counts as stuck. */
   readonly liveness: LivenessPolicy;
   /** Runs that cannot be started. */
@@ -45,6 +47,7 @@ const HOUR = 60 * MINUTE;
  */
 export const SWEEP_POLICY: SweepPolicy = {
   retry: INBOUND_RETRY,
+  deferral: INBOUND_DEFERRAL,
   liveness: {
     graceMs: MINUTE,
     claimStuckMs: MINUTE,
@@ -63,7 +66,7 @@ export const SWEEP_POLICY: SweepPolicy = {
  * at start: a policy whose limits stand in the wrong order kills what it should wait for.
  */
 export function checkedPolicy(policy: SweepPolicy): SweepPolicy {
-  const { liveness, retry, wake, quarantine } = policy;
+  const { liveness, retry, deferral, wake, quarantine } = policy;
   const DAY = 24 * HOUR;
   inRange('liveness.graceMs', liveness.graceMs, SECOND, HOUR);
   inRange('liveness.claimStuckMs', liveness.claimStuckMs, 10 * SECOND, HOUR);
@@ -74,6 +77,19 @@ export function checkedPolicy(policy: SweepPolicy): SweepPolicy {
   inRange('retry.triesMax', retry.triesMax, 1, 100);
   inRange('retry.backoffBaseMs', retry.backoffBaseMs, 1, HOUR);
   inRange('retry.backoffMaxMs', retry.backoffMaxMs, 1, DAY);
+  for (const kind of DEFERRAL_KINDS) {
+    inRange(`deferral.waitBaseMs.${kind}`, deferral.waitBaseMs[kind], SECOND, DAY);
+    inRange(`deferral.waitMaxMs.${kind}`, deferral.waitMaxMs[kind], SECOND, DAY);
+    inOrder(
+      `deferral.waitBaseMs.${kind}`,
+      deferral.waitBaseMs[kind],
+      `deferral.waitMaxMs.${kind}`,
+      deferral.waitMaxMs[kind],
+    );
+  }
+  inRange('deferral.retryAfterMaxMs', deferral.retryAfterMaxMs, SECOND, DAY);
+  inRange('deferral.totalMaxMs', deferral.totalMaxMs, HOUR, 365 * DAY);
+  inRange('deferral.noticeAfterMs', deferral.noticeAfterMs, 0, DAY);
   inRange('missedAfterMs', policy.missedAfterMs, SECOND, DAY);
   for (const [name, trouble] of Object.entries({ wake, quarantine })) {
     inRange(`${name}.backoffBaseMs`, trouble.backoffBaseMs, SECOND, HOUR);

@@ -167,10 +167,11 @@ function settle(
 ): Settlement[] {
   // A claim is dead only when the runtime says that its run is, whatever this file says of the live one.
   const openClaims = read.openClaims.filter((ack) => run.type === 'none' || ack.runId !== run.runId);
-  return session.settle({ ...read, openClaims }, now, policy.retry, (settled, edit) => {
+  const continuation = (settled: readonly Settled[], edit: SeriesEdit): void => {
     for (const one of settled)
       endOccurrence(session, edit, one, planOptions(session, read, run, policy), now, pausedSeries);
-  });
+  };
+  return session.settle({ ...read, openClaims }, now, policy.retry, continuation, policy.deferral);
 }
 
 /** Counts an occurrence that has ended, and writes the one that follows it. */
@@ -182,7 +183,7 @@ function endOccurrence(
   now: Millis,
   pausedSeries: string[],
 ): void {
-  if (message.occurrence === null || settlement.to === 'retry') return;
+  if (message.occurrence === null || settlement.to === 'retry' || settlement.to === 'deferred') return;
   const before = session.series.get(message.occurrence.seriesId);
   if (before === undefined) return;
   const series = afterEnd(before, settlement.to, now);

@@ -43,7 +43,14 @@ import {
   type SessionHandle,
   Sessions,
 } from '../session/index.ts';
-import { Activity, type RetentionPolicy, rateLimitedMessenger, Typing, Upkeep } from '../upkeep/index.ts';
+import {
+  Activity,
+  ModelTroubles,
+  type RetentionPolicy,
+  rateLimitedMessenger,
+  Typing,
+  Upkeep,
+} from '../upkeep/index.ts';
 import { defaultAgent } from './defaults.ts';
 import { type HostEmitter, hostEmitter } from './events.ts';
 import { GuardWatch } from './guard-watch.ts';
@@ -81,6 +88,7 @@ export function composeHost(
   const { connections, ports } = setup;
   const events = hostEmitter();
   const activity = new Activity();
+  const modelTroubles = new ModelTroubles();
   const rateStore = opened.use(rateStoreOf(setup));
   const metrics = opened.use(new Metrics());
   const noteFinding = findingNoter(setup, metrics, events);
@@ -88,6 +96,7 @@ export function composeHost(
     registry,
     events,
     activity,
+    modelTroubles,
     rates: new RateLimits(rateStore),
     metrics,
     noteFinding,
@@ -97,7 +106,7 @@ export function composeHost(
   const { sessions } = ground;
   const { groupImages, runs } = composeRuns(setup, ground);
   metrics.watch({
-    gauges: () => gaugesOf({ sessions, runs, activity, connections }, ports.clock.now()),
+    gauges: () => gaugesOf({ sessions, runs, activity, modelTroubles, connections }, ports.clock.now()),
     loopDelay: ports.loopDelay,
     openFiles: ports.openFiles,
   });
@@ -132,6 +141,7 @@ interface Ground {
   readonly registry: Registry;
   readonly events: HostEmitter;
   readonly activity: Activity;
+  readonly modelTroubles: ModelTroubles;
   readonly rates: RateLimits;
   readonly metrics: Metrics;
   readonly noteFinding: NoteFinding;
@@ -253,7 +263,7 @@ function composeRuns(setup: HostSetup, { registry, events, activity, metrics, se
   groupImages.whenChanged(async (agentGroupId) => {
     // What waited for the image need not wait for its time.
     for (const session of sessions.of(agentGroupId)) {
-      await endWait(session, now());
+      await endWait(session, 'wake', now());
       events.emit('wake', session.id);
     }
     await replaceOutdatedRuns(runs, setup);
@@ -272,10 +282,16 @@ export async function refreshRouting(session: SessionHandle, registry: Registry,
   await session.write((files) => files.setRouting({ destinations, replyTo: files.routing().replyTo }, now));
 }
 
-/** Ends the wait of a session whose run could not be started. One whose file cannot be used is left to the sweep. */
-export async function endWait(session: SessionHandle, now: Millis): Promise<void> {
+/**
+ * Ends a wait of a session: of one whose run could not be started, or of its messages that wait for their model. One whose file
+ * cannot be used is left to the sweep.
+ */
+export async function endWait(session: SessionHandle, wait: 'wake' | 'model', now: Millis): Promise<void> {
   try {
-    await session.write((files) => files.trouble.retryNow('wake', now));
+    await session.write((files) => {
+      if (wait === 'wake') files.trouble.retryNow('wake', now);
+      else files.deferrals.retryNow(now);
+    });
   } catch (error) {
     if (!isSessionTrouble(error)) throw error;
   }
@@ -470,13 +486,23 @@ function portOf(session: SessionHandle): DeliverySession {
 // ── Upkeep ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function composeUpkeep(setup: HostSetup, ground: Ground, runs: Runs, delivery: DeliveryLoop): SessionLoop {
-  const { registry, sessions, events, activity, metrics, rates, messenger, noteFinding } = ground;
-  const { connections, ports, settings, onUnanswered } = setup;
+  const { registry, sessions, events, activity, modelTroubles, metrics, rates, messenger, noteFinding } = ground;
+  const { connections, ports, settings, modelEnv, onUnanswered } = setup;
   const log = setup.log.logger;
   const upkeep = new Upkeep({
     sessions,
     runs,
     activity,
+    modelTroubles,
+    providerOf: async ({ agentGroupId }) => {
+      const agent = await registry.agentGroup(agentGroupId);
+      return agent === undefined ? 'unknown' : providerOf(agent, settings, modelEnv);
+    },
+    onModelBack: (provider) => {
+      askAgain(provider, ground, setup).catch((error: unknown) => {
+        log.warn({ provider, error: messageOf(error) }, 'what waits for a model that is back keeps to its waits');
+      });
+    },
     messenger,
     rates,
     typing: new Typing(connections.byInstance),
@@ -537,6 +563,25 @@ function composeUpkeep(setup: HostSetup, ground: Ground, runs: Runs, delivery: D
     });
   });
   return sweep;
+}
+
+/** A model that has answered for one agent is asked for the others that wait for it, as often as once in this time. */
+const ASKED_AGAIN_EVERY_MS = 60_000;
+
+/** Ends the waits for a provider. That it is back is the word of a container, which must not keep the others busy with it. */
+async function askAgain(
+  provider: string,
+  { sessions, modelTroubles, rates, events }: Ground,
+  { ports }: HostSetup,
+): Promise<void> {
+  const { now } = ports.clock;
+  const waiting = modelTroubles.waitingFor(provider).flatMap((id) => sessions.known(id) ?? []);
+  if (waiting.length === 0) return;
+  if (rates.take([{ key: `model-back/${provider}`, burst: 1, everyMs: ASKED_AGAIN_EVERY_MS }], now()) > 0) return;
+  for (const session of waiting) {
+    await endWait(session, 'model', now());
+    events.emit('wake', session.id);
+  }
 }
 
 /** How long what has ended is kept. */

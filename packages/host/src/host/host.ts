@@ -74,7 +74,11 @@ export class Host implements AsyncDisposable {
     const parts = composeHost(this.#setup, registry, drain, this.#opened);
     this.#parts = parts;
     const known = await parts.sessions.loadAll();
-    if (triesAtOnce) for (const session of known) await endWait(session, clock.now());
+    for (const session of known) {
+      // A start is how a key that was wrong is put right.
+      await endWait(session, 'model', clock.now());
+      if (triesAtOnce) await endWait(session, 'wake', clock.now());
+    }
     await this.#adopt(parts);
 
     if (settings.healthPort > 0) {

@@ -30,7 +30,7 @@ import {
   timeZoneOf,
 } from '../runs/index.ts';
 import type { Sessions } from '../session/index.ts';
-import type { Activity } from '../upkeep/index.ts';
+import type { Activity, ModelTroubles } from '../upkeep/index.ts';
 import type { HostEmitter } from './events.ts';
 import type { GuardWatch } from './guard-watch.ts';
 import type { HostSetup } from './host-setup.ts';
@@ -44,6 +44,7 @@ interface Reachable {
   readonly runs: Runs;
   readonly groupImages: GroupImages;
   readonly people: People;
+  readonly modelTroubles: ModelTroubles;
   readonly guardWatch: GuardWatch;
   readonly since: Millis;
 }
@@ -136,7 +137,7 @@ async function serveWebhooks(
   }
 }
 
-function status({ runs, guardWatch, since }: Reachable, setup: HostSetup): LiveStatus {
+function status({ runs, modelTroubles, guardWatch, since }: Reachable, setup: HostSetup): LiveStatus {
   const { ports, isolation, connections, modules, load } = setup;
   return {
     pid: ports.pid,
@@ -150,6 +151,7 @@ function status({ runs, guardWatch, since }: Reachable, setup: HostSetup): LiveS
       reason: 'reason' in health ? health.reason : null,
     })),
     providers: isolation.type === 'custom' && isolation.driver === undefined ? [] : providersOf(setup),
+    modelTroubles: modelTroubles.all(),
     problems: providerProblems(modules.providers, load),
     running: runs.running(),
     waiting: runs.waiting(),
@@ -192,11 +194,12 @@ export function gaugesOf(
     readonly sessions: Sessions;
     readonly runs: Runs;
     readonly activity: Activity;
+    readonly modelTroubles: ModelTroubles;
     readonly connections: Connections;
   },
   now: Millis,
 ): Gauges {
-  const { sessions, runs, activity, connections } = host;
+  const { sessions, runs, activity, modelTroubles, connections } = host;
   const { dueMessages, oldestDueAt } = activity.queue();
   return {
     sessions: sessions.all().length,
@@ -204,6 +207,7 @@ export function gaugesOf(
     runsWaiting: runs.waiting().length,
     dueMessages,
     oldestDueMs: oldestDueAt === undefined ? 0 : Math.max(0, now - oldestDueAt),
+    modelTroubles: modelTroubles.all(),
     channels: connections.states().map(({ instance, health }) => ({ instance, isOnline: health.state === 'online' })),
   };
 }

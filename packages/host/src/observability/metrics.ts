@@ -45,6 +45,15 @@ export interface Gauges {
   readonly dueMessages: number;
   /** How long the oldest of them has been due, in milliseconds; 0 when none is. */
   readonly oldestDueMs: number;
+  /** Models that are in the way, by provider and kind. */
+  readonly modelTroubles: readonly {
+    /** As the configuration names it. */
+    readonly provider: string;
+    /** `refused`, `unavailable` or `silent`. */
+    readonly kind: string;
+    /** How many messages wait for it. */
+    readonly messages: number;
+  }[];
   /** By instance name. */
   readonly channels: readonly {
     /** The instance's name. */
@@ -114,6 +123,10 @@ export class Metrics implements Counting, AsyncDisposable {
     const waiting = gauge('runs_waiting', 'Sessions whose run waits for a place.');
     const due = gauge('due_messages', 'Messages that are due and not answered yet.');
     const oldest = gauge('oldest_due_seconds', 'How long the oldest of them has been due.');
+    const model = gauge(
+      'model_waiting_messages',
+      'Messages that wait for a model that is in the way, by provider and kind.',
+    );
     const online = gauge('channel_online', 'Whether a channel is connected (1 or 0).');
     const open = gauge('open_files', 'Files that this process has open, sockets and pipes among them.');
     const openMax = gauge('open_files_max', 'Files that this process may have open.');
@@ -126,6 +139,9 @@ export class Metrics implements Counting, AsyncDisposable {
         result.observe(waiting, now.runsWaiting);
         result.observe(due, now.dueMessages);
         result.observe(oldest, now.oldestDueMs / 1_000);
+        for (const { provider, kind, messages } of now.modelTroubles) {
+          result.observe(model, messages, { provider, kind });
+        }
         for (const { instance, isOnline } of now.channels) {
           result.observe(online, isOnline ? 1 : 0, { channel: instance });
         }
@@ -137,7 +153,7 @@ export class Metrics implements Counting, AsyncDisposable {
           result.observe(delay, ms / 1_000, { quantile });
         }
       },
-      [sessions, runs, waiting, due, oldest, online, open, openMax, delay],
+      [sessions, runs, waiting, due, oldest, model, online, open, openMax, delay],
     );
   }
 

@@ -105,6 +105,24 @@ export interface LiveProvider {
   readonly isDefault: boolean;
 }
 
+/** A model that is in the way of its agents. */
+export interface LiveModelTrouble {
+  /** As agents and the configuration name it. */
+  readonly provider: string;
+  /** `refused`: a person must act. `unavailable`: it will pass. `silent`: it is being asked, and gives no sign. */
+  readonly kind: string;
+  /** What it said, as one sentence. */
+  readonly reason: string;
+  /** Since when. */
+  readonly since: Millis;
+  /** When it is asked next; `null`: it is being asked. */
+  readonly retryAt: Millis | null;
+  /** In how many sessions. */
+  readonly sessions: number;
+  /** How many messages wait for it. */
+  readonly messages: number;
+}
+
 /** What only the running host knows of itself. */
 export interface LiveStatus {
   /** The id of the host's process. */
@@ -119,6 +137,8 @@ export interface LiveStatus {
   readonly channels: readonly LiveChannel[];
   /** None where the program brings its own driver, which decides who answers. */
   readonly providers: readonly LiveProvider[];
+  /** Models that refuse, are away or give no sign. */
+  readonly modelTroubles: readonly LiveModelTrouble[];
   /** What of the configuration cannot be used, one sentence each; the host runs without it. */
   readonly problems: readonly string[];
   /** The sessions with a live run. */

@@ -1,10 +1,11 @@
 /** `nanoclaw groups`: the agents. */
+import type { AgentGroupId } from '@nanoclaw/registry';
 import { z } from 'zod';
-import { Problem } from '../errors/index.ts';
+import { isSessionTrouble, Problem } from '../errors/index.ts';
 import { BUILT_IN_PROVIDERS, DEFAULT_PROVIDER } from '../runs/index.ts';
 import { argument, changes, liveOnly, type OperatorCommand, option, reads } from './command.ts';
 import { ownGroup, ownGroupOnly } from './confine.ts';
-import type { LiveHost } from './contexts.ts';
+import type { LiveHost, WriteContext } from './contexts.ts';
 import { agentGroupNamed, notFound } from './lookup.ts';
 import { groupArgument, groupOption, jsonOf, Text, TextOrNone, whole } from './parameters.ts';
 import { column } from './view.ts';
@@ -126,7 +127,8 @@ export const groupCommands: readonly OperatorCommand[] = [
     }),
     agents: ownGroup(),
     view: { type: 'record' },
-    run: async ({ registry, live }, { group, apt, npm, ...given }) => {
+    run: async (context, { group, apt, npm, ...given }) => {
+      const { registry, live } = context;
       requireProvider(live, given.provider);
       const { id, packages } = await agentGroupNamed(registry, group);
       const after = await registry.updateAgentGroup(id, {
@@ -134,6 +136,7 @@ export const groupCommands: readonly OperatorCommand[] = [
         ...((apt ?? npm) && { packages: { apt: apt ?? packages.apt, npm: npm ?? packages.npm } }),
       });
       if (after === undefined) throw notFound('agent group', group, 'groups list');
+      await askAgain(context, id);
       return after;
     },
   }),
@@ -166,6 +169,20 @@ export const groupCommands: readonly OperatorCommand[] = [
     },
   }),
 ];
+
+/** What waits for the model that the agent had need not wait for its time. */
+async function askAgain(context: WriteContext, id: AgentGroupId): Promise<void> {
+  const own = (await context.registry.sessions()).filter(({ key }) => key.agentGroupId === id);
+  for (const session of own) {
+    try {
+      await context.sessions.withSession(session, ({ files }) => files.deferrals.retryNow(context.now()));
+    } catch (error) {
+      // One whose file cannot be used keeps none of the others from it.
+      if (!isSessionTrouble(error)) throw error;
+    }
+    context.live?.poke(session.id);
+  }
+}
 
 /**
  * Throws a `Problem` (exit code 2) for a provider that the running host has not. A host that is down is not asked, and one whose

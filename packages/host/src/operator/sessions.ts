@@ -2,6 +2,8 @@
 import { rmSync } from 'node:fs';
 import type { MessagingGroupId, Session, SessionKey } from '@nanoclaw/registry';
 import {
+  type DeferredWork,
+  type InboundEntry,
   type JsonObject,
   type OutboundEntry,
   type SessionView,
@@ -138,7 +140,7 @@ export const sessionCommands: readonly OperatorCommand[] = [
   }),
   changes({
     path: ['sessions', 'retry'],
-    summary: 'retry a session that could not be run, without waiting',
+    summary: 'retry a session that could not be run, or whose model refused or was away, without waiting',
     parameters: z.object({ session: sessionArgument }),
     agents: ownSession(),
     view: { type: 'message' },
@@ -148,6 +150,7 @@ export const sessionCommands: readonly OperatorCommand[] = [
       await context.sessions.withSession(session, ({ files }) => {
         files.trouble.retryNow('wake', context.now());
         files.trouble.retryNow('outbound', context.now());
+        files.deferrals.retryNow(context.now());
       });
       context.live?.poke(session.id);
       return { id: session.id, message: `The session ${session.id} will be retried ${whenText(context)}.` };
@@ -216,7 +219,7 @@ async function summary(context: Pick<ReadContext, 'registry' | 'sessions' | 'liv
 
 /** What is wrong with a session, as its file has it or because that file cannot be used. */
 interface SessionFault {
-  readonly state: 'unreadable' | 'troubled';
+  readonly state: 'unreadable' | 'troubled' | 'deferred';
   readonly why: string;
 }
 
@@ -231,7 +234,7 @@ function stateOf(
 ) {
   if (quarantine !== null) return { state: 'quarantined', why: quarantine.reason };
   if (wrong?.state === 'unreadable') return wrong;
-  if (run === 'running') return { state: 'running', why: null };
+  if (run === 'running') return { state: 'running', why: wrong?.state === 'deferred' ? wrong.why : null };
   if (run === 'waiting')
     return { state: 'waiting', why: 'All places for agents, or those of its agent or chat, are taken.' };
   return wrong ?? { state: 'idle', why: null };
@@ -250,7 +253,8 @@ async function faultOf(context: Pick<ReadContext, 'sessions'>, session: Session)
       // One without failures is over, and only its notice is still owed.
       if (outbound !== undefined && outbound.failures > 0) return { state: 'unreadable', why: outbound.error };
       if (wake !== undefined && wake.failures > 0) return { state: 'troubled', why: wake.error };
-      return undefined;
+      const deferred = files.deferrals.get();
+      return deferred && { state: 'deferred', why: deferralText(deferred) };
     });
   } catch (error) {
     if (!isSessionTrouble(error)) throw error;
@@ -267,6 +271,7 @@ async function details(context: ReadContext, session: Session) {
     nextDeliveryAt: files.deliveries.nextAt() ?? null,
     openTasks: files.series.live().length,
     deadLetters: { in: files.deadLetters.count(), out: files.deliveries.deadLetterCount() },
+    deferred: files.deferrals.get() ?? null,
     trouble: [files.trouble.get('wake'), files.trouble.get('outbound')].filter((each) => each !== undefined),
     replyTo: files.routing().replyTo,
     destinations: files.routing().destinations.map(({ name }) => name),
@@ -331,7 +336,7 @@ function keyOf(
 /** One message of a timeline, with what a person wants to see of it in front of the rest. */
 function toEntryView(entry: TimelineEntry) {
   if (entry.type === 'in') {
-    const due = entry.status === 'pending' && entry.tries > 0 ? `retried after ${entry.tries}` : entry.status;
+    const due = openText(entry);
     return {
       at: entry.timestamp,
       what: entry.trigger === 'context' ? `in ${entry.kind}, context` : `in ${entry.kind}`,
@@ -348,6 +353,17 @@ function toEntryView(entry: TimelineEntry) {
     text: message === undefined ? 'forgotten' : contentText(message.content),
     ...entry,
   };
+}
+
+/** How far a message for the agent has come. */
+function openText({ status, deferral, tries }: InboundEntry): string {
+  if (deferral !== null) return deferral === 'refused' ? 'model refused' : 'model unavailable';
+  return status === 'pending' && tries > 0 ? `retried after ${tries}` : status;
+}
+
+/** Why the messages of a session wait for its model. */
+function deferralText({ kind, reason }: DeferredWork): string {
+  return kind === 'refused' ? `Its model refused: ${reason}` : `Its model is unavailable: ${reason}`;
 }
 
 /** The outcome of a message of the agent: that of the part that failed, else of the part that is still open. */

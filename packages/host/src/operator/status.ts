@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { isSessionTrouble } from '../errors/index.ts';
 import { DEFAULT_PROVIDER } from '../runs/index.ts';
 import { liveOnly, type OperatorCommand, reads } from './command.ts';
-import type { LiveChannel, LiveProvider, ReadContext } from './contexts.ts';
+import type { LiveChannel, LiveModelTrouble, LiveProvider, ReadContext } from './contexts.ts';
 import { withFiles } from './sessions.ts';
 import { column } from './view.ts';
 
@@ -35,6 +35,8 @@ export interface Status {
   readonly oldestDueMs: number | null;
   /** Messages given up, in both directions. */
   readonly deadLetters: number;
+  /** Messages that wait for a model that refused or was away. */
+  readonly deferred: number;
   /** Sessions that are kept from running. */
   readonly troubled: number;
   /** Requests that wait for a decision, at most 1000. */
@@ -47,6 +49,8 @@ export interface Status {
   readonly channels: readonly LiveChannel[];
   /** Each provider with the folders of the agents for whom it answers; none while the host is down. */
   readonly providers: readonly UsedProvider[];
+  /** Models that refuse, are away or give no sign; none while the host is down. */
+  readonly modelTroubles: readonly LiveModelTrouble[];
   /** What of the configuration cannot be used. */
   readonly problems: readonly string[];
 }
@@ -78,6 +82,15 @@ export const hostCommands: readonly OperatorCommand[] = [
           column('REASON', 'reason'),
         ],
         providers: [column('NAME', 'name'), column('MODULE', 'module'), column('AGENTS', 'agents')],
+        modelTroubles: [
+          column('PROVIDER', 'provider'),
+          column('STATE', 'kind'),
+          column('SINCE', 'since', 'time'),
+          column('NEXT TRY', 'retryAt', 'time'),
+          column('SESSIONS', 'sessions'),
+          column('MESSAGES', 'messages'),
+          column('REASON', 'reason'),
+        ],
       },
     },
     run: status,
@@ -143,12 +156,14 @@ async function status(context: ReadContext): Promise<Status> {
     due: counts.due,
     oldestDueMs: counts.oldestDueAt === undefined ? null : Math.max(0, at - counts.oldestDueAt),
     deadLetters: counts.deadLetters,
+    deferred: counts.deferred,
     troubled: counts.troubled,
     approvals: (await registry.approvals.list(waiting)).length,
     questions: (await registry.questions.list(waiting)).length,
     unreadable: counts.unreadable,
     channels: of?.channels ?? [],
     providers: usedProviders(of?.providers ?? [], await registry.agentGroups()),
+    modelTroubles: of?.modelTroubles ?? [],
     problems: of?.problems ?? [],
   };
 }
@@ -170,13 +185,15 @@ interface Counts {
   due: number;
   oldestDueAt: Millis | undefined;
   deadLetters: number;
+  deferred: number;
   troubled: number;
   unreadable: number;
 }
 
 /** One whose file cannot be read is counted, and does not keep the others from it: `sessions get` says what it is. */
 async function counted(context: ReadContext, sessions: readonly Session[]): Promise<Counts> {
-  const sum: Counts = { runs: 0, due: 0, oldestDueAt: undefined, deadLetters: 0, troubled: 0, unreadable: 0 };
+  const none = { runs: 0, due: 0, deadLetters: 0, deferred: 0, troubled: 0, unreadable: 0 };
+  const sum: Counts = { ...none, oldestDueAt: undefined };
   for (const session of sessions) {
     try {
       await withFiles(context, session, ({ files }) => add(sum, files, context.now()));
@@ -195,5 +212,6 @@ function add(sum: Counts, files: SessionView, now: Millis): void {
   if (oldest !== undefined) sum.oldestDueAt = Math.min(oldest, sum.oldestDueAt ?? oldest);
   if (files.liveRun() !== undefined) sum.runs += 1;
   sum.deadLetters += files.deadLetters.count() + files.deliveries.deadLetterCount();
+  sum.deferred += files.deferrals.get()?.messages ?? 0;
   if (files.trouble.get('wake') ?? files.trouble.get('outbound')) sum.troubled += 1;
 }

@@ -1,6 +1,6 @@
 /**
- * Notices of troubles in a session's chats: messages given up, series paused, agents that cannot be started and that can
- * again. What is owed is in the session's file until it has been sent, so no crash loses it; a chat gets a limited number,
+ * Notices of troubles in a session's chats: messages given up or waiting for their model, series paused, agents that cannot be
+ * started and that can again. What is owed is in the session's file until it has been sent, so no crash loses it; a chat gets a limited number,
  * and several at once in one message.
  */
 import { createHash } from 'node:crypto';
@@ -8,6 +8,7 @@ import type { RateLimits } from '@nanoclaw/delivery';
 import {
   type Address,
   addressKey,
+  type DeferralKind,
   type HostSession,
   type Millis,
   type OwedNotice,
@@ -181,12 +182,28 @@ function owedNotice(sessionId: string, notice: OwedNotice): PendingNotice {
   const reason = oneLine(notice.reason, REASON_LENGTH_MAX);
   const markSent = (session: HostSession) => session.notices.markSent(notice);
   const { address, at } = notice;
+  if (notice.type === 'deferred') {
+    const key = `deferred/${sessionId}/${notice.messageId}/${at}/${notice.kind}`;
+    return { key, address, about: 'trouble', text: deferredText(notice.kind, sentence(reason)), markSent };
+  }
   if (notice.type === 'paused') {
     const text = `A scheduled task was paused: ${reason} It runs again once it is resumed.`;
     return { key: `paused/${sessionId}/${notice.seriesId}/${at}`, address, about: 'trouble', text, markSent };
   }
   const about = notice.seriesId === null ? 'message' : 'task';
   return { key: `given-up/${sessionId}/${notice.messageId}/${at}`, address, about, text: reason, markSent };
+}
+
+/** What is said once of a model that is in the way: an answer tells that it is over. */
+function deferredText(kind: DeferralKind, reason: string): string {
+  return kind === 'refused'
+    ? `The agent cannot answer until its operator has acted: ${reason} Your messages are kept and will be answered then; nothing needs to be sent again.`
+    : `The agent cannot answer just now: ${reason} Your messages are kept and will be tried again automatically.`;
+}
+
+/** A text of another program, with an end that what follows can stand behind. */
+function sentence(text: string): string {
+  return /[.!?…]$/u.test(text) ? text : `${text}.`;
 }
 
 /** Notices by the chat where they belong; `null` for those that belong to none. */

@@ -4,13 +4,23 @@
  */
 import { type PassRead, passRequest, type RateLimits } from '@nanoclaw/delivery';
 import { changeToken, impostors, type Millis, type OutboundRead, type OutboundReader } from '@nanoclaw/session-db';
-import { judgeSession, observe, type SweepPolicy, type SweepReport, settleSession, type Vitals } from '@nanoclaw/sweep';
+import { MODEL_WAIT } from '@nanoclaw/session-db/protocol';
+import {
+  judgeSession,
+  type Observation,
+  observe,
+  type SweepPolicy,
+  type SweepReport,
+  settleSession,
+  type Vitals,
+} from '@nanoclaw/sweep';
 import type { HostMessenger } from '../channels/index.ts';
 import { messageOf } from '../errors/index.ts';
 import type { Counting, Logger } from '../observability/index.ts';
 import type { Runs } from '../runs/index.ts';
 import { refusedRows, type SessionHandle, type Sessions } from '../session/index.ts';
 import type { Activity } from './activity.ts';
+import type { ModelTrouble, ModelTroubles } from './model-troubles.ts';
 import { sendOwedNotices } from './notices.ts';
 import { FORGET_EVERY_MS, forgetInSession, type RetentionPolicy } from './retention.ts';
 import type { Typing } from './typing.ts';
@@ -23,6 +33,12 @@ export interface UpkeepOptions {
   readonly runs: Pick<Runs, 'state' | 'wake' | 'stop'>;
   /** Where it is noted what is due and which runs work. */
   readonly activity: Activity;
+  /** Where it is noted which models are in the way. */
+  readonly modelTroubles: ModelTroubles;
+  /** Who answers in the session. */
+  readonly providerOf: (session: SessionHandle) => Promise<string>;
+  /** A provider that was in the way has answered in this session: what waits for it elsewhere may be tried. Must not throw. */
+  readonly onModelBack: (provider: string) => void;
   /** Sends owed notices. */
   readonly messenger: HostMessenger;
   /** Limits the notices of one chat. */
@@ -79,6 +95,7 @@ export class Upkeep {
       this.#options.activity.noteClaims(id, report.claims.length > 0);
     }
     this.#noteFindings(session, seen.read);
+    await this.#noteModel(session, observation, report);
     this.#noteQueue(session);
     this.#reportAttempts(session, report);
     const nextNoticeAt = await this.#sendOwed(session, report);
@@ -91,6 +108,7 @@ export class Upkeep {
     this.#vitals.delete(sessionId);
     this.#forgotAt.delete(sessionId);
     this.#options.activity.forget(sessionId);
+    this.#options.modelTroubles.forget(sessionId);
   }
 
   /** Whether a visit waits for platforms to take its notices: what the session's runner writes meanwhile is not read by it. */
@@ -132,6 +150,23 @@ export class Upkeep {
     if (acks.length > 0) noteFinding(session, 'claims-refused', refusedRows(acks));
   }
 
+  /** Notes what keeps the session's model from answering, and says in the log when that begins, changes and ends. */
+  async #noteModel(session: SessionHandle, seen: Observation, report: SweepReport): Promise<void> {
+    const { modelTroubles, providerOf, onModelBack, now, log } = this.#options;
+    const before = modelTroubles.get(session.id);
+    const found = modelTrouble(session, seen, report, now());
+    if (before === undefined && found === undefined) return;
+    const provider = await providerOf(session);
+    modelTroubles.note(session.id, found && { ...found, provider });
+    if (found !== undefined && (found.kind !== before?.kind || found.reason !== before.reason)) {
+      log.warn({ session: session.id, provider, ...found }, 'the model of a session is in the way');
+    }
+    if (found !== undefined || before === undefined) return;
+    log.info({ session: session.id, provider: before.provider }, 'the model of a session is not in the way any more');
+    const hasAnswered = report.settled.some(({ to }) => to === 'completed');
+    if (before.kind !== 'silent' && hasAnswered) onModelBack(before.provider);
+  }
+
   #noteQueue(session: SessionHandle): void {
     const now = this.#options.now();
     const since = session.files.nextDueAt();
@@ -148,6 +183,9 @@ export class Upkeep {
       const error = 'error' in settled ? settled.error : '';
       log.warn({ session: session.id, message: messageId, to, reason: error }, 'attempt failed');
       if (to === 'failed') onUnanswered(`The message was given up: ${error}`);
+      if (to === 'deferred' && 'isTold' in settled && settled.isTold) {
+        onUnanswered(`The message waits for the model: ${error}`);
+      }
     }
   }
 
@@ -183,6 +221,24 @@ export class Upkeep {
     this.#forgotAt.set(session.id, at);
     await forgetInSession(session, retention, at);
   }
+}
+
+/** What keeps the session's model from answering, by its own file or by what its run says of itself. */
+function modelTrouble(
+  session: SessionHandle,
+  { run, read }: Observation,
+  { claims }: SweepReport,
+  now: Millis,
+): ModelTrouble | undefined {
+  const deferred = session.files.deferrals.get();
+  if (deferred !== undefined) return deferred;
+  const container = read.type === 'read' ? read.container : undefined;
+  if (run.type !== 'live' || container?.runId !== run.runId || claims.length === 0) return undefined;
+  const wait = container.tools.find(({ name }) => name === MODEL_WAIT);
+  if (wait === undefined) return undefined;
+  // When it began is a container's word.
+  const since = Math.min(Math.max(wait.startedAt, run.since), now);
+  return { kind: 'silent', reason: 'It was asked and gives no sign.', since, retryAt: null, messages: claims.length };
 }
 
 function earliest(a: Millis | undefined, b: Millis | undefined): Millis | undefined {

@@ -10,10 +10,10 @@
  */
 import { existsSync } from 'node:fs';
 import { type HookCallback, query } from '@anthropic-ai/claude-agent-sdk';
-import type { Prompt, Provider, StartOptions, Turn, TurnEvent } from '@nanoclaw/runner';
+import type { Prompt, Provider, StartOptions, Turn, TurnEnd, TurnEvent } from '@nanoclaw/runner';
 import type { SetTimer } from '@nanoclaw/session-db';
 import { archiveTranscript } from './archive.ts';
-import { claudeReading, type LastEvent, missingServers } from './events.ts';
+import { claudeReading, missingServers } from './events.ts';
 import { claudeInput, type NewUuid } from './input.ts';
 import { notesText } from './notes.ts';
 import { type ClaudeProgramOptions, sdkOptions } from './options.ts';
@@ -30,8 +30,8 @@ export interface ClaudeOptions extends ClaudeProgramOptions {
  * The Claude models with the tools of Claude Code and ours. Its continuation is the SDK's session id.
  *
  * A turn begins when its events are first asked for, and they end only when the program is gone, so that the next
- * turn finds the conversation saved. Whoever stops reading them early ends the program. An API that refuses is asked
- * three times in all; one that goes silent is left to the host's limit of silence.
+ * turn finds the conversation saved. Whoever stops reading them early ends the program. An API that fails is asked
+ * three times in all within a turn; one that goes silent is left to the runner's limit of silence.
  */
 export function claudeProvider(options: ClaudeOptions): Provider {
   return {
@@ -50,7 +50,7 @@ function startTurn(options: ClaudeOptions, prompt: Prompt, start: StartOptions):
   const isAborted = (): boolean => abortReason !== undefined;
 
   /** Ends the turn with `last`, or by its abortion if it was aborted, whatever it came to. */
-  function ended(last: LastEvent): LastEvent {
+  function ended(last: TurnEnd): TurnEnd {
     isOver = true;
     input.close();
     program.leave();
@@ -121,8 +121,8 @@ function archiving({ report, setTimer }: ClaudeOptions, folder: string): HookCal
   };
 }
 
-function failed(reason: string): Extract<LastEvent, { type: 'error' }> {
-  return { type: 'error', reason, lostContinuation: false };
+function failed(reason: string): Extract<TurnEnd, { kind: 'failed' }> {
+  return { type: 'error', kind: 'failed', reason, lostContinuation: false };
 }
 
 function messageOf(error: unknown): string {
@@ -130,7 +130,7 @@ function messageOf(error: unknown): string {
 }
 
 /** Why a turn cannot begin, for what the program would misunderstand or explain misleadingly. */
-function refusalOf({ continuation, cwd }: StartOptions): LastEvent | undefined {
+function refusalOf({ continuation, cwd }: StartOptions): TurnEnd | undefined {
   // The program would take anything but an id for a conversation's title, and search for it.
   if (continuation !== undefined && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(continuation)) {
     return { ...failed(`${continuation} is not the id of a Claude conversation.`), lostContinuation: true };

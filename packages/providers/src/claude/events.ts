@@ -1,8 +1,9 @@
 /**
  * What the agent program's messages mean for a turn. Decides only; nothing here acts.
  */
-import type { SDKMessage, SDKResultMessage } from '@anthropic-ai/claude-agent-sdk';
-import type { StartOptions, TurnEvent, Usage } from '@nanoclaw/runner';
+import type { SDKAssistantMessageError, SDKMessage, SDKResultMessage } from '@anthropic-ai/claude-agent-sdk';
+import type { StartOptions, TurnEnd, TurnEvent, Usage } from '@nanoclaw/runner';
+import type { DeferralKind } from '@nanoclaw/session-db';
 import { cut } from '@nanoclaw/session-db/text';
 import { TOOL_SERVER } from './tools.ts';
 
@@ -20,13 +21,10 @@ export interface ClaudeReading {
   /** What a message tells of the work. A result tells nothing here: see `failure` and `result`. */
   events(message: SDKMessage): TurnEvent[];
   /** The turn's last event, if this result is a failure; `undefined` when it answers, which is then remembered. */
-  failure(message: SDKResultMessage): LastEvent | undefined;
+  failure(message: SDKResultMessage): TurnEnd | undefined;
   /** The turn's last event when all is answered: every answer since the start and what they cost together. */
-  result(): LastEvent;
+  result(): TurnEnd;
 }
-
-/** The event that ends a turn. */
-export type LastEvent = Extract<TurnEvent, { type: 'result' | 'error' }>;
 
 /** A reading of the turn that was started with `start`. */
 export function claudeReading(start: Pick<StartOptions, 'continuation' | 'tools'>): ClaudeReading {
@@ -34,9 +32,11 @@ export function claudeReading(start: Pick<StartOptions, 'continuation' | 'tools'
   const usages: Usage[] = [];
   let sessionId: string | undefined;
   let lastText = '';
+  let lastError: SDKAssistantMessageError | undefined;
 
   return {
     events: (message) => {
+      if (message.type === 'assistant') lastError = message.error;
       if (message.type === 'assistant' && message.parent_tool_use_id === null) lastText = textOf(message);
       if (isCompactedByCommand(message)) lastText = COMPACTED;
       if (message.type === 'system' && message.subtype === 'init' && message.session_id !== sessionId) {
@@ -49,8 +49,11 @@ export function claudeReading(start: Pick<StartOptions, 'continuation' | 'tools'
       usages.push(usageOf(message));
       const reason = failureReason(message);
       if (reason !== undefined) {
+        const failed = { type: 'error', reason: cut(reason, REASON_LENGTH_MAX), usage: total(usages) } as const;
+        const kind = deferralKind(message, lastError);
+        if (kind !== undefined) return { ...failed, kind };
         const lostContinuation = start.continuation !== undefined && isConversationLost(message, sessionId, reason);
-        return { type: 'error', reason: cut(reason, REASON_LENGTH_MAX), lostContinuation, usage: total(usages) };
+        return { ...failed, kind: 'failed', lostContinuation };
       }
       if (message.subtype === 'success') {
         // A command of the program's own (/compact) may answer by a message and leave its result empty.
@@ -144,6 +147,38 @@ function failureReason(result: SDKResultMessage): string | undefined {
   const status = typeof result.api_error_status === 'number' ? ` with status ${result.api_error_status}` : '';
   return `The model's API failed${status}: ${result.result}`;
 }
+
+/**
+ * Whether it was the API that was in the way, and how; `undefined`: not, or the request may be at fault. The program's own word
+ * comes first, because it has read what the API said; a status stands for an API, or a gateway before it, that it does not know.
+ */
+function deferralKind(result: SDKResultMessage, error: SDKAssistantMessageError | undefined): DeferralKind | undefined {
+  if (result.subtype !== 'success' || result.terminal_reason !== 'api_error') return undefined;
+  const known = error === undefined ? undefined : ERRORS[error];
+  if (known !== undefined) return known;
+  const status = result.api_error_status;
+  // Without a status no answer has come: the connection was refused, or lost.
+  if (status === undefined || status === null) return 'unavailable';
+  if (REFUSALS.includes(status)) return 'refused';
+  return status === 408 || status === 429 || status >= 500 ? 'unavailable' : undefined;
+}
+
+/** What the program calls the API's troubles, but for those that a request may be at fault for. */
+const ERRORS: Readonly<Partial<Record<SDKAssistantMessageError, DeferralKind>>> = {
+  authentication_failed: 'refused',
+  oauth_org_not_allowed: 'refused',
+  account_on_hold: 'refused',
+  verification_required: 'refused',
+  billing_error: 'refused',
+  model_not_found: 'refused',
+  cloud_credential_error: 'refused',
+  rate_limit: 'unavailable',
+  overloaded: 'unavailable',
+  server_error: 'unavailable',
+};
+
+/** No key, no credit, no access, no such model or address. */
+const REFUSALS: readonly number[] = [401, 402, 403, 404];
 
 /**
  * True when trying again with the same conversation would fail the same way: it cannot be found or read (the program

@@ -13,6 +13,7 @@ import {
   type Tool,
   type Turn,
   type TurnEvent,
+  type TurnFailure,
 } from '@nanoclaw/runner';
 import type { Clock, Millis } from '@nanoclaw/session-db';
 import { beginning } from '@nanoclaw/session-db/text';
@@ -54,7 +55,9 @@ function startTurn(clock: Clock, first: Prompt, start: StartOptions): Turn {
     } catch (error) {
       isOver = true;
       const reason = error instanceof Error ? error.message : String(error);
-      yield { type: 'error', reason, lostContinuation: false };
+      const failure: TurnFailure =
+        error instanceof Deferral ? error.failure : { kind: 'failed', lostContinuation: false };
+      yield { type: 'error', reason, ...failure };
     }
   }
 
@@ -73,6 +76,14 @@ function startTurn(clock: Clock, first: Prompt, start: StartOptions): Turn {
         return;
       case 'fail':
         throw new Error(step.reason);
+      case 'defer': {
+        const { type: _, reason, ...failure } = step;
+        throw new Deferral(reason, failure);
+      }
+      case 'hang':
+        await whenAborted(aborted.signal);
+        throwIfAborted();
+        return;
       case 'write-file':
         await writeFile(join(start.cwd, basename(step.name)), step.text);
         return;
@@ -102,6 +113,23 @@ function startTurn(clock: Clock, first: Prompt, start: StartOptions): Turn {
     },
     abort: (reason) => aborted.abort(reason),
   };
+}
+
+/** Ends a turn as a model that is in the way would. */
+class Deferral extends Error {
+  readonly failure: TurnFailure;
+
+  constructor(reason: string, failure: TurnFailure) {
+    super(reason);
+    this.failure = failure;
+  }
+}
+
+function whenAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }
 
 /** Resolves after `ms`, or as soon as the signal is aborted. */

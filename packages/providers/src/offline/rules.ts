@@ -4,7 +4,7 @@
  * It exists so that people without a key, and tests, can make use of everything the product does.
  */
 import type { Content, DoneEffect } from '@nanoclaw/runner';
-import type { InboundMessage, Millis } from '@nanoclaw/session-db';
+import type { DeferralKind, InboundMessage, Millis } from '@nanoclaw/session-db';
 import { cut } from '@nanoclaw/session-db/text';
 
 /** What to do about one message, in order; what the steps say together is the answer. */
@@ -12,6 +12,10 @@ export type Step =
   | { readonly type: 'say'; readonly text: string }
   | { readonly type: 'think'; readonly ms: Millis }
   | { readonly type: 'fail'; readonly reason: string }
+  /** As if there were a model, and it were in the way. */
+  | { readonly type: 'defer'; readonly kind: DeferralKind; readonly reason: string; readonly retryAfterMs?: Millis }
+  /** As if there were a model, and it gave no sign. */
+  | { readonly type: 'hang' }
   | { readonly type: 'write-file'; readonly name: string; readonly text: string }
   /** `isQuiet`: its result is not said, because people see it anyway. */
   | {
@@ -70,6 +74,11 @@ const RULES: readonly Rule[] = [
     ({ words: [s = '1'] }) => [think(Number(s) * 1_000), say(`Done thinking, after ${s} s.`)],
   ],
   [/^fail(?: with)?(?: (.+))?$/i, ({ words: [why] }) => [{ type: 'fail', reason: why ?? 'You asked me to fail.' }]],
+  [
+    /^be (refused|away)(?: for (\d+) ?s(?:ec(?:onds?)?)?)?$/i,
+    ({ words: [how = '', s], message, situation }) => deferred(how.toLowerCase(), s, message.timestamp, situation.now),
+  ],
+  [/^hang$/i, () => [{ type: 'hang' }]],
   [
     /^remind me in (\d+) ?(s|m|h|d)[a-z]* (?:to |about |that )?(.+)$/i,
     ({ words: [count = '1', unit = 's', what = ''], situation }) => [
@@ -171,7 +180,7 @@ const HELP = [
   'remind me in 10 seconds to stretch · every minute say hi · list tasks · pause, resume or cancel task ID',
   'ask me tea or coffee · ask me within 10 seconds tea or coffee · send me a file · send me a card · react',
   'edit message 3 to hello · tell NAME hello · install PACKAGE · add server NAME COMMAND · create agent NAME to help',
-  'think for 5 seconds · fail · say nothing · what did I say',
+  'think for 5 seconds · fail · be away for 60 seconds · be refused · hang · say nothing · what did I say',
 ].join('\n');
 
 function stepsForText(text: string, message: InboundMessage, situation: StepOptions): Step[] {
@@ -197,6 +206,15 @@ function recurrenceOf(count: number, unit: string): string {
   if (unit === 'minute' && 60 % count === 0 && count < 60) return `${every} * * * *`;
   if (unit === 'hour' && 24 % count === 0 && count < 24) return `0 ${every} * * *`;
   return count === 1 && unit === 'day' ? '0 0 * * *' : `every ${count} ${unit}s`;
+}
+
+/** In the way for so many seconds after the message was sent, or for ever. */
+function deferred(how: string, seconds: string | undefined, sentAt: Millis, now: Millis): Step[] {
+  const leftMs = seconds === undefined ? undefined : sentAt + Number(seconds) * 1_000 - now;
+  if (leftMs !== undefined && leftMs <= 0) return [say(`I am back, after ${seconds} s.`)];
+  if (how === 'refused') return [{ type: 'defer', kind: 'refused', reason: 'You asked me to be refused.' }];
+  const retryAfterMs = leftMs === undefined ? {} : { retryAfterMs: leftMs };
+  return [{ type: 'defer', kind: 'unavailable', reason: 'You asked me to be away.', ...retryAfterMs }];
 }
 
 function schedule({ done }: StepOptions, at: Millis, prompt: string, recurrence?: string): Step {

@@ -1,2 +1,2 @@
 /** A provider that does as a function says: for tests, and for bots that need no model. */
-export { LostContinuation, type Script, type ScriptedTurn, scriptedProvider } from './scripted.ts';
+export { LostContinuation, ModelTrouble, type Script, type ScriptedTurn, scriptedProvider } from './scripted.ts';

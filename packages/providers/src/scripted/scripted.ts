@@ -1,7 +1,8 @@
 /**
  * A provider that does as a function says: what a test needs in place of a model.
  */
-import type { Prompt, Provider, StartOptions, Turn, TurnEvent, Usage } from '@nanoclaw/runner';
+import type { Prompt, Provider, StartOptions, Turn, TurnEvent, TurnFailure, Usage } from '@nanoclaw/runner';
+import type { DeferralKind } from '@nanoclaw/session-db';
 
 /** What one prompt of a turn is answered with: the text, or `null` for none. What it throws fails the turn. */
 export type Script = (turn: ScriptedTurn) => Promise<string | null> | string | null;
@@ -9,6 +10,21 @@ export type Script = (turn: ScriptedTurn) => Promise<string | null> | string | n
 /** Thrown by a script: the token it was started with is dead. */
 export class LostContinuation extends Error {
   override readonly name = 'LostContinuation';
+}
+
+/** Thrown by a script: its model is in the way, and no message is at fault. */
+export class ModelTrouble extends Error {
+  override readonly name = 'ModelTrouble';
+  /** What is in the way. */
+  readonly kind: DeferralKind;
+  /** How long the model wants to be left alone, in milliseconds. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(kind: DeferralKind, reason: string, retryAfterMs?: number) {
+    super(reason);
+    this.kind = kind;
+    this.retryAfterMs = retryAfterMs;
+  }
 }
 
 /** A turn as its script sees it. */
@@ -101,7 +117,7 @@ function startTurn(script: Script, first: Prompt, options: StartOptions): Turn {
       emit({ type: 'result', text: said.length === 0 ? null : said.join('\n'), usage: NO_USAGE });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      emit({ type: 'error', reason, lostContinuation: error instanceof LostContinuation });
+      emit({ type: 'error', reason, ...failureOf(error) });
     }
   }
 
@@ -130,6 +146,12 @@ function startTurn(script: Script, first: Prompt, options: StartOptions): Turn {
     },
     abort: (reason) => aborted.abort(reason),
   };
+}
+
+function failureOf(error: unknown): TurnFailure {
+  if (!(error instanceof ModelTrouble)) return { kind: 'failed', lostContinuation: error instanceof LostContinuation };
+  const { kind, retryAfterMs } = error;
+  return { kind, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
 }
 
 const NO_USAGE: Usage = { inputTokens: null, outputTokens: null, cacheReadTokens: null, costUsd: null };

@@ -6,7 +6,7 @@
  */
 import type { Millis } from '@nanoclaw/session-db';
 import { oneLine } from '@nanoclaw/session-db/text';
-import type { Prompt, Provider, StartOptions, Tool, Turn, TurnEvent } from '../provider.ts';
+import type { Prompt, Provider, StartOptions, Tool, Turn, TurnEnd, TurnEvent } from '../provider.ts';
 
 /** One promise of the port. `run` rejects with an `Error` whose message is one sentence when the provider breaks it. */
 export interface ProviderCase {
@@ -21,7 +21,9 @@ export type ProviderLack =
   /** It takes no follow-ups: `push` is always false. */
   | 'follow-ups'
   /** It has no continuation: no turn gives a token. */
-  | 'resume';
+  | 'resume'
+  /** It asks no model that could refuse it or be away: no error is `refused` or `unavailable`. */
+  | 'outages';
 
 /** What the conformance cases are told of a provider. */
 export interface ConformanceOptions {
@@ -49,6 +51,10 @@ export interface ProviderUnderTest {
     readonly workBriefly?: Prompt;
     /** Calls the tool `send_message` with a text, once, then answers with some text. Not for one without tools. */
     readonly useTool?: Prompt;
+    /** The model refuses, as with a wrong key. Not for one without outages. */
+    readonly refused?: Prompt;
+    /** The model is away. Not for one without outages. */
+    readonly unavailable?: Prompt;
   };
   /** Ends everything that was started. */
   close(): Promise<void>;
@@ -59,9 +65,10 @@ export function providerConformance(
   open: () => Promise<ProviderUnderTest>,
   { lacks = [], deadlineMs = DEADLINE_MS }: ConformanceOptions = {},
 ): ProviderCase[] {
-  const cases = { ...CASES, ...(lacks.includes('tools') ? {} : TOOL_CASES) };
   return Object.entries({
-    ...cases,
+    ...CASES,
+    ...(lacks.includes('tools') ? {} : TOOL_CASES),
+    ...(lacks.includes('outages') ? {} : OUTAGE_CASES),
     ...(lacks.includes('follow-ups') ? WITHOUT_FOLLOW_UPS : WITH_FOLLOW_UPS),
     ...(lacks.includes('resume') ? WITHOUT_RESUME : WITH_RESUME),
   }).map(([name, check]) => ({ name, run: () => checked(open, check, deadlineMs) }));
@@ -94,6 +101,10 @@ const CASES: Readonly<Record<string, Check>> = {
     const { end } = await tested.played('fail');
     must(end.type === 'error', 'The failing turn ended in a result, and must end in an error.');
     must(end.reason.trim() !== '', 'The error of the failing turn has no reason.');
+    must(
+      end.kind === 'failed',
+      `The error of the failing turn is of the kind ${end.kind}, and must be "failed": it is not the model that is in the way.`,
+    );
     must(!end.lostContinuation, 'The error says that the continuation is lost, and the turn was given none.');
   },
 
@@ -108,6 +119,21 @@ const CASES: Readonly<Record<string, Check>> = {
     must(end.type === 'error', 'The turn that was aborted at once ended in a result, and must end in an error.');
   },
 };
+
+const OUTAGE_CASES: Readonly<Record<string, Check>> = {
+  'a model that refuses ends the turn in an error that says so': (tested) => requireKind(tested, 'refused'),
+  'a model that is away ends the turn in an error that says so': (tested) => requireKind(tested, 'unavailable'),
+};
+
+async function requireKind(tested: Tested, kind: 'refused' | 'unavailable'): Promise<void> {
+  const { end } = await tested.played(kind);
+  must(end.type === 'error', `The turn of the prompt "${kind}" ended in a result, and must end in an error.`);
+  must(end.reason.trim() !== '', `The error of the prompt "${kind}" has no reason.`);
+  must(
+    end.kind === kind,
+    `The error of the prompt "${kind}" is of the kind ${end.kind}, so its messages would be treated as if they were at fault, or the model's trouble as another.`,
+  );
+}
 
 const ABORT_REASON = 'the test says so';
 
@@ -209,8 +235,6 @@ interface Play {
   readonly options?: Partial<StartOptions>;
 }
 
-type End = Extract<TurnEvent, { type: 'result' | 'error' }>;
-
 /** An opened provider in one case. */
 class Tested {
   readonly #opened: ProviderUnderTest;
@@ -228,7 +252,10 @@ class Tested {
   }
 
   /** Plays a turn to its end, and checks what holds for every turn. */
-  async played(name: keyof ProviderUnderTest['prompts'], play: Play = {}): Promise<{ events: TurnEvent[]; end: End }> {
+  async played(
+    name: keyof ProviderUnderTest['prompts'],
+    play: Play = {},
+  ): Promise<{ events: TurnEvent[]; end: TurnEnd }> {
     const options: StartOptions = { ...USUAL, cwd: this.#opened.cwd, ...play.options };
     const prompt = this.prompt(name);
     const turn = guarded('start()', () => this.#opened.provider.start(prompt, options));
@@ -292,11 +319,11 @@ async function readEvents(turn: Turn, events: TurnEvent[], onFirst: () => void):
   }
 }
 
-function isEnd(event: TurnEvent): event is End {
+function isEnd(event: TurnEvent): event is TurnEnd {
   return event.type === 'result' || event.type === 'error';
 }
 
-function onlyEnd(events: readonly TurnEvent[]): End {
+function onlyEnd(events: readonly TurnEvent[]): TurnEnd {
   const ends = events.filter(isEnd);
   const [end] = ends;
   must(end !== undefined, 'The turn ended without a result or an error.');
@@ -305,7 +332,7 @@ function onlyEnd(events: readonly TurnEvent[]): End {
   return end;
 }
 
-function requireResult(end: End): asserts end is Extract<TurnEvent, { type: 'result' }> {
+function requireResult(end: TurnEnd): asserts end is Extract<TurnEnd, { type: 'result' }> {
   must(
     end.type === 'result',
     `The turn failed, and must end in a result${end.type === 'error' ? `: ${brief(end.reason)}` : '.'}`,
@@ -333,11 +360,29 @@ function eventProblem(event: unknown): string | undefined {
         return '"result" whose text is neither text nor null';
       return isUsage(event['usage']) ? undefined : '"result" whose usage is not four figures, each a number or null';
     case 'error':
-      if (typeof event['lostContinuation'] !== 'boolean')
-        return '"error" that does not say whether the continuation is lost';
-      return text('reason');
+      return failureProblem(event) ?? text('reason');
     default:
       return `of the unknown type ${brief(String(event['type']))}`;
+  }
+}
+
+function failureProblem({
+  kind,
+  lostContinuation,
+  retryAfterMs,
+}: Readonly<Record<string, unknown>>): string | undefined {
+  switch (kind) {
+    case 'failed':
+      return typeof lostContinuation === 'boolean'
+        ? undefined
+        : '"error" that does not say whether the continuation is lost';
+    case 'refused':
+    case 'unavailable':
+      return retryAfterMs === undefined || (typeof retryAfterMs === 'number' && retryAfterMs >= 0)
+        ? undefined
+        : '"error" whose retryAfterMs is no number from 0';
+    default:
+      return '"error" whose kind is none of failed, refused and unavailable';
   }
 }
 
