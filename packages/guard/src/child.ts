@@ -170,7 +170,7 @@ const NEWLINE = 10;
 const LAST_WORDS_MAX = 2_000;
 
 /** How often it is looked at how much of the time a process was given. */
-const SLICE_MS = 50;
+export const SLICE_MS = 50;
 
 /**
  * How long a process was ready to run and had no processor, as Linux counts it for its first thread, in which everything of a

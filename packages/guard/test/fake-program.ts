@@ -1,4 +1,5 @@
 /** Programs in place of `guard-main`, and what the tests of lanes and sandboxes do with them. */
+import { execFileSync } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GuardWorld } from './guard-support.ts';
@@ -23,4 +24,10 @@ export function fakeProgram(world: GuardWorld, onJob: string, before = ''): stri
      process.stdin.on('data', async (line) => { const job = JSON.parse(line); ${onJob} });`,
   );
   return path;
+}
+
+/** How many processes there are of which a word of the command line is this. */
+export function running(word: string): number {
+  const lines = execFileSync('ps', ['-A', '-ww', '-o', 'stat=,args='], { encoding: 'utf8' }).split('\n');
+  return lines.filter((line) => !line.startsWith('Z') && line.split(/\s+/).includes(word)).length;
 }

@@ -15,7 +15,11 @@ import {
 import { openSqlite } from '@nanoclaw/session-db/node';
 import { GUARD_POLICY, Guard, type GuardPolicy, type GuardTrouble } from '../src/guard.ts';
 
-export const PROGRAM = fileURLToPath(new URL('../src/guard-main.ts', import.meta.url));
+/** The guard's program as it stands in the sources. */
+export const SOURCE_PROGRAM = fileURLToPath(new URL('../src/guard-main.ts', import.meta.url));
+
+/** The same in one file, which starts sooner, where a set-up has made it. */
+export const PROGRAM = process.env['NANOCLAW_TEST_GUARD'] ?? SOURCE_PROGRAM;
 
 export const ALL = { acksAfter: 0, messagesAfter: 0, again: [] };
 
@@ -26,10 +30,10 @@ export const setTimer: SetTimer = (delayMs, action) => {
 
 /** A timer for a guard, of whose waits those of some lengths, in milliseconds, are over when a test says so. */
 export class HeldTimer {
-  readonly #held: ReadonlyMap<number, Set<() => void>>;
+  readonly #held = new Map<number, Set<() => void>>();
 
   constructor(...lengths: readonly number[]) {
-    this.#held = new Map(lengths.map((length) => [length, new Set()]));
+    for (const length of lengths) this.#held.set(length, new Set());
   }
 
   readonly setTimer: SetTimer = (delayMs, action) => {
@@ -43,6 +47,13 @@ export class HeldTimer {
   pass(length: number): void {
     const actions = [...(this.#held.get(length) ?? [])];
     this.#held.get(length)?.clear();
+    for (const action of actions) action();
+  }
+
+  /** The same, and from now on waits of this length are waited for again. */
+  letGo(length: number): void {
+    const actions = this.#held.get(length) ?? [];
+    this.#held.delete(length);
     for (const action of actions) action();
   }
 }

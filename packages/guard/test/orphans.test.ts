@@ -1,10 +1,10 @@
 /** Whatever closes a process of the guard in, it ends with its host, in the middle of a job too. */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { SANDBOX_MEANS } from '../src/sandbox.ts';
-import { fakeProgram } from './fake-program.ts';
+import { fakeProgram, running } from './fake-program.ts';
 import { GuardWorld } from './guard-support.ts';
 
 let world: GuardWorld;
@@ -12,12 +12,6 @@ beforeEach(() => {
   world = new GuardWorld();
 });
 afterEach(() => world[Symbol.dispose]());
-
-/** How many processes there are of which a word of the command line is this. */
-function running(word: string): number {
-  const lines = execFileSync('ps', ['-A', '-ww', '-o', 'stat=,args='], { encoding: 'utf8' }).split('\n');
-  return lines.filter((line) => !line.startsWith('Z') && line.split(/\s+/).includes(word)).length;
-}
 
 // Those that this system does not have make way for the next one.
 it.each(SANDBOX_MEANS)('in %s: a host that is killed leaves no process behind', async (means) => {

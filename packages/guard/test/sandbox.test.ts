@@ -3,11 +3,11 @@ import { spawnSync } from 'node:child_process';
 import { chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SANDBOX_MEANS, type SandboxMeans } from '../src/sandbox.ts';
 import { systemCallFilter } from '../src/seccomp.ts';
-import { fakeProgram } from './fake-program.ts';
-import { ALL, GuardWorld } from './guard-support.ts';
+import { fakeProgram, running } from './fake-program.ts';
+import { ALL, GuardWorld, SOURCE_PROGRAM } from './guard-support.ts';
 
 let world: GuardWorld;
 beforeEach(() => {
@@ -110,7 +110,8 @@ describe.skipIf(!canUse.bubblewrap)('in bubblewrap (skipped where it is not inst
   });
 
   it('sees sessions that were made after it was started, and removes what was delivered', async () => {
-    const guard = world.guard({ means: ['bubblewrap'] });
+    // The program of the sources: the folders of its code are let in one by one.
+    const guard = world.guard({ means: ['bubblewrap'] }, SOURCE_PROGRAM);
     expect((await guard.reader(world.session()).read(ALL)).type).toBe('read');
     const later = world.session();
     mkdirSync(join(later.outbound.files, 'r1'), { recursive: true });
@@ -144,6 +145,13 @@ const OPEN: Record<Exclude<SandboxMeans, 'bubblewrap'>, string[]> = {
 
 for (const means of SANDBOX_MEANS) {
   describe.skipIf(!canUse[means])(`closed in by ${means} (skipped where this system does not allow it)`, () => {
+    it('one that never ends is killed, and none of its processes is left', async () => {
+      const program = fakeProgram(world, 'for (;;);');
+      const guard = world.guard({ means: [means], slowMs: 200, readMaxMs: 200 }, program);
+      expect((await guard.reader(world.session()).read(ALL)).type).toBe('overran');
+      await vi.waitFor(() => expect(running(program)).toBe(0), { timeout: 20_000, interval: 100 });
+    });
+
     it('it reads, copies and removes', async () => {
       const folder = world.session();
       const path = join(folder.outbound.files, 'r1', 'a.txt');

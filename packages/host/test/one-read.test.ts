@@ -2,12 +2,12 @@
 import { join } from 'node:path';
 import type { SendResult } from '@nanoclaw/channels';
 import { DeliveryLoop } from '@nanoclaw/delivery';
+import type { Guard } from '@nanoclaw/guard';
 import { type OutboundReader, type SessionFolder, SessionLoop } from '@nanoclaw/session-db';
 import { ring } from '@nanoclaw/session-db/protocol';
 import { type RunState, SWEEP_POLICY } from '@nanoclaw/sweep';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Guard } from '../../guard/src/guard.ts';
 import type { OutboundGuard } from '../src/host/host-setup.ts';
 import type { SessionHandle } from '../src/session/sessions.ts';
 import { Activity } from '../src/upkeep/activity.ts';
@@ -16,7 +16,7 @@ import { Typing } from '../src/upkeep/typing.ts';
 import { Upkeep } from '../src/upkeep/upkeep.ts';
 import { AttackedHost, forge } from './attack-support.ts';
 import { OutboundWorld } from './outbound-world.ts';
-import { setTimer, until } from './whole-host.ts';
+import { testGuard, until } from './whole-host.ts';
 
 const LIMITS = { work: 10, control: 10, context: 10 };
 
@@ -162,13 +162,8 @@ describe('a whole host', () => {
     let made: Guard | undefined;
     // A guard needs to know where the sessions are, and the host says so with the first.
     const guardOf = ({ root }: SessionFolder): Guard => {
-      made ??= new Guard({
-        sessions: join(root, '..', '..'),
-        scratch: join(root, '..', '..', '..', 'guard'),
-        setTimer,
-        monotonic: () => performance.now(),
-        onTrouble: () => undefined,
-      });
+      const sessions = join(root, '..', '..');
+      made ??= testGuard({ sessions, guard: join(sessions, '..', 'guard') });
       return made;
     };
     let reads = 0;

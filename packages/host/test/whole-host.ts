@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Channel } from '@nanoclaw/channels';
 import { MemoryPlatform } from '@nanoclaw/channels/testing';
+import { Guard } from '@nanoclaw/guard';
 import { type AgentGroup, openRegistry, type Registry } from '@nanoclaw/registry';
 import { pino } from 'pino';
 import { type DataFolder, makeDataFolder } from '../src/data/data-folder.ts';
@@ -42,6 +43,7 @@ export class WholeHost {
     },
   };
   readonly #options: HostOptions;
+  readonly #guard: Guard;
   #running: RunningHost | undefined;
   readonly #ids = { next: 0 };
   isDrained = false;
@@ -57,6 +59,7 @@ export class WholeHost {
     this.data = makeDataFolder(join(this.root, 'data'));
     this.healthPort = settings?.healthPort ?? 0;
     const all = [this.platform.channel(), ...channels];
+    this.#guard = testGuard(this.data);
     this.#options = {
       data: this.data.root,
       settings: { provider: 'offline', ...settings },
@@ -64,6 +67,7 @@ export class WholeHost {
       driver: () => new StandInDriver(agents, () => Date.now()),
       modules: NO_MODULES,
       log: { logger: pino({ level: 'silent' }), rotate: () => undefined },
+      guard: this.#guard,
       onDrained: () => {
         this.isDrained = true;
       },
@@ -129,6 +133,7 @@ export class WholeHost {
 
   async close(): Promise<void> {
     await this.host.stop('stop-runs');
+    this.#guard[Symbol.dispose]();
     rmSync(this.root, { recursive: true, force: true });
   }
 }
@@ -136,6 +141,19 @@ export class WholeHost {
 /** Agents on the host's own event loop; each says this and what it heard. */
 export function echoing(words: string, clock = { now: () => Date.now(), setTimer }): StandInHome {
   return inLoop({ ...clock, answer: ({ content }) => `${words} ${content['text']}` });
+}
+
+/** The guard that a host would start, over the program that the set-up of the run has made. */
+export function testGuard({ sessions, guard }: Pick<DataFolder, 'sessions' | 'guard'>): Guard {
+  const program = process.env['NANOCLAW_TEST_GUARD'];
+  return new Guard({
+    ...(program === undefined ? {} : { program }),
+    sessions,
+    scratch: guard,
+    setTimer,
+    monotonic: () => performance.now(),
+    onTrouble: () => undefined,
+  });
 }
 
 async function defaultAgent(registry: Registry): Promise<AgentGroup> {
