@@ -257,9 +257,11 @@ export class World {
     return lastBeat(this.folder.outbound.heartbeat, this.clock.now());
   }
 
-  /** Lets what is under way go as far as it can without time passing. */
+  /** Lets what is under way go as far as it can without time passing: what waits for the disk gets it, however slow it is. */
   async settle(): Promise<void> {
-    for (let i = 0; i < 3; i++) await new Promise<void>((resolve) => setImmediate(resolve));
+    do {
+      for (let i = 0; i < 3; i++) await new Promise<void>((resolve) => setImmediate(resolve));
+    } while (process.getActiveResourcesInfo().some((name) => /^(FSReq|CloseReq)/.test(name)));
   }
 
   /** Ends the runs that are left, and removes everything. */
