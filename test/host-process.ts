@@ -208,6 +208,19 @@ export class Told {
     return Array.isArray(this.value) ? this.value.map((row) => new Told(row)) : [];
   }
 
+  /** The number of a field of a record. */
+  number(field: string): number {
+    const { [field]: value } = isRecord(this.value) ? this.value : {};
+    if (typeof value !== 'number') throw new Error(`There is no number ${field} in ${JSON.stringify(this.value)}.`);
+    return value;
+  }
+
+  /** The rows of a table that is a field of a record. */
+  rowsOf(field: string): readonly Told[] {
+    const { [field]: value } = isRecord(this.value) ? this.value : {};
+    return new Told(value ?? null).rows();
+  }
+
   /** The texts of a field, row by row. */
   column(field: string): string[] {
     return this.rows().map((row) => row.text(field));

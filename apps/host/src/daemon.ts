@@ -2,14 +2,25 @@
  * `nanoclaw start`: a host on this machine, made of what the process and its configuration give, from its start to its
  * orderly end. On a terminal a person talks with it; without one it is a daemon.
  */
+import { realpathSync } from 'node:fs';
 import { TerminalChannel, terminalSocketPath } from '@nanoclaw/channels/terminal';
 import { WebhookChannel } from '@nanoclaw/channels/webhook';
 import { createHost, MAIN_CHAT, type RunningHost } from '@nanoclaw/host';
 import { type DataFolder, makeDataFolder } from '@nanoclaw/host/data';
+import { UncaughtErrors } from '@nanoclaw/host/errors';
 import { type Log, openLog } from '@nanoclaw/host/observability';
 import { converse, sendAndWait } from './cli/chat.ts';
 import { type Config, configValues, readConfig } from './config.ts';
-import { conversation, ports, RUNNER_FOLDER, SKILLS_FOLDER, stopSignal, untilAborted } from './process.ts';
+import {
+  conversation,
+  PROGRAM_FOLDER,
+  ports,
+  RUNNER_FOLDER,
+  SKILLS_FOLDER,
+  stopSignal,
+  untilAborted,
+  watchUncaught,
+} from './process.ts';
 import { version } from './version.ts';
 
 /**
@@ -24,12 +35,19 @@ export async function start(say: string | undefined, root: string): Promise<numb
   const log = openLog(config.logLevel, folder.log, isDaemon);
   const unanswered = Promise.withResolvers<string>();
   using stopping = stopSignal();
+  const uncaught = new UncaughtErrors({
+    program: PROGRAM_FOLDER,
+    data: realpathSync(folder.root),
+    now: ports.clock.now,
+  });
+  using _watch = watchUncaught(uncaught, stopping.abort, config.drainMs + config.stopGraceMs);
   const host = await createHost({
     data: root,
     settings: config,
     configValues: configValues(root, process.env),
     version: version(),
     log,
+    uncaught,
     ...channelsOf(folder, config, log),
     runnerFolder: RUNNER_FOLDER,
     skillsFolder: SKILLS_FOLDER,
@@ -46,7 +64,7 @@ export async function start(say: string | undefined, root: string): Promise<numb
     // A daemon's agents go on and are adopted at the next start; those of a session at a terminal end with it.
     await host.stop(isDaemon ? 'leave-runs' : 'stop-runs');
   }
-  return 0;
+  return uncaught.isHostBroken ? 1 : 0;
 }
 
 /** Says one message and prints its reply, or holds a conversation until the person leaves. */

@@ -4,10 +4,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { processPorts } from '@nanoclaw/host';
 import type { DataFolder } from '@nanoclaw/host/data';
+import { messageOf, type UncaughtErrors } from '@nanoclaw/host/errors';
+import { stripControls } from '@nanoclaw/host/operator';
 
 /** The clock, ids and machine of this process, as hosts take them. */
 export const ports = processPorts();
 
+/** The folder of the whole program, with all the code that it came with. */
+export const PROGRAM_FOLDER = fileURLToPath(new URL('../../..', import.meta.url)).replace(/\/$/, '');
 /** The folder with the bundled agent-runner. */
 export const RUNNER_FOLDER = fileURLToPath(new URL('../../agent-runner/dist', import.meta.url));
 /** The folder with the skills of this version. */
@@ -74,6 +78,32 @@ export function stopSignal(): { readonly signal: AbortSignal; readonly abort: ()
     },
   };
 }
+
+/**
+ * Has what nothing caught in this process noted. After an error of the host's own code `stop` is called, once, and the process
+ * ends with exit code 1: at the latest after `stopMaxMs` milliseconds, and at once where a second one comes. To be disposed of when
+ * the host has stopped: what a module has left running then keeps the process from ending for a moment at most.
+ */
+export function watchUncaught(uncaught: UncaughtErrors, stop: () => void, stopMaxMs: number): Disposable {
+  let isStopping = false;
+  // A rejection that nothing handles comes here as well.
+  process.on('uncaughtException', (error: unknown) => {
+    if (uncaught.note(error) === 'go-on') return;
+    if (isStopping) process.exit(1);
+    isStopping = true;
+    const what = stripControls(messageOf(error));
+    process.stderr.write(
+      `nanoclaw: the host met an error of its own and ends: ${what} Nothing accepted was lost; start it again.\n`,
+    );
+    process.exitCode = 1;
+    setTimeout(() => process.exit(1), stopMaxMs).unref();
+    stop();
+  });
+  // It goes on listening: a module's timer throws after the host's end as it did before.
+  return { [Symbol.dispose]: () => void setTimeout(() => process.exit(), LEFT_RUNNING_MAX_MS).unref() };
+}
+
+const LEFT_RUNNING_MAX_MS = 500;
 
 /** A folder beneath `parent` that is removed with all that is in it when it is disposed of. */
 export function temporaryFolder(parent: string): Disposable & { readonly path: string } {

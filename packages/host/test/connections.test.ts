@@ -80,6 +80,7 @@ function connected(channels: readonly Channel[], random = 0) {
   const connections = new Connections({
     clock,
     random: () => random,
+    uncaught: { onBehalfOf: async (_origin, work) => work() },
     onTrouble: ({ channel, reason, waitMs }) => troubles.push(`${channel}: ${reason} ${waitMs}`),
   });
   for (const channel of channels) void connections.add(channel.type, channel);

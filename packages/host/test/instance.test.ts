@@ -13,7 +13,7 @@ import { echoing, until, WholeHost } from './whole-host.ts';
 
 test('an instance speaks of itself by its name, whatever type its channel claims', async () => {
   const platform = new MemoryPlatform({ type: 'memory' });
-  const channel = asInstance(platform.channel(), 'desk');
+  const channel = asInstance(platform.channel(), 'desk', { onBehalfOf: async (_origin, work) => work() });
   const heard: string[] = [];
   await channel.start(async ({ address }) => void heard.push(address.channelType));
   for (const channelType of ['memory', 'terminal', 'desk']) {

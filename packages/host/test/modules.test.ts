@@ -33,7 +33,7 @@ const SCHEMA = `{ '~standard': { version: 1, vendor: 'test', validate: (value) =
 const thing = { kind: 'thing', is: (value: unknown): value is { port: number } => Object(value).port > 0 };
 
 async function made(module: string, given: Record<string, number | string> = { port: 7 }): Promise<unknown> {
-  return (await loadModule({ module, options: given }, options)).create(thing, { hello: 'world' });
+  return (await loadModule('channel "mine"', { module, options: given }, options)).create(thing, { hello: 'world' });
 }
 
 describe('a module', () => {

@@ -175,6 +175,7 @@ export class OperatorInstall implements AsyncDisposable {
       ],
       modelTroubles: [],
       problems: [],
+      uncaught: [],
       running: [],
       waiting: [],
     }),

@@ -547,6 +547,7 @@ describe('the operator commands', () => {
       'providers',
       'modelTroubles',
       'problems',
+      'uncaught',
     ];
 
     it('counts what waits, with a host and without one, in the same shape', async () => {

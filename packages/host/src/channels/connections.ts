@@ -6,7 +6,7 @@
 import type { Channel, Health, Receive } from '@nanoclaw/channels';
 import type { Clock, RetryPolicy } from '@nanoclaw/session-db';
 import { backoffMs } from '@nanoclaw/session-db/protocol';
-import { messageOf } from '../errors/index.ts';
+import { messageOf, type UncaughtErrors } from '../errors/index.ts';
 import { asInstance } from './instance.ts';
 
 /** A channel as its operator sees it. */
@@ -30,6 +30,8 @@ export type Admit = (instance: string, type: string) => Promise<string | undefin
 /** What keeps channels connected. */
 export interface ConnectionsOptions {
   readonly clock: Pick<Clock, 'setTimer'>;
+  /** Learns which errors were told to a channel. */
+  readonly uncaught: Pick<UncaughtErrors, 'onBehalfOf'>;
   /** From 0 up to 1: what jitter draws on, so that hosts cut off together do not come back together. */
   readonly random: () => number;
   /** A channel could not be set up or was cut off, and when it is tried again. Must not throw. */
@@ -72,7 +74,7 @@ export class Connections {
    */
   async add(instance: string, channel: Channel, newChats: NewChats = 'ask'): Promise<void> {
     if (this.#entries.has(instance)) throw new Error(`There is a channel "${instance}" already.`);
-    const named = asInstance(channel, instance);
+    const named = asInstance(channel, instance, this.#options.uncaught);
     const connection = new Connection(named, this.#options);
     this.#channels.set(instance, named);
     this.#entries.set(instance, { type: channel.type, newChats, connection });

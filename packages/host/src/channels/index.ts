@@ -2,4 +2,5 @@
 export { type Admit, type ChannelState, Connections, type NewChats } from './connections.ts';
 export { WEBHOOKS, WebhookEndpoints } from './endpoints.ts';
 export { type HostMessenger, hostMessenger, type NotifyResult } from './host-messenger.ts';
+export { channelOrigin } from './instance.ts';
 export { asText, fileNames, ownKind, questionOf, showing, withRefusals } from './presentation.ts';

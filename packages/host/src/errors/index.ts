@@ -1,4 +1,4 @@
-/** Failures that a person can do something about, exit codes, and where JSON that people write is wrong. */
+/** Failures that a person can do something about, exit codes, errors that nothing caught, and where JSON that people write is wrong. */
 export { parseJson } from './json.ts';
 export {
   cannotBeWritten,
@@ -9,3 +9,11 @@ export {
   Problem,
   systemCode,
 } from './problem.ts';
+export {
+  type AfterUncaught,
+  isWorthALine,
+  type OnUncaught,
+  UncaughtErrors,
+  type UncaughtOptions,
+  type UncaughtRecord,
+} from './uncaught.ts';

@@ -110,6 +110,7 @@ export function composeHost(
     loopDelay: ports.loopDelay,
     openFiles: ports.openFiles,
   });
+  opened.use(setup.uncaught.listen(({ origin }) => metrics.count('uncaught_errors', origin)));
   const effects = composeActions(setup, ground, runs, groupImages);
   const people = composePeople(setup, ground, effects);
   const guardWatch = new GuardWatch(setup);

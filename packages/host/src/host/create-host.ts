@@ -21,7 +21,7 @@ import {
   noteStart,
   takeLease,
 } from '../data/index.ts';
-import { messageOf, Problem } from '../errors/index.ts';
+import { isWorthALine, messageOf, Problem, UncaughtErrors } from '../errors/index.ts';
 import { type LoadOptions, type ModuleReferences, readModuleReferences } from '../modules/index.ts';
 import { type Log, openLog } from '../observability/index.ts';
 import type { ConfigValue } from '../operator/index.ts';
@@ -60,6 +60,11 @@ export interface HostOptions {
   readonly configValues?: readonly ConfigValue[];
   /** What the host takes from its process. What is left out is this process's own. */
   readonly ports?: Partial<HostPorts>;
+  /**
+   * What the program notes errors in that nothing caught: a host listens to no process. It says in it whose code is where,
+   * logs and counts what comes, and shows it in `status`.
+   */
+  readonly uncaught?: UncaughtErrors;
   /** Keeps other hosts from the data folder; without it, a lock of the operating system. */
   readonly lease?: Disposable;
   /**
@@ -120,11 +125,19 @@ export async function createHost(options: HostOptions): Promise<RunningHost> {
   const data = makeDataFolder(resolve(options.data));
   opened.use(options.lease ?? takeLease(data.root, { pid: ports.pid, since: new Date(ports.clock.now()) }));
   const log = options.log ?? openLog('info', data.log, false);
+  const uncaught =
+    options.uncaught ?? new UncaughtErrors({ program: data.root, data: data.root, now: ports.clock.now });
+  opened.use(
+    uncaught.listen(({ origin, times, error: text }, error) => {
+      if (!isWorthALine(times)) return;
+      log.logger.error({ origin, times, error: text, stack: stackOf(error) }, 'an error that nothing caught');
+    }),
+  );
   const isPatient = options.starts !== 'at-once';
   let host: Host;
   try {
     if (isPatient) opened.defer(await waitAfterCrashes(data, log, ports, options.onStartDelayed));
-    host = await assembled(options, data, log, ports, shares, opened);
+    host = await assembled({ ...options, uncaught }, data, log, ports, shares, opened);
     opened.use(host);
     await host.start();
   } catch (error) {
@@ -139,7 +152,8 @@ export async function createHost(options: HostOptions): Promise<RunningHost> {
   const stop = async (runs: 'stop-runs' | 'leave-runs' = 'stop-runs') => {
     await host.stop(runs);
     await all.disposeAsync();
-    if (isPatient) noteEnd(data.starts);
+    // An end that the host's own error forced is a crash to the next start.
+    if (isPatient && !uncaught.isHostBroken) noteEnd(data.starts);
   };
   return {
     registry: host.registry,
@@ -153,7 +167,7 @@ export async function createHost(options: HostOptions): Promise<RunningHost> {
 
 /** A host with all its parts decided, not started. What has to be closed after it is left in `opened`. */
 async function assembled(
-  options: HostOptions,
+  options: HostOptions & Required<Pick<HostOptions, 'uncaught'>>,
   data: DataFolder,
   log: Log,
   ports: HostPorts,
@@ -171,7 +185,8 @@ async function assembled(
     );
   }
   const modules = options.modules ?? readModuleReferences(data.root);
-  const load: LoadOptions = { dataFolder: data.root, agentFolders: data.ofAgents, clock };
+  const { uncaught } = options;
+  const load: LoadOptions = { dataFolder: data.root, agentFolders: data.ofAgents, clock, uncaught };
   const install = installId(data, ports.newId);
   const driverPorts = { installId: install, stateFolder: data.runs, clock };
   const { driver, isolation } = await chooseDriver({
@@ -198,6 +213,7 @@ async function assembled(
   const connections = new Connections({
     clock,
     random,
+    uncaught,
     onTrouble: (trouble) => log.logger.warn({ trouble }, 'a channel is not connected'),
   });
   for (const [instance, { channel, newChats }] of Object.entries(options.channels ?? {})) {
@@ -223,6 +239,7 @@ async function assembled(
     driver,
     isolation,
     guard,
+    uncaught,
     modelEnv: modelEnvironment(machine.env),
     ports,
     shares,
@@ -248,7 +265,17 @@ async function waitAfterCrashes(
     await new Promise<void>((goOn) => clock.setTimer(waitMs, goOn));
   }
   // One that has lived for a while does not crash at every start.
-  return clock.setTimer(PROVEN_MS, () => noteEnd(data.starts));
+  return clock.setTimer(PROVEN_MS, () => {
+    try {
+      noteEnd(data.starts);
+    } catch (error) {
+      logger.warn({ error: messageOf(error) }, 'that this start did well could not be noted');
+    }
+  });
+}
+
+function stackOf(error: unknown): string | undefined {
+  return error instanceof Error ? error.stack : undefined;
 }
 
 const PROVEN_MS = 60_000;

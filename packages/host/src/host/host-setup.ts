@@ -5,6 +5,7 @@ import type { GuardReport } from '@nanoclaw/guard';
 import type { Attachment, OutboundReader, SessionFolder } from '@nanoclaw/session-db';
 import type { Connections } from '../channels/index.ts';
 import type { DataFolder, HostSettings } from '../data/index.ts';
+import type { UncaughtErrors } from '../errors/index.ts';
 import type { LoadOptions, ModuleReferences } from '../modules/index.ts';
 import type { Log } from '../observability/index.ts';
 import type { ConfigValue } from '../operator/index.ts';
@@ -37,6 +38,8 @@ export interface HostSetup {
   readonly isolation: Isolation;
   /** Reads what agents wrote. */
   readonly guard: OutboundGuard;
+  /** Errors that nothing caught. */
+  readonly uncaught: UncaughtErrors;
   /** The environment that the model's client gets: the keys that begin with `ANTHROPIC_`. */
   readonly modelEnv: Readonly<Record<string, string>>;
   readonly ports: HostPorts;

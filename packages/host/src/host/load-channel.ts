@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import type { Channel, ChannelPorts } from '@nanoclaw/channels';
 import type { Clock } from '@nanoclaw/session-db';
-import type { Connections } from '../channels/index.ts';
+import { type Connections, channelOrigin } from '../channels/index.ts';
 import type { DataFolder } from '../data/index.ts';
 import { messageOf } from '../errors/index.ts';
 import { type ChannelReference, type LoadOptions, loadModule, type ModuleReference } from '../modules/index.ts';
@@ -22,7 +22,7 @@ export async function loadChannel(
   reference: ModuleReference,
   { data, load, clock, log }: LoadChannelOptions,
 ): Promise<Channel> {
-  const module = await loadModule(reference, load);
+  const module = await loadModule(channelOrigin(instance), reference, load);
   const folder = data.channel(instance);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const ports: ChannelPorts = {

@@ -138,7 +138,7 @@ async function serveWebhooks(
 }
 
 function status({ runs, modelTroubles, guardWatch, since }: Reachable, setup: HostSetup): LiveStatus {
-  const { ports, isolation, connections, modules, load } = setup;
+  const { ports, isolation, connections, modules, load, uncaught } = setup;
   return {
     pid: ports.pid,
     since,
@@ -153,6 +153,7 @@ function status({ runs, modelTroubles, guardWatch, since }: Reachable, setup: Ho
     providers: isolation.type === 'custom' && isolation.driver === undefined ? [] : providersOf(setup),
     modelTroubles: modelTroubles.all(),
     problems: providerProblems(modules.providers, load),
+    uncaught: uncaught.records,
     running: runs.running(),
     waiting: runs.waiting(),
   };

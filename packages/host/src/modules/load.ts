@@ -3,13 +3,13 @@
  * the export it should have, slow, or given options that it does not take, is one sentence for the operator; the host goes on
  * without it.
  */
-import { realpathSync, statSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Clock } from '@nanoclaw/session-db';
 import { execaNode } from 'execa';
 import { resolve as resolvePackage } from 'import-meta-resolve';
-import { messageOf, systemCode } from '../errors/index.ts';
+import { messageOf, systemCode, type UncaughtErrors } from '../errors/index.ts';
 import type { ModuleReference } from './references.ts';
 
 /** A module that cannot be used. The message is a clause that says why, and what to do. */
@@ -27,6 +27,8 @@ export interface LoadOptions {
   readonly clock: Pick<Clock, 'setTimer'>;
   /** How long loading, and making what the module makes, may take, in milliseconds; 10 000 where it is left out. */
   readonly loadMaxMs?: number;
+  /** Learns whose code is where; left out where nothing runs on. */
+  readonly uncaught?: Pick<UncaughtErrors, 'addModule'>;
 }
 
 /** A module of a port, checked as far as that can be done without knowing the port. */
@@ -48,9 +50,15 @@ export interface Made<Thing> {
   readonly is: (value: unknown) => value is Thing;
 }
 
-/** Loads the module. Rejects with a `ModuleError`. */
-export async function loadModule(reference: ModuleReference, options: LoadOptions): Promise<LoadedModule> {
+/** Loads the module of `origin`, such as `channel "desk"`. Rejects with a `ModuleError`. */
+export async function loadModule(
+  origin: string,
+  reference: ModuleReference,
+  options: LoadOptions,
+): Promise<LoadedModule> {
   const file = locate(reference.module, options);
+  // Before its first line runs, which may throw later.
+  options.uncaught?.addModule(origin, folderOf(file, reference.module));
   const loaded = await inTime(options, () => imported(file));
   const module = typeof loaded === 'object' && loaded !== null && 'default' in loaded ? loaded.default : undefined;
   if (!isPortModule(module)) {
@@ -76,7 +84,10 @@ export async function loadModule(reference: ModuleReference, options: LoadOption
 }
 
 /** The absolute path of a module's file, links followed. Throws a `ModuleError` for one that is not there, or not to be loaded. */
-export function locate(module: string, { dataFolder, agentFolders }: LoadOptions): string {
+export function locate(
+  module: string,
+  { dataFolder, agentFolders }: Pick<LoadOptions, 'dataFolder' | 'agentFolders'>,
+): string {
   const path = isFilePath(module) ? resolve(dataFolder, module) : packageFile(module, dataFolder);
   let real: string;
   try {
@@ -91,6 +102,16 @@ export function locate(module: string, { dataFolder, agentFolders }: LoadOptions
   const writable = agentFolders.find((folder) => real.startsWith(`${realFolder(folder)}${sep}`));
   if (writable === undefined) return real;
   throw new ModuleError(`${path} is in ${writable}, which agents can write; keep it beside that folder, not in it`);
+}
+
+/** Where a module's own code is: beside a file, and in the whole package of one. */
+function folderOf(file: string, module: string): string {
+  const beside = dirname(file);
+  if (isFilePath(module)) return beside;
+  for (let folder = beside; folder !== dirname(folder); folder = dirname(folder)) {
+    if (existsSync(join(folder, 'package.json'))) return folder;
+  }
+  return beside;
 }
 
 /** Whether a reference names a file, and not a package. */

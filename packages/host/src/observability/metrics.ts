@@ -21,6 +21,7 @@ const COUNTERS = {
   quarantines: { help: "Looks at a container's file that found it unreadable, by finding.", label: 'finding' },
   rows_refused: { help: 'Rows of a container that no honest runner writes.', label: 'table' },
   findings: { help: 'What of an agent was stopped, by its name.', label: 'finding' },
+  uncaught_errors: { help: 'Errors that nothing caught, by whose they are.', label: 'origin' },
   notices: { help: 'Notices of the host to a chat, by outcome.', label: 'outcome' },
 } as const satisfies Record<string, { readonly help: string; readonly label: string | undefined }>;
 

@@ -5,6 +5,7 @@
 import type { Actor, AgentGroupId, ApprovalId, Registry, Session } from '@nanoclaw/registry';
 import type { HostSession, Millis, OutboundReader, SessionFolder, SessionView } from '@nanoclaw/session-db';
 import type { DataFolder } from '../data/index.ts';
+import type { UncaughtRecord } from '../errors/index.ts';
 import type { ChannelReference, ModuleReference } from '../modules/index.ts';
 import type { ImageRebuilt } from '../runs/index.ts';
 import type { WebhookEndpoint } from './webhook-endpoints.ts';
@@ -141,6 +142,8 @@ export interface LiveStatus {
   readonly modelTroubles: readonly LiveModelTrouble[];
   /** What of the configuration cannot be used, one sentence each; the host runs without it. */
   readonly problems: readonly string[];
+  /** Errors that nothing caught, by whose they are. */
+  readonly uncaught: readonly UncaughtRecord[];
   /** The sessions with a live run. */
   readonly running: readonly string[];
   /** The sessions that wait for a place for their run. */

@@ -2,7 +2,7 @@
 import type { AgentGroup, Session } from '@nanoclaw/registry';
 import type { Millis, SessionView } from '@nanoclaw/session-db';
 import { z } from 'zod';
-import { isSessionTrouble } from '../errors/index.ts';
+import { isSessionTrouble, type UncaughtRecord } from '../errors/index.ts';
 import { DEFAULT_PROVIDER } from '../runs/index.ts';
 import { liveOnly, type OperatorCommand, reads } from './command.ts';
 import type { LiveChannel, LiveModelTrouble, LiveProvider, ReadContext } from './contexts.ts';
@@ -53,6 +53,8 @@ export interface Status {
   readonly modelTroubles: readonly LiveModelTrouble[];
   /** What of the configuration cannot be used. */
   readonly problems: readonly string[];
+  /** Errors that nothing caught since the start, by whose they are; none while the host is down. */
+  readonly uncaught: readonly UncaughtRecord[];
 }
 
 /** A provider that agents can be given. */
@@ -90,6 +92,12 @@ export const hostCommands: readonly OperatorCommand[] = [
           column('SESSIONS', 'sessions'),
           column('MESSAGES', 'messages'),
           column('REASON', 'reason'),
+        ],
+        uncaught: [
+          column('ERRORS FROM', 'origin'),
+          column('TIMES', 'times'),
+          column('LAST', 'lastAt'),
+          column('ERROR', 'error'),
         ],
       },
     },
@@ -165,6 +173,7 @@ async function status(context: ReadContext): Promise<Status> {
     providers: usedProviders(of?.providers ?? [], await registry.agentGroups()),
     modelTroubles: of?.modelTroubles ?? [],
     problems: of?.problems ?? [],
+    uncaught: of?.uncaught ?? [],
   };
 }
 

@@ -60,7 +60,7 @@ async function configured(
   ports: DriverPorts,
 ): Promise<ChosenDriver> {
   try {
-    const module = await loadModule(reference, load);
+    const module = await loadModule(`driver "${name}"`, reference, load);
     const driver = await module.create({ kind: 'driver', is: isDriver }, ports);
     return { driver, isolation: { type: 'custom', driver: name } };
   } catch (error) {
