@@ -1,6 +1,6 @@
 /** The program as a guest of its system: signals, hang-ups, broken pipes, modes, and the files that it may have open. */
 import { randomUUID } from 'node:crypto';
-import { chmodSync, existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openRegistry } from '@nanoclaw/registry';
@@ -47,6 +47,28 @@ describe('output that nobody reads (failure 86)', () => {
         /^nanoclaw: The output could not be written \(.*ENOSPC.*\); what was done stays done\.$/,
       ),
     });
+  });
+});
+
+describe('a signal to end', () => {
+  it('ends a start that waits after crashes at once, in order, with nothing started', async () => {
+    const now = Date.now();
+    // It waits a minute.
+    writeFileSync(join(install.data, 'starts.json'), JSON.stringify(Array.from({ length: 12 }, () => now)));
+    const host = execa(process.execPath, [MAIN, 'start', '--data', install.data], {
+      reject: false,
+      stdin: 'ignore',
+      env: { NANOCLAW_DRIVER: 'process', NANOCLAW_WEBHOOK_PORT: '0' },
+    });
+    const log = join(install.data, 'host.log');
+    await until(() => existsSync(log) && readFileSync(log, 'utf8').includes('waiting before this start'));
+    host.kill('SIGTERM');
+    const { exitCode, stderr } = await host;
+    expect({ exitCode, stderr }).toEqual({
+      exitCode: 0,
+      stderr: 'The host was told to end while it waited, and was not started. Nothing accepted was lost.',
+    });
+    expect(existsSync(join(install.data, 'starts.json'))).toBe(false);
   });
 });
 

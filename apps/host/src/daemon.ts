@@ -52,9 +52,17 @@ export async function start(say: string | undefined, root: string): Promise<numb
     runnerFolder: RUNNER_FOLDER,
     skillsFolder: SKILLS_FOLDER,
     starts: isDaemon ? 'patient' : 'at-once',
+    signal: stopping.signal,
     onDrained: stopping.abort,
     onUnanswered: unanswered.resolve,
+  }).catch((error: unknown) => {
+    if (error !== stopping.signal.reason) throw error;
+    return undefined;
   });
+  if (host === undefined) {
+    process.stderr.write('The host was told to end while it waited, and was not started. Nothing accepted was lost.\n');
+    return 0;
+  }
   try {
     process.stderr.write(`Isolation: ${host.isolation}\n`);
     void host.guardTrouble.then((trouble) => trouble && process.stderr.write(`${trouble}\n`));

@@ -10,6 +10,7 @@ import type { WebhookChannel } from '@nanoclaw/channels/webhook';
 import type { DriverFactory } from '@nanoclaw/containers';
 import { Guard } from '@nanoclaw/guard';
 import type { Registry } from '@nanoclaw/registry';
+import type { Clock } from '@nanoclaw/session-db';
 import { Connections, type NewChats } from '../channels/index.ts';
 import {
   type DataFolder,
@@ -73,6 +74,8 @@ export interface HostOptions {
    * come to mend what was wrong.
    */
   readonly starts?: 'patient' | 'at-once';
+  /** Told to end while a start waits after crashes, `createHost` rejects at once with this signal's reason, and nothing runs. */
+  readonly signal?: AbortSignal;
   /** An operator wants the host to end: the program is to call `stop`. Must not throw. */
   readonly onDrained?: () => void;
   /**
@@ -136,12 +139,12 @@ export async function createHost(options: HostOptions): Promise<RunningHost> {
   const isPatient = options.starts !== 'at-once';
   let host: Host;
   try {
-    if (isPatient) opened.defer(await waitAfterCrashes(data, log, ports, options.onStartDelayed));
+    if (isPatient) opened.defer(await waitAfterCrashes(data, log, ports, options));
     host = await assembled({ ...options, uncaught }, data, log, ports, shares, opened);
     opened.use(host);
     await host.start();
   } catch (error) {
-    if (error instanceof Problem) throw error;
+    if (error instanceof Problem || error === options.signal?.reason) throw error;
     throw new Problem(
       `The host could not be started on ${data.root}: ${messageOf(error)} Nothing accepted was lost.`,
       4,
@@ -254,7 +257,7 @@ async function waitAfterCrashes(
   data: DataFolder,
   { logger }: Log,
   { clock }: HostPorts,
-  onStartDelayed: HostOptions['onStartDelayed'],
+  { onStartDelayed, signal }: Pick<HostOptions, 'onStartDelayed' | 'signal'>,
 ): Promise<() => void> {
   const { waitMs, crashes } = noteStart(data.starts, clock.now());
   if (waitMs > 0) {
@@ -262,7 +265,11 @@ async function waitAfterCrashes(
     onStartDelayed?.(
       `The host did not end in order the last ${crashes} times, so this start waits ${waitMs / 1_000} s. Nothing accepted was lost.`,
     );
-    await new Promise<void>((goOn) => clock.setTimer(waitMs, goOn));
+    await waited(waitMs, clock, signal);
+    if (signal?.aborted) {
+      noteEnd(data.starts);
+      throw signal.reason;
+    }
   }
   // One that has lived for a while does not crash at every start.
   return clock.setTimer(PROVEN_MS, () => {
@@ -276,6 +283,18 @@ async function waitAfterCrashes(
 
 function stackOf(error: unknown): string | undefined {
   return error instanceof Error ? error.stack : undefined;
+}
+
+/** Resolves after `ms` milliseconds, or once the signal aborts. */
+async function waited(ms: number, { setTimer }: Clock, signal: AbortSignal | undefined): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const end = () => resolve();
+  const cancel = setTimer(ms, end);
+  signal?.addEventListener('abort', end);
+  if (signal?.aborted) end();
+  await promise;
+  cancel();
+  signal?.removeEventListener('abort', end);
 }
 
 const PROVEN_MS = 60_000;
