@@ -64,10 +64,10 @@ describe('a signal to end', () => {
     await until(() => existsSync(log) && readFileSync(log, 'utf8').includes('waiting before this start'));
     host.kill('SIGTERM');
     const { exitCode, stderr } = await host;
-    expect({ exitCode, stderr }).toEqual({
-      exitCode: 0,
-      stderr: 'The host was told to end while it waited, and was not started. Nothing accepted was lost.',
-    });
+    expect(exitCode).toBe(0);
+    expect(stderr.split('\n').at(-1)).toBe(
+      'The host was told to end while it waited, and was not started. Nothing accepted was lost.',
+    );
     expect(existsSync(join(install.data, 'starts.json'))).toBe(false);
   });
 });

@@ -287,14 +287,14 @@ function stackOf(error: unknown): string | undefined {
 
 /** Resolves after `ms` milliseconds, or once the signal aborts. */
 async function waited(ms: number, { setTimer }: Clock, signal: AbortSignal | undefined): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const end = () => resolve();
+  const { promise, resolve: end } = Promise.withResolvers<void>();
+  const onAbort = () => end();
   const cancel = setTimer(ms, end);
-  signal?.addEventListener('abort', end);
+  signal?.addEventListener('abort', onAbort);
   if (signal?.aborted) end();
   await promise;
   cancel();
-  signal?.removeEventListener('abort', end);
+  signal?.removeEventListener('abort', onAbort);
 }
 
 const PROVEN_MS = 60_000;
