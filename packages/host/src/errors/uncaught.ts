@@ -36,6 +36,7 @@ export interface UncaughtOptions {
   readonly program: string;
   /** The data folder: what is beneath it is never the host's own code. */
   readonly data: string;
+  /** Wall-clock milliseconds. */
   readonly now: () => Millis;
 }
 
