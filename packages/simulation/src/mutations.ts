@@ -145,11 +145,13 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'dead run is never charged',
     edits: [
-      { file: SWEEP, find: 'session.endRun(liveRun);', replace: '' },
-      { file: RUNS, find: 'await session.write((files) => files.endRun(run));', replace: 'void [session, run];' },
-      { file: RUNS, find: 'else await session.write((files) => files.endRun(live));', replace: '' },
+      {
+        file: LIFECYCLE,
+        find: "if (ack.status === 'processing' && ack.runId === liveRunId) return undefined;",
+        replace: "if (ack.status === 'processing') return undefined;",
+      },
     ],
-    within: crashesOf(1, 600),
+    within: seeds(20),
   },
   {
     name: 'claims of the next run are charged',
