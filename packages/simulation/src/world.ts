@@ -191,7 +191,7 @@ export class World {
 
   /** Lets the next event happen, and all that follows from it at once. False when there is none. */
   async step(): Promise<boolean> {
-    const event = pop(this.#queue);
+    const event = pop(this.#queue) ?? (await this.#lateEvent());
     if (event === undefined) return false;
     const { owner } = event;
     if (event.cancelled || owner?.isAlive === false) return true;
@@ -205,6 +205,15 @@ export class World {
     this.act(owner, event.action);
     await this.#options.settled();
     return true;
+  }
+
+  /**
+   * What closes a host takes turns of Node's own loop, sockets for one: an event that comes of it may be later than all others are
+   * done. With others about it comes in their time.
+   */
+  async #lateEvent(): Promise<WorldEvent | undefined> {
+    for (let i = 0; i < LATE_MAX && this.#queue.length === 0; i += 1) await this.#options.settled();
+    return pop(this.#queue);
   }
 
   /** Runs `action` as this process. A death in it ends here. */
@@ -317,6 +326,8 @@ export class World {
 
 /** Far more than any process does between two waits. */
 const TOUCHES_PER_STEP_MAX = 5_000;
+/** Of what was ready to go on; of Node's loop these are some fifty turns. */
+const LATE_MAX = 3_000;
 
 // ── the queue: a binary heap ordered by time, then by order of asking ──
 
